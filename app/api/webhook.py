@@ -1,0 +1,117 @@
+"""The webhook: authenticate the raw body, parse, store, answer; a worker is woken after the answer.
+
+A registry repeats an event that is not answered 2xx for ever and sends nothing behind it. So nothing authenticated is
+refused: what cannot be read is quarantined, and only a database that cannot be written is a reason to ask again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from flask import Blueprint, Response, jsonify, request
+from peewee import PeeweeException
+
+from app.api.auth import notification_allowed
+from app.api.context import context
+from app.api.problems import problem
+from app.database import DatabaseUnavailable
+from app.metrics import buffer
+from app.notifications import Notification, Quarantined, UnknownDialect, parse
+from app.notifications.text import excerpt_of_bytes
+from app.replication import backfill, event_log
+from app.replication.event_log import Origin, Stored
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("webhook", __name__)
+
+#: What is parsed. A manifest of 4 MiB with its references makes an event of 7 MB.
+MAX_BODY = 16 * 1024 * 1024
+
+#: What is kept of a larger body.
+HEAD = 64 * 1024
+
+PATH = "/api/v4/container_registry_event/events"
+
+
+@dataclass(slots=True)
+class Body:
+    data: bytes
+    size: int
+    complete: bool = field(default=True)
+
+
+@blueprint.post(PATH)
+@blueprint.post(f"{PATH}/<dialect>")
+def receive(dialect: str = "distribution") -> Response:
+    """Take in one envelope. 200 with counts; 401, 413 without the secret; 503 when it cannot be stored."""
+    started = time.perf_counter()
+    response = _receive(dialect)
+    buffer.count("geo_webhook_requests_total", {"status": str(response.status_code)})
+    buffer.observe("geo_webhook_duration_seconds", {}, time.perf_counter() - started)
+    return response
+
+
+def _receive(dialect: str) -> Response:
+    geo = context()
+    if not notification_allowed(request.headers.get("Authorization"), geo.settings.notification_secrets):
+        if (request.content_length or 0) > MAX_BODY:
+            return problem(413, "Content Too Large", "and without the notification secret")
+        return problem(
+            401,
+            "Unauthorized",
+            "The Authorization header does not hold the notification secret: the value of"
+            " notifications.endpoints[].headers.Authorization in the registry's configuration must equal"
+            " GEO_NOTIFICATION_SECRET.",
+        )
+    body = _read_body()
+    notification = _parse(dialect, body)
+    try:
+        stored = _store(notification, Origin(dialect, body.size, request.content_type, request.remote_addr))
+        if not body.complete:
+            backfill.request("a notification was too large to read")
+    except (DatabaseUnavailable, PeeweeException) as error:
+        log.error("a notification could not be stored: %s", error)
+        response = problem(503, "Service Unavailable", "The event cannot be stored now; please send it again.")
+        response.headers["Retry-After"] = "1"
+        return response
+    if stored.accepted:
+        geo.wake.events()
+    ignored = sum(notification.ignored.values())
+    counts = Counter(
+        accepted=stored.accepted, duplicate=stored.duplicate, ignored=ignored, quarantined=stored.quarantined
+    )
+    for outcome, number in counts.items():
+        buffer.count("geo_webhook_events_total", {"outcome": outcome}, number)
+    return jsonify(dict(counts))
+
+
+def _store(notification: Notification, origin: Origin) -> Stored:
+    """Ignored events touch no database: a registry that is pulled from sends thousands of them."""
+    if not notification.events and not notification.quarantined:
+        return Stored()
+    return event_log.store(notification.events, notification.quarantined, origin)
+
+
+def _parse(dialect: str, body: Body) -> Notification:
+    if not body.complete:
+        return Notification(quarantined=(Quarantined("too_large", excerpt_of_bytes(body.data)),))
+    try:
+        return parse(dialect, body.data, request.content_type, dict(request.headers))
+    except UnknownDialect:
+        return Notification(quarantined=(Quarantined("unknown_dialect", excerpt_of_bytes(body.data)),))
+
+
+def _read_body() -> Body:
+    """All of the body, or the head of one that is too large; either way everything is read off the connection."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := request.stream.read(256 * 1024):
+        size += len(chunk)
+        if size <= MAX_BODY:
+            chunks.append(chunk)
+    data = b"".join(chunks)
+    return Body(data, size) if size <= MAX_BODY else Body(data[:HEAD], size, complete=False)

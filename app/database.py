@@ -1,0 +1,222 @@
+"""The connection, and the one place that knows SQLite from PostgreSQL.
+
+A connection belongs to one unit of work (`connection()`) and is never held while bytes travel between registries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import peewee
+from playhouse.db_url import connect as connect_url
+from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
+
+T = TypeVar("T")
+M = TypeVar("M", bound=peewee.Model)
+
+#: Bound to a real database by `configure`; models are declared against it.
+database = peewee.DatabaseProxy()
+
+#: Rows in one write: on SQLite a writer keeps all others waiting, and a registry waits only half a second for us.
+MAX_ROWS = 500
+
+#: Seconds that a writer waits for SQLite's single write lock, or a thread for a free pooled connection.
+LOCK_TIMEOUT = 10
+
+#: Connections in one process. More than the threads of any process of ours, with room for slots of a sync.
+MAX_CONNECTIONS = 64
+
+#: Key of the PostgreSQL advisory lock that lets one process migrate at a time.
+MIGRATION_LOCK = 0x6765_6F72
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be reached, or cannot be written; try again when it can."""
+
+
+class UTCDateTimeField(peewee.DateTimeField):
+    """An instant. Takes and gives aware UTC datetimes; stored without zone, with six digits of a second.
+
+    Peewee's own field stores an aware value shifted by the PostgreSQL session's zone, and writes SQLite text whose
+    length depends on the value.
+    """
+
+    def db_value(self, value: Any) -> Any:
+        # An expression (a column, a function) passes through.
+        if not isinstance(value, datetime):
+            return value
+        if value.tzinfo is None:
+            raise ValueError(f"{self.name} needs a datetime with a time zone")
+        naive = value.astimezone(UTC).replace(tzinfo=None)
+        return naive.isoformat(sep=" ", timespec="microseconds") if is_sqlite() else naive
+
+    def python_value(self, value: Any) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        instant: datetime = value
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def configure(url: str) -> peewee.Database:
+    """Bind the models to the database at `url` (`sqlite:///path` or `postgresql://…`). Opens no connection.
+
+    Raises:
+        ValueError: for a URL of another kind.
+    """
+    made: peewee.Database = _sqlite(url) if url.startswith("sqlite:") else _postgresql(url)
+    database.initialize(made)
+    return made
+
+
+def _sqlite(url: str) -> Any:
+    path = Path(unquote(url.removeprefix("sqlite:///"))) if url.startswith("sqlite:///") else None
+    if path is None or not path.name:
+        raise ValueError("a SQLite DATABASE_URL looks like sqlite:///var/geo.db")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return PooledSqliteDatabase(
+        str(path),
+        max_connections=MAX_CONNECTIONS,
+        timeout=LOCK_TIMEOUT,
+        pragmas=[
+            ("journal_mode", "wal"),
+            ("synchronous", "full"),
+            ("busy_timeout", LOCK_TIMEOUT * 1000),
+            ("foreign_keys", 1),
+        ],
+    )
+
+
+def _postgresql(url: str) -> Any:
+    scheme = urlsplit(url).scheme
+    if scheme not in {"postgresql", "postgres"}:
+        raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
+    # db_url keeps percent signs in passwords unless told otherwise.
+    plain = connect_url(url, unquote_user=True, unquote_password=True)
+    return PooledPostgresqlDatabase(
+        plain.database,
+        max_connections=MAX_CONNECTIONS,
+        stale_timeout=300,
+        timeout=LOCK_TIMEOUT,
+        **{"connect_timeout": 10, **plain.connect_params},
+    )
+
+
+def is_sqlite() -> bool:
+    return isinstance(database.obj, peewee.SqliteDatabase)
+
+
+@contextlib.contextmanager
+def connection() -> Iterator[None]:
+    """A connection for one unit of work; nested uses share the outer one.
+
+    Raises:
+        DatabaseUnavailable: when none can be opened.
+    """
+    if not database.is_closed():
+        yield
+        return
+    try:
+        database.connect()
+    except (peewee.OperationalError, peewee.InterfaceError) as error:
+        raise DatabaseUnavailable(f"cannot open the database: {error}") from error
+    try:
+        yield
+    finally:
+        if not database.is_closed():
+            database.close()
+
+
+@contextlib.contextmanager
+def transaction() -> Iterator[None]:
+    """One transaction on a connection of its own or the current one.
+
+    On SQLite it takes the write lock at once: a transaction that reads first and writes later fails without waiting.
+    """
+    with connection():
+        nested = database.in_transaction()
+        with database.atomic("IMMEDIATE") if is_sqlite() and not nested else database.atomic():
+            yield
+
+
+def now() -> datetime:
+    """The database's clock: the one clock that all processes share. Leases and due times are measured by it."""
+    if is_sqlite():
+        return datetime.now(UTC)
+    with connection():
+        row = database.execute_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC'").fetchone()
+        instant: datetime = row[0]
+        return instant.replace(tzinfo=UTC)
+
+
+def claim(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> list[M]:
+    """Update the rows that `due` selects, at most once each however many processes ask, and return them as updated.
+
+    `due` must select the primary key alone, ordered and limited. One statement: under PostgreSQL the inner select
+    skips rows another process is about to take; it stands in a materialized CTE because the planner may run a bare
+    `IN (SELECT … LIMIT … SKIP LOCKED)` twice and exceed the limit.
+    """
+    if not is_sqlite():
+        due = due.for_update("FOR UPDATE SKIP LOCKED")  # type: ignore[arg-type]  # the stub knows only a bool
+    picked = due.cte("due", materialized=None if is_sqlite() else True)
+    key: Any = model._meta.primary_key
+    query = (
+        model.update(**values)
+        .where(key.in_(picked.select(picked.c[key.column_name])))
+        .with_cte(picked)
+        .returning(model)
+    )
+    return list(query.execute())
+
+
+def in_batches(rows: Sequence[T], size: int = MAX_ROWS) -> Iterator[Sequence[T]]:
+    """`rows` in slices small enough for one transaction."""
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def assign_transaction_id() -> None:
+    """Give the current PostgreSQL transaction its id now, before it draws a sequence value.
+
+    The event log closes a gap in the ids once every transaction that was running when the gap was seen has ended.
+    A transaction without an id would not be counted among them although it had drawn an event id already.
+    """
+    if not is_sqlite():
+        database.execute_sql("SELECT pg_current_xact_id()")
+
+
+def snapshot_horizon() -> tuple[int, int] | None:
+    """`(xmin, xmax)` of the current snapshot: all ids below xmin have ended, all from xmax on have not begun.
+
+    None on SQLite, where one writer at a time commits its ids in order.
+    """
+    if is_sqlite():
+        return None
+    row = database.execute_sql(
+        "SELECT pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text FROM pg_current_snapshot() AS s"
+    ).fetchone()
+    return int(row[0]), int(row[1])
+
+
+@contextlib.contextmanager
+def migration_lock() -> Iterator[None]:
+    """Only one process at a time is inside, on one machine (SQLite) or on all (PostgreSQL)."""
+    if not is_sqlite():
+        with connection():
+            database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+            try:
+                yield
+            finally:
+                database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+        return
+    # A file lock, not BEGIN IMMEDIATE: each migration wants a transaction of its own.
+    with Path(f"{database.obj.database}.migrate.lock").open("w") as handle, connection():
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,186 @@
+"""Tracking rows: how far a secondary is with one repository, and with each reference in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, ClassVar, Protocol
+
+from peewee import (
+    AutoField,
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CharField,
+    FloatField,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
+
+from app.database import UTCDateTimeField
+from app.models.base import BaseModel
+from app.models.container_repository import ContainerRepository
+from app.models.site import Site
+
+
+class Replicator(Protocol):
+    """What `registry.replicator` gives: GitLab's door for a person at the console."""
+
+    def sync(self) -> Any:
+        """Make the secondary equal to the primary, here and now."""
+
+
+class SyncState(IntEnum):
+    """GitLab's numbers."""
+
+    PENDING = 0
+    STARTED = 1
+    SYNCED = 2
+    FAILED = 3
+
+
+class ContainerRepositoryRegistry(BaseModel):
+    """One per secondary site and container repository; GitLab's name, kept for its console.
+
+    `generation` counts what asked for work; a sync closes only at the generation it saw. `lease_token` is the fencing
+    token of whoever holds the row until `lease_expires_at`, a time by the database's clock.
+    """
+
+    site_id: int
+    container_repository_id: int
+
+    id = AutoField()
+    site = ForeignKeyField(Site, backref="registries", on_delete="CASCADE")
+    container_repository = ForeignKeyField(ContainerRepository, backref="registries", on_delete="CASCADE")
+    state = IntegerField(default=SyncState.PENDING)
+    retry_count = IntegerField(default=0)
+    last_sync_failure = TextField(null=True)
+    retry_at = UTCDateTimeField(null=True)
+    last_synced_at = UTCDateTimeField(null=True)
+    created_at = UTCDateTimeField()
+    generation = BigIntegerField(default=0)
+    #: The next sync lists the whole repository instead of looking only at the references marked.
+    full_sync = BooleanField(default=False)
+    #: Where it stands in the queue: fresh pushes before backfill. Lower goes first.
+    priority = IntegerField(default=0)
+    #: Since when something has been waiting here.
+    pending_since = UTCDateTimeField(null=True)
+    lease_owner = CharField(null=True)
+    lease_token = BigIntegerField(default=0)
+    lease_expires_at = UTCDateTimeField(null=True)
+    #: Claims since the row was last closed, counted when it is claimed: a sync that kills its worker must count too.
+    attempts = IntegerField(default=0)
+    started_at = UTCDateTimeField(null=True)
+
+    class Meta:
+        table_name = "container_repository_registry"
+        indexes = ((("site", "container_repository"), True), (("state", "retry_at"), False))
+
+    #: Set by `replication.replicator`: a model calls nothing above itself, yet GitLab's console lines must work.
+    replicator_for: ClassVar[Callable[[ContainerRepositoryRegistry], Replicator]]
+    replication_switch: ClassVar[Callable[[], bool]]
+
+    @classmethod
+    def replication_enabled(cls) -> bool:
+        """GitLab's question: is replication switched on in this deployment?"""
+        return cls.replication_switch()
+
+    @property
+    def replicator(self) -> Replicator:
+        return type(self).replicator_for(self)
+
+    def reload(self) -> ContainerRepositoryRegistry:
+        """Read the row again, in place.
+
+        Raises:
+            ContainerRepositoryRegistry.DoesNotExist: when it is gone.
+        """
+        self.__data__ = type(self).get_by_id(self.id).__data__
+        self._dirty.clear()  # type: ignore[attr-defined]  # the stub leaves it out
+        return self
+
+    def __repr__(self) -> str:
+        """As GitLab's console prints it, so that a person sees the state without asking field by field."""
+        shown: dict[str, Any] = {
+            "id": self.id,
+            "container_repository_id": self.container_repository_id,
+            "state": self.state,
+            "retry_count": self.retry_count,
+            "last_sync_failure": self.last_sync_failure,
+            "retry_at": self.retry_at,
+            "last_synced_at": self.last_synced_at,
+            "created_at": self.created_at,
+        }
+        return "<ContainerRepositoryRegistry\n " + ",\n ".join(f"{k}: {v!s}" for k, v in shown.items()) + ">"
+
+
+class Reference(BaseModel):
+    """One tag, or one digest pushed without a tag, of one tracking row: what is wanted and what was seen."""
+
+    registry_id: int
+
+    id = AutoField()
+    registry = ForeignKeyField(ContainerRepositoryRegistry, backref="references", on_delete="CASCADE")
+    #: The tag, or the digest.
+    name = CharField()
+    is_tag = BooleanField()
+    state = IntegerField(default=SyncState.PENDING)
+    #: Counts what asked for this reference; closed by compare-and-set like the row.
+    generation = BigIntegerField(default=0)
+    #: Digest on the primary: an event's hint until a sync has asked, the truth after it. None: absent.
+    desired_digest = CharField(null=True)
+    #: Digest on the secondary that we wrote or found equal. It is the proof that the tag there is ours to delete.
+    observed_digest = CharField(null=True)
+    media_type = CharField(null=True)
+    #: The second witness for a deletion: `event` or `listing`; None means nobody said it was deleted.
+    delete_witness = CharField(null=True)
+    #: Digest of the throw-away manifest that is about to overwrite the tag so that it can be deleted.
+    throwaway_digest = CharField(null=True)
+    #: Digest on the secondary that is not ours: shown, not touched.
+    drift_digest = CharField(null=True)
+    event_id = BigIntegerField(null=True)
+    #: When the newest event that asked for this happened, by the registry's clock.
+    event_at = UTCDateTimeField(null=True)
+    pending_since = UTCDateTimeField(null=True)
+    trigger = CharField(default="event")
+    retry_count = IntegerField(default=0)
+    retry_at = UTCDateTimeField(null=True)
+    failure = TextField(null=True)
+    failure_reason = CharField(null=True)
+    synced_at = UTCDateTimeField(null=True)
+    created_at = UTCDateTimeField()
+
+    class Meta:
+        table_name = "container_repository_references"
+        indexes = ((("registry", "name"), True), (("registry", "state", "retry_at"), False))
+
+
+class SyncAttempt(BaseModel):
+    """What was done about one reference, once: the answer to "why is this not there?"."""
+
+    registry_id: int
+
+    id = BigAutoField()
+    registry = ForeignKeyField(ContainerRepositoryRegistry, backref="attempts_log", on_delete="CASCADE")
+    reference = CharField()
+    #: `copy`, `delete`, `keep` (nothing to do).
+    action = CharField()
+    #: `event`, `retry`, `full`, `manual`.
+    trigger = CharField()
+    event_id = BigIntegerField(null=True)
+    #: `synced` or `failed`.
+    outcome = CharField()
+    reason = CharField(null=True)
+    message = TextField(null=True)
+    old_digest = CharField(null=True)
+    new_digest = CharField(null=True)
+    bytes_copied = BigIntegerField(default=0)
+    lag_seconds = FloatField(null=True)
+    worker = CharField()
+    started_at = UTCDateTimeField()
+    finished_at = UTCDateTimeField(index=True)
+
+    class Meta:
+        table_name = "sync_attempts"
+        indexes = ((("registry", "reference"), False),)

@@ -1,0 +1,34 @@
+"""A site: a place with one container registry."""
+
+from __future__ import annotations
+
+from peewee import AutoField, BooleanField, CharField, TextField
+
+from app.database import UTCDateTimeField
+from app.models.base import BaseModel
+
+
+class Site(BaseModel):
+    """The primary, or one of the secondaries."""
+
+    id = AutoField()
+    name = CharField(unique=True)
+    primary = BooleanField(default=False)
+    url = CharField()
+    #: A site that is not enabled keeps its backlog and copies nothing.
+    enabled = BooleanField(default=True)
+    #: One of `settings.Deletion`.
+    deletion = CharField(default="tags")
+    #: Allow and deny patterns, a line each; empty covers everything.
+    repositories = TextField(default="")
+    #: Deletions before this instant no longer count for the brake (`geo sites release-deletions`).
+    deletions_released_at = UTCDateTimeField(null=True)
+    #: A reconcile is due since then, and why.
+    reconcile_requested_at = UTCDateTimeField(null=True)
+    reconcile_reason = TextField(null=True)
+    reconciled_at = UTCDateTimeField(null=True)
+    created_at = UTCDateTimeField()
+    updated_at = UTCDateTimeField()
+
+    class Meta:
+        table_name = "geo_sites"

@@ -1,0 +1,32 @@
+"""JSON from strangers."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from app.notifications.errors import InvalidEvent
+
+#: Longer integers are sizes of nothing; Python refuses those of thousands of digits by failing the document.
+_MAX_INTEGER_DIGITS: Final = 20
+
+
+def read_json(body: bytes) -> object:
+    """The value of a JSON body in UTF-8, with or without a byte order mark.
+
+    An integer of more than 20 characters is kept as its text: one absurd number costs no event.
+
+    :raises InvalidEvent: `not_utf8`, `not_json` or `too_deep`.
+    """
+    try:
+        return json.loads(body.decode("utf-8-sig"), parse_int=_integer)
+    except UnicodeDecodeError:
+        raise InvalidEvent("not_utf8", "the body is not UTF-8") from None
+    except RecursionError:
+        raise InvalidEvent("too_deep", "the body nests too deeply") from None
+    except ValueError as error:
+        raise InvalidEvent("not_json", f"the body is not JSON: {error}") from None
+
+
+def _integer(text: str) -> int | str:
+    return int(text) if len(text) <= _MAX_INTEGER_DIGITS else text

@@ -1,0 +1,79 @@
+"""A client of OCI registries, for who copies between them. Knows nothing of the rest of the application."""
+
+from __future__ import annotations
+
+from app.registry.answers import from_response
+from app.registry.auth import Authenticator, Challenge, Fetch, KeyToken, Scope, StaticBearer
+from app.registry.blobs import BlobStream, Upload
+from app.registry.client import RegistryClient
+from app.registry.errors import (
+    ActionNotAllowed,
+    Denied,
+    DigestMismatch,
+    InvalidKey,
+    InvalidManifest,
+    InvalidReference,
+    InvalidResponse,
+    NotFound,
+    RegistryError,
+    Rejected,
+    ServerError,
+    Stopped,
+    TimedOut,
+    TLSFailed,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+    UnsupportedDigest,
+)
+from app.registry.manifests import Descriptor, Manifest
+from app.registry.references import Digest, is_digest, is_repository, is_tag
+from app.registry.token_service import Anonymous, Basic
+from app.registry.tokens import SigningKey
+from app.registry.transfer import TransferResult, copy_blob
+
+__all__ = [
+    "ActionNotAllowed",
+    "Anonymous",
+    "Authenticator",
+    "Basic",
+    "BlobStream",
+    "Challenge",
+    "Denied",
+    "Descriptor",
+    "Digest",
+    "DigestMismatch",
+    "Fetch",
+    "InvalidKey",
+    "InvalidManifest",
+    "InvalidReference",
+    "InvalidResponse",
+    "KeyToken",
+    "Manifest",
+    "NotFound",
+    "RegistryClient",
+    "RegistryError",
+    "Rejected",
+    "Scope",
+    "ServerError",
+    "SigningKey",
+    "StaticBearer",
+    "Stopped",
+    "TLSFailed",
+    "TimedOut",
+    "TooLarge",
+    "TooManyRequests",
+    "TransferResult",
+    "Unauthorized",
+    "Unreachable",
+    "Unsupported",
+    "UnsupportedDigest",
+    "Upload",
+    "copy_blob",
+    "from_response",
+    "is_digest",
+    "is_repository",
+    "is_tag",
+]

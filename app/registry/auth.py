@@ -1,0 +1,224 @@
+"""Authenticators: who we are to a registry, and how it is told.
+
+Sources: the OCI distribution specification; the token specification of CNCF Distribution (docs/spec/auth).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jwt
+
+from app.registry.tokens import KeyId, SigningKey
+
+#: How many tokens one authenticator keeps; each is for one repository and one set of actions.
+TOKENS_KEPT = 4096
+
+#: A token that we mint is used until this many seconds before it expires.
+_EARLY = 60.0
+
+#: Minted tokens are valid from this many seconds ago, for a registry whose clock is behind ours.
+_BACKDATED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one request needs: actions on a repository, and pull of the repository that a blob is mounted from.
+
+    Without a repository, the action `*` is the catalog and no action is only to be known.
+    """
+
+    repository: str | None = None
+    actions: tuple[str, ...] = ()
+    mount_from: str | None = None
+
+    @classmethod
+    def catalog(cls) -> Scope:
+        """The scope of listing repositories."""
+        return cls(None, ("*",))
+
+    @property
+    def access(self) -> list[dict[str, Any]]:
+        """The `access` claim of a token (docs/spec/auth/jwt.md)."""
+        if self.repository is None:
+            return [{"type": "registry", "name": "catalog", "actions": ["*"]}] if self.actions else []
+        access = [{"type": "repository", "name": self.repository, "actions": list(self.actions)}]
+        if self.mount_from is not None:
+            access.append({"type": "repository", "name": self.mount_from, "actions": ["pull"]})
+        return access
+
+    @property
+    def names(self) -> list[str]:
+        """The `scope` parameters of a token request (docs/spec/auth/scope.md)."""
+        return [f"{each['type']}:{each['name']}:{','.join(each['actions'])}" for each in self.access]
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A `WWW-Authenticate` header (RFC 9110, 11.6.1), and the URL of the request that it answered."""
+
+    url: str
+    scheme: str
+    realm: str = ""
+    service: str = ""
+    scopes: tuple[str, ...] = ()
+    error: str = ""
+
+    @classmethod
+    def parse(cls, header: str, url: str) -> Challenge | None:
+        """Return the Bearer challenge of the header if it has one, else the Basic one, else None."""
+        found = {scheme: fields for scheme, fields in _challenges(header) if scheme in ("bearer", "basic")}
+        for scheme in ("bearer", "basic"):
+            if scheme in found:
+                fields = found[scheme]
+                scopes = tuple(fields.get("scope", "").split())
+                realm, service = fields.get("realm", ""), fields.get("service", "")
+                return cls(url, scheme, realm, service, scopes, fields.get("error", ""))
+        return None
+
+
+class Fetch(Protocol):
+    """How an authenticator makes a request of its own, to a token service.
+
+    Returns the body of a 200, at most 64 KiB; raises `RegistryError` for everything else. Redirects are not followed.
+    """
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> bytes: ...
+
+
+class Authenticator(Protocol):
+    """Gives the `Authorization` header of each request. Shared by threads."""
+
+    def authorization(self, scope: Scope, fetch: Fetch) -> str | None:
+        """Return the header's value for a request that needs `scope`, or None to send none."""
+        ...
+
+    def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:
+        """Return another value after `rejected` was answered with 401, or None when there is nothing else to try."""
+        ...
+
+
+class StaticBearer:
+    """One fixed bearer token."""
+
+    def __init__(self, token: str) -> None:
+        self._header = f"Bearer {token}"
+
+    def authorization(self, scope: Scope, fetch: Fetch) -> str | None:  # noqa: ARG002
+        """Return the token, whatever is asked."""
+        return self._header
+
+    def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:  # noqa: ARG002
+        """Return None: there is no other token."""
+        return None
+
+
+class KeyToken:
+    """Tokens that we sign ourselves, with a key pair that the registry trusts: it needs no token service.
+
+    Each token grants exactly what one request asks, for `lifetime` seconds, and is used until a minute before it
+    expires. With a certificate it carries that (`x5c`), which every version of Distribution takes. With the key
+    alone it names the key the way of 2.x (libtrust) first and, when that is answered with 401, the way of 3.x (RFC
+    7638); what was accepted is remembered. `issuer` and `service` must equal the registry's settings.
+    """
+
+    def __init__(
+        self,
+        signing_key: SigningKey,
+        issuer: str,
+        service: str,
+        *,
+        subject: str = "geo-registry",
+        lifetime: int = 300,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._key = signing_key
+        self._issuer = issuer
+        self._service = service
+        self._subject = subject
+        self._lifetime = lifetime
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens: OrderedDict[Scope, tuple[str, float]] = OrderedDict()
+        self._key_id: KeyId = "x5c" if signing_key.x5c else "libtrust"
+
+    def authorization(self, scope: Scope, fetch: Fetch) -> str | None:  # noqa: ARG002
+        """Return a token for exactly this scope, from the cache while it is fresh."""
+        with self._lock:
+            kept = self._tokens.get(scope)
+            if kept is not None and self._clock() < kept[1] - min(_EARLY, self._lifetime / 2):
+                self._tokens.move_to_end(scope)
+                return kept[0]
+            return self._mint(scope)
+
+    def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:  # noqa: ARG002
+        """Return a new token, naming the key the other way where there is one.
+
+        None when the registry took the token but wants more than the request was known to need: a new token would
+        say the same.
+        """
+        if challenge.error == "insufficient_scope":
+            return None
+        with self._lock:
+            kept = self._tokens.get(scope)
+            if kept is not None and kept[0] != rejected:
+                return kept[0]  # another thread has renewed it
+            if rejected is not None and self._key.x5c is None:
+                # Judged by the rejected token itself, so that many threads at once come to the same answer.
+                kid = jwt.get_unverified_header(rejected.removeprefix("Bearer ")).get("kid")
+                self._key_id = "thumbprint" if kid == self._key.libtrust_kid else "libtrust"
+            return self._mint(scope)
+
+    def _mint(self, scope: Scope) -> str:
+        # Whole seconds: Distribution's claims are integers, and a fraction makes the whole token malformed there.
+        now = int(self._clock())
+        expires = now + self._lifetime
+        claims = {
+            "iss": self._issuer,
+            "sub": self._subject,
+            # A string, not a list: Distribution 2.8 cannot read a list.
+            "aud": self._service,
+            "exp": expires,
+            "nbf": now - _BACKDATED,
+            "iat": now,
+            "jti": str(uuid.uuid4()),
+            "access": scope.access,
+        }
+        header = f"Bearer {self._key.sign(claims, self._key_id)}"
+        self._tokens[scope] = (header, expires)
+        self._tokens.move_to_end(scope)
+        if len(self._tokens) > TOKENS_KEPT:
+            self._tokens.popitem(last=False)
+        return header
+
+
+_PART = re.compile(
+    r"""([A-Za-z][A-Za-z0-9-]*)\s+(?=[A-Za-z_]+\s*=)   # a scheme, before its first parameter
+      | ([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))  # a parameter, quoted or not
+    """,
+    re.VERBOSE,
+)
+
+
+def _challenges(header: str) -> list[tuple[str, dict[str, str]]]:
+    challenges: list[tuple[str, dict[str, str]]] = []
+    for scheme, name, quoted, bare in _PART.findall(header):
+        if scheme:
+            challenges.append((scheme.lower(), {}))
+        elif challenges:
+            challenges[-1][1][name.lower()] = bare or re.sub(r"\\(.)", r"\1", quoted)
+    return challenges

@@ -1,0 +1,282 @@
+"""Blobs: streamed out of a registry, and uploaded into one."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+import requests
+import urllib3.exceptions
+
+from app.registry.auth import Scope
+from app.registry.endpoint import Endpoint
+from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError, Unreachable
+from app.registry.media_types import OCTET_STREAM
+from app.registry.references import Digest
+from app.registry.transport import Body, Redirects, SizedBody, causes, discard, unreachable
+
+#: Bytes of a blob in memory at a time.
+CHUNK = 256 * 1024
+
+#: Seconds more than the idle limit that the answer to an upload may take, for each GiB of it: an object storage
+#: copies the whole blob to its place before the registry answers.
+_COMMIT_SECONDS = 60.0
+
+_GIB = 1024**3
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+class BlobStream:
+    """The bytes of a blob, as they come. A context manager and an iterator, to be run through once.
+
+    `offset` is where it really starts: 0 when the registry answered a range with everything. `size` is that of the
+    whole blob, None if the registry does not say. What is read from 0 to the end is verified: on a mismatch the last
+    chunk is never handed out and `DigestMismatch` raised; a body that breaks off raises `Unreachable`.
+    """
+
+    def __init__(self, response: requests.Response, digest: str, offset: int, size: int | None) -> None:
+        self.digest = digest
+        self.offset = offset
+        self.size = size
+        #: Where the next chunk starts.
+        self.position = offset
+        self._response = response
+        self._hasher = Digest.hasher(digest) if offset == 0 and Digest.supported(digest) else None
+
+    def __enter__(self) -> BlobStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back, or close it when the blob was not read to its end."""
+        self._response.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        held = b""
+        while chunk := self._read():
+            self.position += len(chunk)
+            if self._hasher is not None:
+                self._hasher.update(chunk)
+            # One chunk is held back, so that the last one leaves only after the whole was verified: who sends the
+            # bytes on with a promised length can then still break off.
+            if held:
+                yield held
+            held = chunk
+        self._verify()
+        if held:
+            yield held
+
+    def _read(self) -> bytes:
+        request = self._response.request
+        try:
+            data: bytes = self._response.raw.read(CHUNK, decode_content=False)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise unreachable(error, request.method or "", self._response.url) from error
+        return data
+
+    def _verify(self) -> None:
+        method, url = self._response.request.method, self._response.url
+        if self.size is not None and self.position != self.size:
+            raise Unreachable(
+                f"the blob ended after {self.position} of {self.size} bytes",
+                reason="connection_lost",
+                method=method,
+                url=url,
+            )
+        if self._hasher is None:
+            return
+        actual = f"{Digest.algorithm(self.digest)}:{self._hasher.hexdigest()}"
+        if actual != self.digest:
+            raise DigestMismatch(f"the blob hashes to {actual}, asked was {self.digest}", method=method, url=url)
+
+
+class Upload:
+    """An upload session of one blob: `put` it all, or `cancel`."""
+
+    def __init__(self, endpoint: Endpoint, repository: str, location: str) -> None:
+        self.repository = repository
+        #: Where the next request of the session goes, its query as the registry gave it.
+        self.location = location
+        self._endpoint = endpoint
+
+    def put(self, chunks: Iterable[bytes], size: int | None, digest: str) -> None:
+        """Send the whole blob in one request and commit it under the digest, which the registry verifies.
+
+        With `size` the request promises that length, and breaks off if the chunks are fewer or more; None is sent in
+        chunked encoding, which not every registry takes. An error that `chunks` raises is raised unchanged, and then
+        nothing is committed.
+        """
+        endpoint = self._endpoint
+        joint = "&" if "?" in self.location else "?"
+        with endpoint.observed("put_blob"):
+            response = endpoint.call(
+                "PUT",
+                # A colon is plain in a query (RFC 3986, 3.4), and not every registry decodes it.
+                f"{self.location}{joint}digest={digest}",
+                endpoint.scope(self.repository, "pull", "push"),
+                expect=(201, 204),
+                headers={"Content-Type": OCTET_STREAM},
+                body=_body(chunks, size),
+                patience=_COMMIT_SECONDS * (size or 0) / _GIB,
+            )
+            stored = response.headers.get("Docker-Content-Digest")
+            discard(response)
+            if stored and Digest.supported(stored) and Digest.differs(stored, digest):
+                raise DigestMismatch(
+                    f"the registry stored {stored}, sent was {digest}", method="PUT", url=self.location
+                )
+
+    def cancel(self) -> bool:
+        """Give the session up, and tell whether the registry said yes. Never raises: it forgets sessions by itself."""
+        endpoint = self._endpoint
+        # Distribution wants `delete` for it, others `push`.
+        actions = [action for action in ("pull", "push", "delete") if endpoint.allows(action)]
+        try:
+            with endpoint.observed("cancel_upload"):
+                scope = endpoint.scope(self.repository, *actions)
+                discard(endpoint.call("DELETE", self.location, scope, expect=(200, 202, 204)))
+        except RegistryError:
+            return False
+        return True
+
+
+def start_upload(endpoint: Endpoint, repository: str, mount: str | None, from_repository: str | None) -> Upload | None:
+    """Open an upload session; None if the blob could be mounted instead."""
+    url = endpoint.url(f"{repository}/blobs/uploads/")
+    if mount is not None and from_repository is not None:
+        scope = endpoint.scope(repository, "pull", "push", mount_from=from_repository)
+        try:
+            return _post(endpoint, f"{url}?mount={mount}&from={from_repository}", repository, scope)
+        except RegistryError as error:
+            # Distribution refuses the whole request with 401 when the source must not be read. What else can be
+            # wrong with a mount has as many statuses as there are registries; the plain request tells the truth.
+            if error.status not in (400, 401, 403, 404, 405):
+                raise
+    return _post(endpoint, url, repository, endpoint.scope(repository, "pull", "push"))
+
+
+def _post(endpoint: Endpoint, url: str, repository: str, scope: Scope) -> Upload | None:
+    # Sent again over a dead connection, at worst, it leaves a session that the registry forgets.
+    response = endpoint.call("POST", url, scope, expect=(201, 202), resend=True)
+    discard(response)
+    if response.status_code == 201:
+        if "?mount=" in url:
+            return None
+        raise endpoint.invalid(response, "201 to an upload that has not begun")
+    location = response.headers.get("Location")
+    if not location:
+        raise endpoint.invalid(response, "an upload session without a Location")
+    return Upload(endpoint, repository, endpoint.resolve(response.url, location))
+
+
+def head_blob(endpoint: Endpoint, repository: str, digest: str) -> int | None:
+    """Return the blob's size as the registry says, None if it says 404."""
+    response = endpoint.call(
+        "HEAD",
+        endpoint.url(f"{repository}/blobs/{digest}"),
+        endpoint.scope(repository, "pull"),
+        expect=(200, 404),
+        redirects=Redirects.ANY,
+        resend=True,
+    )
+    discard(response)
+    if response.status_code == 404:
+        return None
+    length = response.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise endpoint.invalid(response, "a blob without a Content-Length")
+    return int(length)
+
+
+def open_blob(endpoint: Endpoint, repository: str, digest: str, offset: int) -> BlobStream:
+    """Start reading the blob, from `offset` where the registry can."""
+    response = _get(endpoint, repository, digest, {"Range": f"bytes={offset}-"} if offset else {})
+    if response.status_code == 200:
+        return BlobStream(response, digest, 0, _length(response))
+    first, size = _content_range(endpoint, response)
+    if first != offset:
+        raise endpoint.invalid(response, f"a range from {first} where {offset} was asked")
+    return BlobStream(response, digest, offset, size)
+
+
+def blob_present(endpoint: Endpoint, repository: str, digest: str, size: int) -> bool:
+    """Tell whether the blob can really be read and is of this size, by its first byte.
+
+    HEAD, mount and the push of a manifest say yes of blobs that are gone: Distribution answers them from its cache.
+    So does the head of its answer to a range, size and all; then the connection ends without the byte. That is asked
+    twice, since a broken connection looks the same.
+    """
+    for _ in range(2):
+        found = _first_byte(endpoint, repository, digest, size)
+        if found is not None:
+            return found
+    return False
+
+
+def _first_byte(endpoint: Endpoint, repository: str, digest: str, size: int) -> bool | None:
+    try:
+        response = _get(endpoint, repository, digest, {"Range": "bytes=0-0"} if size else {})
+    except RegistryError as error:
+        # 404 is the word for it; 416 says that not even the first byte is there.
+        if error.status in (404, 416):
+            return False
+        raise
+    try:
+        stated = _content_range(endpoint, response)[1] if response.status_code == 206 else _length(response)
+        if stated is None:
+            raise endpoint.invalid(response, "a blob without its size")
+        if stated != size:
+            return False
+        return len(response.raw.read(1, decode_content=False)) == min(size, 1)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if any(isinstance(cause, http.client.IncompleteRead) for cause in causes(error)):
+            return None
+        raise unreachable(error, "GET", response.url) from error
+    finally:
+        response.close()
+
+
+def _get(endpoint: Endpoint, repository: str, digest: str, headers: dict[str, str]) -> requests.Response:
+    return endpoint.call(
+        "GET",
+        endpoint.url(f"{repository}/blobs/{digest}"),
+        endpoint.scope(repository, "pull"),
+        expect=(200, 206) if headers else (200,),
+        headers=headers,
+        redirects=Redirects.ANY,
+        resend=True,
+    )
+
+
+def _length(response: requests.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return int(length) if length.isdecimal() else None
+
+
+def _content_range(endpoint: Endpoint, response: requests.Response) -> tuple[int, int | None]:
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        raise endpoint.invalid(response, "a range without a Content-Range")
+    return int(match[1]), None if match[3] == "*" else int(match[3])
+
+
+def _body(chunks: Iterable[bytes], size: int | None) -> bytes | Body:
+    if size is None:
+        return Body(chunks)
+    if size:
+        return SizedBody(chunks, size)
+    # Nothing to stream, and a stream of nothing would be sent in chunked encoding. It is still run through: the
+    # source verifies itself at its end.
+    if any(chunks):
+        raise InvalidResponse("the source gave bytes of a blob that should be empty", reason="size_mismatch")
+    return b""

@@ -1,0 +1,206 @@
+"""Connections: pooled and kept alive, with limits that hold: idle while sending too, and total where asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+#: On close: send nothing more and reset (SO_LINGER on, zero seconds).
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Deadline:
+    """A limit on whole requests, which holds against a server that trickles: at the deadline their connections are cut.
+
+    A socket's own timeout is idle time, starting anew with every byte, so it is no such limit. The connection is
+    reset, not closed: what still waits to be sent is dropped, so that a late request does not arrive after all.
+    Name resolution cannot be cut; when it takes too long nothing is sent.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.expired = False
+        self._ends = time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._watched: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for sock in self._watched:
+                sock.close()
+            self._watched.clear()
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the cut, never below zero."""
+        return max(self._ends - time.monotonic(), 0.0)
+
+    def watch(self, sock: socket.socket) -> None:
+        """Cut this connection at the deadline, and at once if that is past."""
+        with self._lock:
+            # A duplicate of the descriptor: TLS takes the original from its object, and closing may reuse its number.
+            duplicate = socket.socket(fileno=os.dup(sock.fileno()))
+            self._watched.append(duplicate)
+            if self.expired:
+                self._reset(duplicate)
+
+    def _cut(self) -> None:
+        with self._lock:
+            self.expired = True
+            for sock in self._watched:
+                self._reset(sock)
+
+    @staticmethod
+    def _reset(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its answer, as the connection that carries it sees it."""
+
+    #: Seconds without a byte moving in either direction.
+    idle: float
+    deadline: Deadline | None = None
+    #: Whether to leave pooled connections alone.
+    fresh: bool = False
+    #: Whether the connection had carried a request before: it may have been closed by the server meanwhile.
+    reused: bool = False
+    connected: bool = False
+
+
+_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+
+
+@contextlib.contextmanager
+def exchanging(exchange: Exchange) -> Iterator[None]:
+    """Let the connections that this thread uses meanwhile obey this exchange."""
+    token = _current.set(exchange)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+class _Limited(urllib3.connection.HTTPConnection):
+    """Both kinds of connection, obeying the current exchange: urllib3 itself limits sending by the connect timeout."""
+
+    def _new_conn(self) -> socket.socket:
+        exchange = _current.get()
+        if exchange is None:
+            return super()._new_conn()
+        if exchange.deadline is not None and self.timeout is not None:
+            self.timeout = max(min(self.timeout, exchange.deadline.remaining), 0.001)
+        sock = super()._new_conn()
+        if exchange.deadline is not None:
+            exchange.deadline.watch(sock)
+        return sock
+
+    def connect(self) -> None:
+        super().connect()
+        exchange = _current.get()
+        if exchange is not None:
+            exchange.connected = True
+            self.timeout = exchange.idle
+            if self.sock is not None:
+                self.sock.settimeout(exchange.idle)
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        exchange = _current.get()
+        if exchange is not None:
+            if self.sock is not None and not exchange.connected:
+                self._reuse(self.sock, exchange)
+            if exchange.deadline is not None and exchange.deadline.expired:
+                raise TimeoutError("the limit of the request is past")
+        super().request(*args, **kwargs)
+
+    def _reuse(self, sock: socket.socket, exchange: Exchange) -> None:
+        if exchange.fresh:
+            self.close()
+            return
+        exchange.reused = True
+        self.timeout = exchange.idle
+        if exchange.deadline is not None:
+            exchange.deadline.watch(sock)
+
+
+class _HTTPConnection(_Limited):
+    pass
+
+
+class _HTTPSConnection(_Limited, urllib3.connection.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class Adapter(requests.adapters.HTTPAdapter):
+    """Gives a session those connections, one TLS context for all, and no retries.
+
+    The context is made once: requests would read the whole trust store again for every connection. Without a CA
+    path the system's trust applies, and what certifi ships where the system has none.
+    """
+
+    def __init__(self, *, ca_path: str | None, pool_size: int) -> None:
+        self._context = _tls_context(ca_path)
+        super().__init__(pool_connections=16, pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools with our connections and our TLS context."""
+        super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """Leave trust to the context, verification always on."""
+        host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return host, {"cert_reqs": "CERT_REQUIRED"}
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Do nothing: requests would put its own trust store beside ours here."""
+
+
+def _tls_context(ca_path: str | None) -> ssl.SSLContext:
+    if ca_path is None:
+        context = ssl.create_default_context()
+        if not context.cert_store_stats()["x509_ca"]:
+            context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+        return context
+    try:
+        if Path(ca_path).is_dir():
+            return ssl.create_default_context(capath=ca_path)
+        return ssl.create_default_context(cafile=ca_path)
+    except OSError as error:
+        raise ValueError(f"the CA path {ca_path} cannot be used: {error.strerror or error}") from None

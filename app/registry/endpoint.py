@@ -1,0 +1,203 @@
+"""Endpoint: one registry as who we are there: its URL, our authenticator, and the answer to 401."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import requests
+
+from app.registry.answers import from_response
+from app.registry.auth import Authenticator, Challenge, Fetch, Scope
+from app.registry.connections import Deadline
+from app.registry.errors import BODY_LIMIT, ActionNotAllowed, InvalidResponse, RegistryError
+from app.registry.transport import Body, Redirects, Transport, discard, origin, read
+
+#: Told of every operation: its name, "ok" or the error's reason, and its seconds.
+Observer = Callable[[str, str, float], None]
+
+
+class Endpoint:
+    """One registry and our credentials there. Shared by threads.
+
+    `url` is the registry's root (`/v2` may be part of it). `actions` is the most that is ever asked for.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        authenticator: Authenticator,
+        transport: Transport,
+        *,
+        actions: tuple[str, ...],
+        observe: Observer | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            raise ValueError("a registry's URL is http(s)://host[:port], without user and password")
+        path = parts.path.rstrip("/").removesuffix("/v2")
+        self.name = parts.netloc
+        self.root = f"{parts.scheme}://{parts.netloc}{path}/v2/"
+        self._origin = origin(self.root)
+        self._authenticator = authenticator
+        self._transport = transport
+        self._actions = actions
+        self._observe = observe
+
+    @contextmanager
+    def observed(self, operation: str) -> Iterator[None]:
+        """Tell the observer how this operation went."""
+        started, outcome = time.monotonic(), "error"
+        try:
+            yield
+            outcome = "ok"
+        except RegistryError as error:
+            outcome = error.reason
+            raise
+        except GeneratorExit:
+            outcome = "ok"  # who lists has seen enough
+            raise
+        finally:
+            if self._observe is not None:
+                self._observe(operation, outcome, time.monotonic() - started)
+
+    def scope(self, repository: str, *actions: str, mount_from: str | None = None) -> Scope:
+        """Return the scope of a request; raises `ActionNotAllowed` for what this client must not ask."""
+        for action in actions:
+            if action not in self._actions:
+                raise ActionNotAllowed(f"this client of {self.name} was not made to {action}")
+        return Scope(repository, actions, mount_from)
+
+    def allows(self, action: str) -> bool:
+        """Tell whether this client may ask for the action."""
+        return action in self._actions
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path below `/v2/`."""
+        return self.root + path
+
+    def resolve(self, base: str, location: str) -> str:
+        """Return the absolute URL of a `Location` (or link), its query as it stands.
+
+        A registry behind a proxy that ends TLS often calls itself http; of our own https registry this is read as
+        https, so that nothing goes there in the clear.
+        """
+        target = urljoin(base, location)
+        scheme, host, port = origin(target)
+        ours = self._origin
+        if (scheme, host) == ("http", ours[1]) and ours[0] == "https" and port in (80, ours[2]):
+            return urlsplit(target)._replace(scheme="https", netloc=self.name).geturl()
+        return target
+
+    def is_own(self, url: str) -> bool:
+        """Tell whether this URL is at the registry itself: scheme, host and port."""
+        return origin(url) == self._origin
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        scope: Scope,
+        *,
+        expect: tuple[int, ...] = (200,),
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body | None = None,
+        redirects: Redirects = Redirects.REFUSE,
+        resend: bool = False,
+        deadline: Deadline | None = None,
+        patience: float = 0.0,
+    ) -> requests.Response:
+        """Send a request and return its response, body unread, if its status is expected.
+
+        A 401 is answered once with a renewed token (a streamed body cannot be sent twice: there the token is renewed
+        for the next try). Raises the error that `from_response` builds for any other status.
+        """
+        fetch = self._fetch(deadline)
+        # Whatever host an upload's Location names: only the registry itself is told who we are.
+        known = self.is_own(url)
+        authorization = self._authenticator.authorization(scope, fetch) if known else None
+
+        def send(authorization: str | None) -> requests.Response:
+            return self._transport.send(
+                method,
+                url,
+                headers=headers or {},
+                authorization=authorization,
+                body=body,
+                redirects=redirects,
+                resend=resend,
+                deadline=deadline,
+                patience=patience,
+            )
+
+        response = send(authorization)
+        if response.status_code == 401 and known and self.is_own(response.url):
+            renewed = self._renewed(response, scope, authorization, fetch, deadline)
+            if renewed is not None and not isinstance(body, Body):
+                discard(response)
+                response = send(renewed)
+        if response.status_code in expect:
+            return response
+        raise from_response(response, own=self.is_own(response.url))
+
+    def _renewed(
+        self,
+        response: requests.Response,
+        scope: Scope,
+        rejected: str | None,
+        fetch: Fetch,
+        deadline: Deadline | None,
+    ) -> str | None:
+        header = response.headers.get("WWW-Authenticate") or self._root_challenge(deadline)
+        challenge = Challenge.parse(header, self.root)
+        if challenge is None:
+            return None
+        try:
+            return self._authenticator.renew(scope, challenge, rejected, fetch)
+        except RegistryError:
+            response.close()
+            raise
+
+    def _root_challenge(self, deadline: Deadline | None) -> str:
+        # Some registries answer 401 without a challenge anywhere but at the root.
+        response = self._transport.send(
+            "GET", self.root, headers={}, authorization=None, resend=True, deadline=deadline
+        )
+        discard(response)
+        return response.headers.get("WWW-Authenticate") or ""
+
+    def _fetch(self, deadline: Deadline | None) -> Fetch:
+        def fetch(
+            method: str,
+            url: str,
+            *,
+            headers: Mapping[str, str] | None = None,
+            form: Mapping[str, str] | None = None,
+        ) -> bytes:
+            sent = dict(headers or {})
+            authorization = sent.pop("Authorization", None)
+            body = None
+            if form is not None:
+                sent["Content-Type"] = "application/x-www-form-urlencoded"
+                body = urlencode(form).encode()
+            response = self._transport.send(
+                method, url, headers=sent, authorization=authorization, body=body, deadline=deadline, resend=True
+            )
+            if response.status_code != 200:
+                raise from_response(response)
+            return read(response, BODY_LIMIT, deadline=deadline)
+
+        return fetch
+
+    def invalid(self, response: requests.Response, message: str, *, reason: str | None = None) -> InvalidResponse:
+        """Build the error for an answer that is not what it should be, and close the response."""
+        response.close()
+        return InvalidResponse(
+            message,
+            reason=reason,
+            status=response.status_code,
+            method=response.request.method,
+            url=response.url,
+        )

@@ -1,0 +1,305 @@
+"""Transport: one HTTP request to a registry, there and back, without any notion of who asks."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import NoReturn
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import requests.adapters
+import urllib3.exceptions
+
+from app.registry.connections import Adapter, Deadline, Exchange, exchanging
+from app.registry.errors import (
+    InvalidResponse,
+    RegistryError,
+    TimedOut,
+    TLSFailed,
+    TooLarge,
+    Unreachable,
+)
+
+#: Redirects followed in a row.
+REDIRECTS_LIMIT = 5
+
+#: What one write hands to the socket. The idle limit covers a write as a whole, so a small one lets a slow link live.
+_PIECE = 64 * 1024
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+Origin = tuple[str, str, int]
+
+
+class Redirects(Enum):
+    """Which redirects a request follows; credentials never leave the origin of the request."""
+
+    #: None: the answer is an error.
+    REFUSE = "refuse"
+    #: To anywhere, but never from https to http.
+    SAFE = "safe"
+    #: To anywhere: the content is verified by its digest.
+    ANY = "any"
+
+
+class Body:
+    """A request body that is streamed once: its length if known, and what went wrong while it was read."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.failure: BaseException | None = None
+        #: Bytes handed to the connection so far.
+        self.sent = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        # An error of the source must not be taken for one of the connection that carries it.
+        try:
+            for chunk in self._chunks:
+                view = memoryview(chunk)
+                for start in range(0, len(view), _PIECE):
+                    piece = view[start : start + _PIECE]
+                    self.sent += len(piece)
+                    yield piece  # type: ignore[misc]  # a buffer is what a socket wants
+            self._ended()
+        except BaseException as error:
+            self.failure = error
+            raise
+
+    def _ended(self) -> None:
+        """Check the end of the body."""
+
+
+class SizedBody(Body):
+    """A body whose length is promised beforehand and kept: it fails rather than end early or run over."""
+
+    def __init__(self, chunks: Iterable[bytes], size: int) -> None:
+        super().__init__(self._checked(chunks))
+        self._size = size
+        self._taken = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def _checked(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._taken += len(chunk)
+            if self._taken > self._size:
+                self._fail()
+            yield chunk
+
+    def _ended(self) -> None:
+        if self._taken != self._size:
+            self._fail()
+
+    def _fail(self) -> NoReturn:
+        raise InvalidResponse(
+            f"the source gave {self._taken} bytes and not the {self._size} that were promised",
+            reason="size_mismatch",
+        )
+
+
+class Transport:
+    """A session with one registry and the hosts it redirects to. Shared by threads.
+
+    Nothing of the environment is used: a `.netrc` would replace our credentials, a proxy variable our route. Cookies
+    are not kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_path: str | None = None,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 60.0,
+        pool_size: int = 32,
+        user_agent: str = "geo-registry",
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.headers.clear()
+        # Bodies are hashed as they are stored; a proxy that compresses them for us would spoil that.
+        self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
+        adapter = Adapter(ca_path=ca_path, pool_size=pool_size)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        body: bytes | Body | None = None,
+        redirects: Redirects = Redirects.REFUSE,
+        resend: bool = False,
+        deadline: Deadline | None = None,
+        patience: float = 0.0,
+    ) -> requests.Response:
+        """Send the request, follow redirects and return the response with its body unread.
+
+        `resend` says that the request may be sent once more at once, over a new connection, when a kept-alive one
+        turns out to be closed. `patience` adds seconds to the idle limit. Raises `Unreachable` (or a kind of it),
+        `InvalidResponse` for redirects that must not be followed, and whatever reading the body raised.
+        """
+        start = origin(url)
+        for _ in range(REDIRECTS_LIMIT + 1):
+            own = {**headers, "Authorization": authorization} if authorization else dict(headers)
+            exchange = Exchange(self._read_timeout + patience, deadline)
+            response = self._send(method, url, own, body, exchange, resend=resend)
+            location = response.headers.get("Location")
+            if redirects is Redirects.REFUSE or response.status_code not in _REDIRECTS or not location:
+                return response
+            discard(response)
+            url = _target(response.url, location, redirects)
+            if origin(url) != start:
+                # For good: another host must not choose what our credentials are used for.
+                authorization = None
+        raise InvalidResponse("redirected again and again", reason="redirect", method=method, url=url)
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | Body | None,
+        exchange: Exchange,
+        *,
+        resend: bool,
+    ) -> requests.Response:
+        try:
+            return self._once(method, url, headers, body, exchange)
+        except Unreachable as error:
+            if not (resend and exchange.reused) or isinstance(error, TimedOut):
+                raise
+            fresh = Exchange(exchange.idle, exchange.deadline, fresh=True)
+            return self._once(method, url, headers, body, fresh)
+
+    def _once(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | Body | None, exchange: Exchange
+    ) -> requests.Response:
+        deadline = exchange.deadline
+        if deadline is not None and deadline.expired:
+            raise TimedOut(f"not sent: the limit of {deadline.seconds:g} s is past", method=method, url=url)
+        try:
+            request = self._session.prepare_request(requests.Request(method, url, headers=headers, data=body))
+            if url.isascii():
+                # requests rewrites escapes; an upload or storage URL is signed as it stands.
+                request.url = url.partition("#")[0]
+            # The adapter and not the session sends: a session reads the whole body of a redirect even when told not
+            # to follow it, and keeps cookies.
+            adapter = self._session.get_adapter(url)
+            with exchanging(exchange):
+                return adapter.send(request, stream=True, timeout=(self._connect_timeout, exchange.idle))
+        except Exception as error:
+            if isinstance(body, Body) and body.failure is not None:
+                raise body.failure from None
+            if isinstance(error, requests.RequestException | urllib3.exceptions.HTTPError | OSError):
+                raise unreachable(error, method, url, deadline) from error
+            raise
+
+
+def origin(url: str) -> Origin:
+    """Return scheme, host and port of a URL; raises `InvalidResponse` if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        raise InvalidResponse(f"{url[:100]!r} is not a URL of the web") from None
+    if not parts.hostname:
+        raise InvalidResponse(f"{url[:100]!r} is not a URL of the web")
+    return parts.scheme, parts.hostname.lower(), port
+
+
+def read(response: requests.Response, limit: int, *, deadline: Deadline | None = None) -> bytes:
+    """Read the whole body, at most `limit` bytes, and give the connection back.
+
+    Raises `TooLarge`, or `Unreachable` when it breaks off.
+    """
+    method, url = response.request.method or "", response.url
+    try:
+        pieces, size = [], 0
+        while piece := response.raw.read(1024 * 1024, decode_content=True):
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(f"an answer of more than {limit} bytes", method=method, url=url)
+            pieces.append(piece)
+        if deadline is not None and deadline.expired:
+            # A body without a length ends where the connection does, also where we cut it ourselves.
+            raise TimedOut(f"no whole answer within {deadline.seconds:g} s", method=method, url=url)
+        return b"".join(pieces)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise unreachable(error, method, url, deadline) from error
+    finally:
+        response.close()
+
+
+def discard(response: requests.Response) -> None:
+    """Give the connection of a response back whose body nobody wants; close it when there is much left."""
+    try:
+        # Not of 416: Distribution announces a body there that never comes.
+        if response.status_code != 416 and len(response.raw.read(64 * 1024, decode_content=False)) == 64 * 1024:
+            response.raw.close()
+    except (urllib3.exceptions.HTTPError, OSError):
+        pass
+    finally:
+        response.close()
+
+
+def unreachable(error: BaseException, method: str, url: str, deadline: Deadline | None = None) -> RegistryError:
+    """Build the error that a broken exchange stands for, with the innermost cause in its message."""
+    if deadline is not None and deadline.expired:
+        return TimedOut(f"no whole answer within {deadline.seconds:g} s", method=method, url=url)
+    chain = list(causes(error))
+    for cause in chain:
+        if isinstance(cause, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
+            return InvalidResponse(str(cause), method=method, url=url)
+        if isinstance(cause, socket.gaierror):
+            return Unreachable(f"its name does not resolve: {cause}", reason="dns", method=method, url=url)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return TLSFailed(f"its certificate is not trusted: {cause.verify_message}", method=method, url=url)
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return Unreachable("the connection broke off", reason="connection_lost", method=method, url=url)
+        if isinstance(cause, ssl.SSLError):
+            return TLSFailed(f"TLS failed: {cause.reason or cause}", method=method, url=url)
+        if isinstance(cause, ConnectionRefusedError):
+            return Unreachable("connection refused", method=method, url=url)
+        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError | requests.Timeout):
+            return TimedOut("no answer in time", method=method, url=url)
+    last = chain[-1]
+    return Unreachable(
+        f"the connection broke off: {type(last).__name__}: {last}",
+        reason="connection_lost",
+        method=method,
+        url=url,
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk from an error to what it wraps; requests and urllib3 hide the cause in three different places."""
+    seen: set[int] = set()
+    pending: list[BaseException] = [error]
+    while pending:
+        cause = pending.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        inner = [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
+        pending += [each for each in inner if isinstance(each, BaseException)]
+
+
+def _target(url: str, location: str, redirects: Redirects) -> str:
+    target = urljoin(url, location)
+    if origin(url)[0] == "https" and origin(target)[0] == "http" and redirects is not Redirects.ANY:
+        raise InvalidResponse("redirected from https to plain http", reason="redirect", method="GET", url=target)
+    return target

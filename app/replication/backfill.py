@@ -1,0 +1,71 @@
+"""Backfill: find the primary's repositories and ask for a full sync of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from app.database import in_batches, now, transaction
+from app.models import ContainerRepository, Site
+from app.registry import NotFound, RegistryClient, RegistryError
+from app.replication import marking
+from app.replication.event_log import repository_ids
+from app.replication.scope import Scope
+
+
+class NoCatalog(Exception):
+    """The primary does not list its repositories, and none are named."""
+
+
+def request(reason: str) -> None:
+    """Make a reconcile of every secondary due; the scheduler sees to it."""
+    with transaction():
+        Site.update(reconcile_requested_at=now(), reconcile_reason=reason).where(
+            ~Site.primary & Site.reconcile_requested_at.is_null()
+        ).execute()
+
+
+def mark_all(site: Site, source: RegistryClient, *, priority: int = marking.BACKFILL) -> int:
+    """Ask for a full sync of every repository in the site's scope; return how many.
+
+    Found by the catalog, or named in GEO_REPOSITORIES where a registry has none; those already known are included,
+    whether the catalog still lists them or not.
+
+    Raises:
+        RegistryError: when the catalog breaks off. What was found until then is marked.
+        NoCatalog: when there is nothing to go by.
+    """
+    scope = Scope(tuple(site.repositories.splitlines()))
+    marked: set[int] = set()
+    for paths in _batched(_paths(scope, source)):
+        with transaction():
+            ids = repository_ids([path for path in paths if scope.covers(path)], now())
+        fresh = sorted(set(ids.values()) - marked)
+        marking.mark_full(site, fresh, priority=priority)
+        marked |= set(fresh)
+    with transaction():
+        Site.update(reconcile_requested_at=None, reconcile_reason=None, reconciled_at=now()).where(
+            Site.id == site.id
+        ).execute()
+    return len(marked)
+
+
+def _paths(scope: Scope, source: RegistryClient) -> Iterator[str]:
+    known = [row.path for row in ContainerRepository.select(ContainerRepository.path).order_by(ContainerRepository.id)]
+    yield from known
+    yield from scope.listed
+    try:
+        yield from source.list_repositories()
+    except (NotFound, RegistryError) as error:
+        if not (known or scope.listed) or error.temporary:
+            raise NoCatalog(f"{error}; name the repositories in GEO_REPOSITORIES") from error
+
+
+def _batched(paths: Iterator[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for path in paths:
+        batch.append(path)
+        if len(batch) == 200:
+            yield batch
+            batch = []
+    for rest in in_batches(batch):
+        yield list(rest)

@@ -1,0 +1,244 @@
+"""Claiming a tracking row, and letting go of it: the only places where its state changes hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from peewee import Expression, ModelSelect, fn
+
+from app import database
+from app.database import connection, now, transaction
+from app.models import ContainerRepository, Reference, Site, SyncState
+from app.models import ContainerRepositoryRegistry as Registry
+from app.replication import lease
+from app.replication.backoff import BACKOFF, Backoff
+
+#: A row claimed this often without ever being closed brings its workers down; it then waits like any failure.
+MAX_ATTEMPTS = 3
+
+
+class LeaseLost(Exception):
+    """Somebody else may hold the row; nothing more may be written for it."""
+
+
+@dataclass(eq=False)
+class Claim:
+    """A tracking row in our hands. `generation` is the one last read: closing succeeds only if it still stands."""
+
+    registry_id: int
+    site: Site
+    path: str
+    token: int
+    generation: int
+    full_sync: bool
+    #: The former holder never closed it: a write of his may still be under way.
+    takeover: bool
+    retry_count: int
+    lease: lease.HeldLease
+
+    def require(self, seconds: float) -> None:
+        """Make sure that the lease lasts for another `seconds`.
+
+        Raises:
+            LeaseLost: when it may not.
+        """
+        if self.lease.remaining() <= seconds:
+            raise LeaseLost(f"the lease on {self.path} may end before the registry has answered")
+
+
+def due(instant: datetime) -> Expression:
+    """Tracking rows that somebody should take now."""
+    waiting = Registry.state.in_([SyncState.PENDING, SyncState.FAILED])
+    ready = Registry.retry_at.is_null() | (Registry.retry_at <= instant)
+    abandoned = (Registry.state == SyncState.STARTED) & (Registry.lease_expires_at <= instant)
+    expression: Expression = (waiting & ready) | (abandoned & (Registry.attempts < MAX_ATTEMPTS))
+    return expression
+
+
+def count_due(limit: int) -> int:
+    """How many rows wait for a worker, counted up to `limit`."""
+    rows = _enabled(Registry.select(Registry.id)).where(due(now())).limit(limit)
+    return int(rows.count())
+
+
+def claim_next() -> Claim | None:
+    """Take the row that has waited longest among the most urgent; None when nothing is due."""
+    with connection():
+        asked = lease.monotonic()
+        instant = now()
+        query = _enabled(Registry.select(Registry.id)).where(due(instant))
+        query = query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
+        return _claim(query, instant, asked)
+
+
+def claim_row(registry_id: int) -> Claim | None:
+    """Take this row whatever its state and due time; None when somebody else holds it."""
+    with connection():
+        asked = lease.monotonic()
+        instant = now()
+        free = (Registry.state != SyncState.STARTED) | (Registry.lease_expires_at <= instant)
+        query = Registry.select(Registry.id).where((Registry.id == registry_id) & free).limit(1)
+        return _claim(query, instant, asked)
+
+
+def _enabled(query: ModelSelect[Registry]) -> ModelSelect[Registry]:
+    sites = Site.select(Site.id).where(Site.enabled & ~Site.primary)
+    return query.where(Registry.site.in_(sites))
+
+
+def _claim(query: ModelSelect[Registry], instant: datetime, asked: float) -> Claim | None:
+    rows = database.claim(
+        Registry,
+        query,
+        state=SyncState.STARTED,
+        lease_owner=lease.owner(),
+        lease_token=Registry.lease_token + 1,
+        lease_expires_at=instant + timedelta(seconds=lease.TTL),
+        attempts=Registry.attempts + 1,
+        started_at=instant,
+        retry_at=None,
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    registry_id, token = row.id, row.lease_token
+    return Claim(
+        registry_id=registry_id,
+        site=Site.get_by_id(row.site_id),
+        path=ContainerRepository.get_by_id(row.container_repository_id).path,
+        token=token,
+        generation=row.generation,
+        full_sync=row.full_sync,
+        takeover=row.attempts > 1,
+        retry_count=row.retry_count,
+        lease=lease.HeldLease(renew=lambda: lease.renew_row(registry_id, token), deadline=asked + lease.TTL),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How a row was left. `again`: something is due on it already."""
+
+    state: SyncState | None
+    failure: str | None = None
+
+    @property
+    def again(self) -> bool:
+        return self.state is SyncState.PENDING
+
+
+def close(
+    claim: Claim,
+    *,
+    failure: str | None = None,
+    retry_after: float | None = None,
+    tried: bool = True,
+    backoff: Backoff = BACKOFF,
+) -> Closed:
+    """Let go of the row, in the state that its references are in.
+
+    `failure` is one of the whole row (the registry does not answer, the listing is broken) and overrules them.
+    `tried` is False when nothing failed in this sync although something is still in failure: it does not count.
+    Synced only if every tag is and no event came meanwhile (compare-and-set on the generation); pending if work is
+    left. State None: the lease was lost and nothing was written.
+    """
+    with transaction():
+        instant = now()
+        summary = _summary(claim.registry_id)
+        ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
+        ours &= Registry.state == SyncState.STARTED
+        released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        if failure is None and summary.pending:
+            return _pending(ours, released, instant)
+        if failure is None and not summary.failed:
+            values = {"state": SyncState.SYNCED, "last_synced_at": instant, "retry_count": 0, "retry_at": None}
+            values |= {"last_sync_failure": None, "pending_since": None}
+            state = SyncState.SYNCED
+        else:
+            count = claim.retry_count + 1 if tried else max(1, claim.retry_count)
+            retry_at = instant + backoff.delay(count, at_least=retry_after)
+            if failure is None:
+                failure, retry_at = summary.failure, summary.retry_at or retry_at
+            values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}
+            values |= {"last_sync_failure": failure}
+            state = SyncState.FAILED
+        unchanged = Registry.update(**values, **released).where(ours & (Registry.generation == claim.generation))
+        if unchanged.execute():
+            return Closed(state, failure)
+        return _pending(ours, released, instant)
+
+
+def release(claim: Claim) -> Closed:
+    """Give the row back unfinished, to be taken at once by somebody else (this process is stopping)."""
+    with transaction():
+        ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
+        released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        return _pending(ours & (Registry.state == SyncState.STARTED), released, now())
+
+
+def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
+    """Fail the rows whose every sync ended with its worker's death; return how many."""
+    with transaction():
+        instant = now()
+        changed: int = (
+            Registry.update(
+                state=SyncState.FAILED,
+                attempts=0,
+                retry_count=Registry.retry_count + 1,
+                retry_at=instant + backoff.delay(MAX_ATTEMPTS + 3),
+                last_sync_failure=f"{MAX_ATTEMPTS} workers in a row died while syncing this repository;"
+                " look for kills by memory limits in the system's log",
+                lease_token=Registry.lease_token + 1,
+                lease_owner=None,
+                lease_expires_at=None,
+            )
+            .where(
+                (Registry.state == SyncState.STARTED)
+                & (Registry.lease_expires_at <= instant)
+                & (Registry.attempts >= MAX_ATTEMPTS)
+            )
+            .execute()
+        )
+        return changed
+
+
+def _pending(ours: Expression, released: Mapping[str, object], instant: datetime) -> Closed:
+    changed = (
+        Registry.update(
+            state=SyncState.PENDING,
+            retry_at=None,
+            pending_since=fn.COALESCE(Registry.pending_since, instant),
+            **released,
+        )
+        .where(ours)
+        .execute()
+    )
+    return Closed(SyncState.PENDING if changed else None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    pending: int
+    failed: int
+    retry_at: datetime | None
+    failure: str | None
+
+
+def _summary(registry_id: int) -> _Summary:
+    """The tags of a row, counted. A digest pushed without a tag never holds the row back."""
+    references = Reference.select().where(Reference.registry == registry_id)
+    tags = references.where(Reference.is_tag)
+    pending = tags.where(Reference.state.in_([SyncState.PENDING, SyncState.STARTED])).count()
+    # An untagged digest that waits for its first copy is work, though its failure is no reason to call the row failed.
+    pending += references.where(
+        ~Reference.is_tag & (Reference.state == SyncState.PENDING) & Reference.retry_at.is_null()
+    ).count()
+    broken = tags.where(Reference.state == SyncState.FAILED)
+    failed = broken.count()
+    if not failed:
+        return _Summary(pending, 0, None, None)
+    first = broken.order_by(Reference.retry_at.asc(nulls="LAST"), Reference.id).get()
+    more = f" (and {failed - 1} more tags)" if failed > 1 else ""
+    return _Summary(pending, failed, first.retry_at, f"{first.failure}{more}")

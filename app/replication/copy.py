@@ -1,0 +1,147 @@
+"""Copying one reference with everything below it: blobs and child manifests first, the reference last."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, wait
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Stopped, copy_blob
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: Indexes inside indexes. Real ones have one level, nested ones two.
+MAX_DEPTH = 8
+
+#: Manifests below one reference; a hostile index must not make us fetch for ever.
+MAX_MANIFESTS = 10_000
+
+
+class GraphTooLarge(Exception):
+    """An index nests too deeply, or names too many manifests, to be an honest image."""
+
+    reason = "graph_too_large"
+    temporary = False
+
+
+@dataclass
+class Tally:
+    """What one copy moved. Shared by the threads that carry its blobs."""
+
+    bytes_copied: int = 0
+    blobs_copied: int = 0
+    blobs_mounted: int = 0
+    blobs_skipped: int = 0
+    manifests_copied: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, *, size: int = 0, copied: int = 0, mounted: int = 0, skipped: int = 0, manifests: int = 0) -> None:
+        with self._lock:
+            self.bytes_copied += size
+            self.blobs_copied += copied
+            self.blobs_mounted += mounted
+            self.blobs_skipped += skipped
+            self.manifests_copied += manifests
+
+
+@dataclass(frozen=True)
+class GraphCopy:
+    """Copies what a manifest needs, from one registry to another, within one repository.
+
+    `transfers` runs the requests in parallel; no task in it waits for another. `stop` is asked between chunks.
+    """
+
+    source: RegistryClient
+    destination: RegistryClient
+    repository: str
+    transfers: Executor
+    stop: Callable[[], bool]
+    tally: Tally = field(default_factory=Tally)
+
+    def below(self, manifest: Manifest) -> None:
+        """Bring everything that `manifest` names to the destination; the manifest itself is left to the caller.
+
+        Raises:
+            RegistryError: from either side.
+            Stopped: when `stop` says so.
+            GraphTooLarge: before anything was written.
+        """
+        children = self._children(manifest)
+        blobs = {blob.digest: blob for one in (manifest, *children) for blob in one.blobs}
+        self._each(self._blob, list(blobs.values()))
+        for child in children:
+            self._check()
+            self.destination.put_manifest(self.repository, child.digest, child)
+            self.tally.add(manifests=1)
+
+    def _children(self, manifest: Manifest) -> list[Manifest]:
+        """All manifests below that the destination lacks, each once and after all that it names itself."""
+        found: dict[str, Manifest] = {}
+        seen = {manifest.digest}
+        level = [manifest]
+        for _ in range(MAX_DEPTH):
+            wanted = {child.digest: child for parent in level for child in parent.manifests}
+            wanted = {digest: child for digest, child in wanted.items() if digest not in seen}
+            seen |= wanted.keys()
+            if len(seen) > MAX_MANIFESTS:
+                raise GraphTooLarge(f"more than {MAX_MANIFESTS} manifests below {manifest.digest}")
+            level = [child for child in self._each(self._child, list(wanted.values())) if child is not None]
+            if not level:
+                return _children_first(manifest, found)
+            found |= {child.digest: child for child in level}
+        raise GraphTooLarge(f"indexes nest more than {MAX_DEPTH} deep below {manifest.digest}")
+
+    def _child(self, descriptor: Descriptor) -> Manifest | None:
+        self._check()
+        try:
+            self.destination.head_manifest(self.repository, descriptor.digest)
+        except NotFound:
+            return self.source.get_manifest(self.repository, descriptor.digest)
+        return None
+
+    def _blob(self, descriptor: Descriptor) -> None:
+        self._check()
+        result = copy_blob(self.source, self.destination, self.repository, descriptor, stop=self.stop)
+        self.tally.add(
+            size=result.bytes_copied,
+            copied=int(result.bytes_copied > 0),
+            mounted=int(result.mounted),
+            skipped=int(result.skipped),
+        )
+
+    def _each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Run `work` on all items in parallel; the first error stops those not begun and is raised."""
+        if len(items) == 1:
+            return [work(items[0])]
+        futures = [self.transfers.submit(work, item) for item in items]
+        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        errors: Iterable[BaseException | None] = (future.exception() for future in done)
+        error = next((e for e in errors if e is not None), None)
+        if error is not None:
+            # What has begun is awaited: nothing of this copy may write once its caller has moved on.
+            wait(waiting)
+            raise error
+        return [future.result() for future in futures]
+
+    def _check(self) -> None:
+        if self.stop():
+            raise Stopped("the copy was told to stop")
+
+
+def _children_first(top: Manifest, found: dict[str, Manifest]) -> list[Manifest]:
+    """The manifests of `found` in an order in which a registry that checks an index's children takes them."""
+    ordered: dict[str, Manifest] = {}
+
+    def visit(manifest: Manifest) -> None:
+        for child in manifest.manifests:
+            if child.digest in found and child.digest not in ordered:
+                visit(found[child.digest])
+                ordered[child.digest] = found[child.digest]
+
+    visit(top)
+    return list(ordered.values())

@@ -1,0 +1,191 @@
+"""Deleting on the secondary: only what is ours, by name, and never much at once."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.database import connection, now
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, SyncAttempt
+from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Unsupported
+from app.registry.media_types import OCI_MANIFEST
+from app.replication.claim import Claim
+from app.settings import Deletion
+
+#: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer (DESIGN rule 5).
+TAG_WRITE_LIMIT = 15.0
+
+#: Deletions of one site in a sliding hour that need no one's consent, and the share of its tags above that.
+BRAKE_FLOOR, BRAKE_SHARE = 20, 0.05
+
+#: An empty JSON object: OCI's empty descriptor.
+EMPTY = b"{}"
+
+
+class DeletionHeld(Exception):
+    """More deletions than anyone is likely to have meant wait for a person's consent."""
+
+    reason = "deletion_brake"
+    temporary = True
+    #: Seconds until it is looked at again by itself.
+    retry_after = 300.0
+
+
+class DeletionUnsupported(Exception):
+    """The secondary registry does not delete."""
+
+    reason = "deletion_unsupported"
+    temporary = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What was found and done. `digest` stood on the secondary before; `drift_digest` still stands there."""
+
+    digest: str | None = None
+    drift_digest: str | None = None
+    #: The policy keeps it.
+    kept: bool = False
+
+
+def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> Deleted:
+    """Remove `reference` from the secondary, after both witnesses have spoken.
+
+    Raises:
+        DeletionHeld: the brake is on.
+        DeletionUnsupported: the registry has deletion switched off.
+        LeaseLost: before anything was written.
+        RegistryError: from the secondary.
+    """
+    policy = Deletion(claim.site.deletion)
+    allowed = (
+        policy is not Deletion.OFF if reference.is_tag else policy in {Deletion.TAGS_AND_UNTAGGED, Deletion.MIRROR}
+    )
+    if not allowed:
+        return Deleted(reference.observed_digest, kept=True)
+    try:
+        standing = destination.head_manifest(claim.path, reference.name).digest
+    except NotFound:
+        return Deleted()
+    if standing == reference.throwaway_digest:
+        # A former attempt ended between its two steps; the tag already stands on what is to be deleted.
+        _delete_manifest(claim, destination, standing)
+        return Deleted(reference.observed_digest)
+    if reference.observed_digest is None or standing != reference.observed_digest:
+        return Deleted(reference.observed_digest, drift_digest=standing)
+    brake(claim)
+    if reference.is_tag:
+        _delete_tag(claim, reference, destination)
+    elif _stands_under_a_tag(claim, standing, destination):
+        return Deleted(standing, kept=True)
+    else:
+        _delete_manifest(claim, destination, standing)
+    return Deleted(standing)
+
+
+def brake(claim: Claim) -> None:
+    """Hold deletions beyond max(20, 5 % of the site's tags) in a sliding hour.
+
+    Raises:
+        DeletionHeld: until time passes or a person releases them.
+    """
+    site = claim.site
+    with connection():
+        since = now() - timedelta(hours=1)
+        if site.deletions_released_at is not None:
+            since = max(since, site.deletions_released_at)
+        of_site = Registry.select(Registry.id).where(Registry.site == site)
+        done = (
+            SyncAttempt.select()
+            .where(
+                SyncAttempt.registry.in_(of_site)
+                & (SyncAttempt.action == "delete")
+                & (SyncAttempt.outcome == "synced")
+                & (SyncAttempt.finished_at > since)
+            )
+            .count()
+        )
+        tags = (
+            Reference.select()
+            .where(Reference.registry.in_(of_site) & Reference.is_tag & Reference.observed_digest.is_null(False))
+            .count()
+        )
+    limit = max(BRAKE_FLOOR, int((tags + done) * BRAKE_SHARE))
+    if done >= limit:
+        raise DeletionHeld(
+            f"{done} deletions on site {site.name} within the hour are as many as go unasked ({limit});"
+            f" if they are meant, run: geo sites release-deletions {site.name}"
+        )
+
+
+def _delete_tag(claim: Claim, reference: Reference, destination: RegistryClient) -> None:
+    claim.require(TAG_WRITE_LIMIT)
+    try:
+        destination.delete_manifest(claim.path, reference.name, total_timeout=TAG_WRITE_LIMIT)
+    except NotFound:
+        return
+    except (Unsupported, Rejected):
+        # Distribution 2.x deletes by digest only, and deleting the digest would take every other tag on it away.
+        _overwrite_and_delete(claim, reference, destination)
+
+
+def _overwrite_and_delete(claim: Claim, reference: Reference, destination: RegistryClient) -> None:
+    if not destination.supports_delete(claim.path):
+        raise DeletionUnsupported(
+            f"{destination.name} does not delete; set storage.delete.enabled: true in its configuration"
+            " (REGISTRY_STORAGE_DELETE_ENABLED=true), or GEO_DELETION=off here"
+        )
+    throwaway = _throwaway(reference.name)
+    upload = destination.start_upload(claim.path)
+    if upload is not None:
+        upload.put([EMPTY], len(EMPTY), Digest.of(EMPTY))
+    # Written down first: after a crash between the steps the tag must still be known as ours.
+    with connection():
+        Reference.update(throwaway_digest=throwaway.digest).where(Reference.id == reference.id).execute()
+    claim.require(TAG_WRITE_LIMIT)
+    destination.put_manifest(claim.path, reference.name, throwaway, total_timeout=TAG_WRITE_LIMIT)
+    _delete_manifest(claim, destination, throwaway.digest)
+
+
+def _throwaway(tag: str) -> Manifest:
+    """A manifest that nobody else has, so that deleting its digest removes this one tag."""
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest.of(EMPTY), "size": len(EMPTY)}
+    data = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": empty,
+            "layers": [],
+            "annotations": {"geo-registry.deletes": tag, "geo-registry.unique": str(uuid.uuid4())},
+        }
+    ).encode()
+    return Manifest.parse(data, OCI_MANIFEST)
+
+
+def _delete_manifest(claim: Claim, destination: RegistryClient, digest: str) -> None:
+    claim.require(TAG_WRITE_LIMIT)
+    try:
+        destination.delete_manifest(claim.path, digest, total_timeout=TAG_WRITE_LIMIT)
+    except NotFound:
+        return
+    except Unsupported as error:
+        raise DeletionUnsupported(str(error)) from error
+
+
+def _stands_under_a_tag(claim: Claim, digest: str, destination: RegistryClient) -> bool:
+    """Whether deleting the digest would take a tag with it. Asks the registry: the tag may not be one of ours."""
+    try:
+        tags = destination.list_tags(claim.path)
+    except NotFound:
+        return False
+    return any(_digest_of(destination, claim.path, tag) == digest for tag in tags)
+
+
+def _digest_of(destination: RegistryClient, path: str, tag: str) -> str | None:
+    try:
+        return destination.head_manifest(path, tag).digest
+    except NotFound:
+        return None

@@ -1,0 +1,235 @@
+"""Marking: writing down that a repository, or a reference in it, has to be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from peewee import Case, fn
+
+from app.database import in_batches, now, transaction
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Event, Reference, Site, SyncState
+from app.registry import is_digest
+
+#: Who asked; also the order in which a sync takes references up.
+TRIGGERS = ("event", "manual", "retry", "full")
+
+#: Priorities of tracking rows: what somebody waits for goes before what is merely owed.
+FRESH, MANUAL, BACKFILL = 0, 5, 10
+
+
+@dataclass(slots=True)
+class _Mark:
+    """What a batch of events says of one reference; later events overrule earlier ones."""
+
+    desired_digest: str | None = None
+    delete_witness: str | None = None
+    event_id: int | None = None
+    event_at: datetime | None = None
+    since: datetime | None = None
+    #: A push that is younger than the deletion we know of takes the witness back.
+    clears_witness: bool = False
+
+
+@dataclass(slots=True)
+class _RepositoryMarks:
+    references: dict[str, _Mark] = field(default_factory=dict)
+    #: Digests deleted on the primary: every tag that we know to stand on one has to be looked at.
+    deleted_digests: dict[str, Event] = field(default_factory=dict)
+    #: The whole repository was deleted, says an event.
+    deleted: Event | None = None
+    since: datetime | None = None
+
+
+class Marks:
+    """Gathers what events mean for one site and writes it in a few statements, in an order that cannot deadlock."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._repositories: dict[int, _RepositoryMarks] = {}
+
+    def event(self, event: Event) -> None:
+        """Add what `event` says. Events come in the order of the log, which need not be that of their happening."""
+        marks = self._repositories.setdefault(event.container_repository_id, _RepositoryMarks())
+        marks.since = _earlier(marks.since, event.occurred_at)
+        if event.action == "push":
+            self._push(marks, event)
+        elif event.tag:
+            self._delete(marks, event.tag, event)
+        elif event.digest:
+            marks.deleted_digests[event.digest] = event
+        else:
+            marks.deleted = event
+
+    def _push(self, marks: _RepositoryMarks, event: Event) -> None:
+        name = event.tag or event.digest
+        assert name is not None
+        mark = marks.references.setdefault(name, _Mark())
+        if mark.delete_witness and mark.event_at and event.occurred_at < mark.event_at:
+            return
+        _update(mark, event, desired_digest=event.digest, delete_witness=None)
+        mark.clears_witness = True
+
+    def _delete(self, marks: _RepositoryMarks, name: str, event: Event) -> None:
+        mark = marks.references.setdefault(name, _Mark())
+        if mark.clears_witness and mark.event_at and event.occurred_at < mark.event_at:
+            return
+        _update(mark, event, desired_digest=None, delete_witness="event")
+        mark.clears_witness = False
+
+    def apply(self) -> int:
+        """Write the marks; return how many tracking rows have work now. Call it inside a transaction."""
+        instant = now()
+        registries = tracking_rows(self._site, self._repositories, instant)
+        touched: list[tuple[Registry, _RepositoryMarks]] = []
+        for repository_id, marks in sorted(self._repositories.items(), key=lambda item: registries[item[0]].id):
+            registry = registries[repository_id]
+            if self._apply(registry, marks, instant) or marks.deleted:
+                touched.append((registry, marks))
+        for registry, marks in touched:
+            awaken([registry.id], since=marks.since or instant, priority=FRESH)
+        return len(touched)
+
+    def _apply(self, registry: Registry, marks: _RepositoryMarks, instant: datetime) -> bool:
+        wanted = dict(marks.references)
+        if marks.deleted is not None:
+            for known in Reference.select().where(Reference.registry == registry):
+                self._delete_known(wanted, known, marks.deleted)
+        if marks.deleted_digests:
+            digests = list(marks.deleted_digests)
+            for known in Reference.select().where(
+                (Reference.registry == registry)
+                & (
+                    Reference.observed_digest.in_(digests)
+                    | Reference.desired_digest.in_(digests)
+                    | Reference.name.in_(digests)
+                )
+            ):
+                digest = next(
+                    d for d in (known.observed_digest, known.desired_digest, known.name) if d in marks.deleted_digests
+                )
+                self._delete_known(wanted, known, marks.deleted_digests[digest])
+        existing = {r.name: r for r in _references(registry, wanted)}
+        for name, mark in sorted(wanted.items()):
+            if name in existing:
+                _remark(existing[name], mark)
+            elif mark.delete_witness is None:
+                _create(registry, name, mark, instant)
+        # A deletion of something we never put there leaves nothing to do.
+        return any(name in existing or mark.delete_witness is None for name, mark in wanted.items())
+
+    def _delete_known(self, wanted: dict[str, _Mark], known: Reference, event: Event) -> None:
+        mark = wanted.setdefault(known.name, _Mark())
+        if not (mark.clears_witness and mark.event_at and event.occurred_at < mark.event_at):
+            _update(mark, event, desired_digest=None, delete_witness="event")
+            mark.clears_witness = False
+
+
+def tracking_rows(site: Site, repository_ids: Iterable[int], instant: datetime) -> dict[int, Registry]:
+    """The site's tracking row for each repository, made where there is none. Call it inside a transaction."""
+    wanted = sorted(repository_ids)
+    found = _tracking_rows(site, wanted)
+    missing = [
+        {"site": site, "container_repository": repository_id, "created_at": instant}
+        for repository_id in wanted
+        if repository_id not in found
+    ]
+    if missing:
+        Registry.insert_many(missing).on_conflict_ignore().execute()
+        found = _tracking_rows(site, wanted)
+    return found
+
+
+def _tracking_rows(site: Site, repository_ids: Sequence[int]) -> dict[int, Registry]:
+    rows = Registry.select().where((Registry.site == site) & Registry.container_repository.in_(repository_ids))
+    return {row.container_repository_id: row for row in rows}
+
+
+def awaken(registry_ids: Sequence[int], *, since: datetime, priority: int, full: bool = False) -> None:
+    """Make tracking rows due now. A row that is being synced stays so; its holder sees the new generation."""
+    values: dict[str, Any] = {
+        "generation": Registry.generation + 1,
+        "state": Case(None, [(Registry.state == SyncState.STARTED, SyncState.STARTED)], SyncState.PENDING),
+        "retry_at": None,
+        "priority": Case(
+            None,
+            [((Registry.state == SyncState.PENDING) & (Registry.priority < priority), Registry.priority)],
+            priority,
+        ),
+        "pending_since": fn.COALESCE(Registry.pending_since, since),
+    }
+    if full:
+        values["full_sync"] = True
+    for batch in in_batches(registry_ids):
+        Registry.update(**values).where(Registry.id.in_(list(batch))).execute()
+
+
+def mark_full(site: Site, repository_ids: Sequence[int], *, priority: int) -> list[int]:
+    """Ask for a full sync of these repositories; return the ids of their tracking rows."""
+    ids: list[int] = []
+    for batch in in_batches(repository_ids):
+        with transaction():
+            instant = now()
+            rows = tracking_rows(site, batch, instant)
+            made = [row.id for row in rows.values()]
+            awaken(made, since=instant, priority=priority, full=True)
+            ids += made
+    return ids
+
+
+def _references(registry: Registry, names: Iterable[str]) -> list[Reference]:
+    found: list[Reference] = []
+    for batch in in_batches(sorted(names)):
+        found.extend(Reference.select().where((Reference.registry == registry) & Reference.name.in_(list(batch))))
+    return found
+
+
+def _remark(reference: Reference, mark: _Mark) -> None:
+    """Update one known reference. Its witness is judged against what the row holds already."""
+    witness: Any = mark.delete_witness
+    stale_push = (
+        mark.clears_witness
+        and reference.delete_witness == "event"
+        and reference.event_at is not None
+        and mark.event_at is not None
+        and mark.event_at < reference.event_at
+    )
+    if stale_push:
+        witness = reference.delete_witness
+    Reference.update(
+        generation=Reference.generation + 1,
+        state=SyncState.PENDING,
+        desired_digest=mark.desired_digest if mark.desired_digest else Reference.desired_digest,
+        delete_witness=witness,
+        event_id=mark.event_id,
+        event_at=reference.event_at if stale_push else mark.event_at,
+        pending_since=fn.COALESCE(Reference.pending_since, mark.since),
+        trigger="event",
+        retry_at=None,
+    ).where(Reference.id == reference.id).execute()
+
+
+def _create(registry: Registry, name: str, mark: _Mark, instant: datetime) -> None:
+    Reference.create(
+        registry=registry,
+        name=name,
+        is_tag=not is_digest(name),
+        desired_digest=mark.desired_digest,
+        event_id=mark.event_id,
+        event_at=mark.event_at,
+        pending_since=mark.since,
+        created_at=instant,
+    )
+
+
+def _update(mark: _Mark, event: Event, *, desired_digest: str | None, delete_witness: str | None) -> None:
+    mark.desired_digest, mark.delete_witness = desired_digest, delete_witness
+    mark.event_id, mark.event_at = event.id, event.occurred_at
+    mark.since = _earlier(mark.since, event.occurred_at)
+
+
+def _earlier(first: datetime | None, second: datetime) -> datetime:
+    return second if first is None else min(first, second)

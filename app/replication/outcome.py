@@ -1,0 +1,173 @@
+"""Outcomes: what became of one reference, written down with its attempt and its metrics in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from peewee import fn
+
+from app import metrics
+from app.database import now, transaction
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, SyncAttempt, SyncState
+from app.replication.backoff import BACKOFF, Backoff
+from app.replication.claim import Claim, LeaseLost
+from app.replication.copy import Tally
+from app.replication.lease import owner
+
+Action = Literal["copy", "keep", "delete", "forget"]
+
+#: A failure message is for people; a registry's page of HTML is not.
+MAX_MESSAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A reference is as it should be. `finished_at` is when the secondary had it, by our clock."""
+
+    action: Action
+    started_at: datetime
+    finished_at: datetime
+    #: Digest on both sides; None when it is on neither.
+    digest: str | None = None
+    old_digest: str | None = None
+    media_type: str | None = None
+    drift_digest: str | None = None
+    #: The secondary keeps what the primary no longer has: by policy, or because it is not ours.
+    kept: bool = False
+    tally: Tally | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A reference is not as it should be, and why."""
+
+    reason: str
+    message: str
+    temporary: bool
+    started_at: datetime
+    finished_at: datetime
+    retry_after: float | None = None
+    #: The digest that the primary had, if it was asked.
+    digest: str | None = None
+    #: It says something of the registry rather than of this reference.
+    registry_wide: bool = False
+
+
+def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: Backoff = BACKOFF) -> None:
+    """Write the outcome down. An event that came meanwhile keeps the reference pending.
+
+    Raises:
+        LeaseLost: when somebody else holds the row by now; nothing is written.
+    """
+    with transaction():
+        held = Registry.select(Registry.id).where(
+            (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
+        )
+        if not held.exists():
+            raise LeaseLost(f"{claim.path} was taken over")
+        if isinstance(outcome, Done):
+            lag = _lag(reference, outcome)
+            _done(reference, outcome)
+        else:
+            lag = None
+            _failed(reference, outcome, backoff)
+        _attempt(claim, reference, outcome, lag)
+        _measure(claim, outcome, lag)
+
+
+def _done(reference: Reference, outcome: Done) -> None:
+    same = (Reference.id == reference.id) & (Reference.generation == reference.generation)
+    if outcome.digest is None:
+        if not Reference.delete().where(same).execute():
+            Reference.update(observed_digest=None, throwaway_digest=None).where(Reference.id == reference.id).execute()
+        return
+    seen: dict[str, Any] = {
+        "observed_digest": outcome.digest,
+        "media_type": outcome.media_type,
+        "throwaway_digest": None,
+        "drift_digest": outcome.drift_digest,
+        "synced_at": outcome.finished_at,
+    }
+    settled: dict[str, Any] = {
+        "state": SyncState.SYNCED,
+        "desired_digest": None if outcome.kept else outcome.digest,
+        "delete_witness": None,
+        "pending_since": None,
+        "retry_count": 0,
+        "retry_at": None,
+        "failure": None,
+        "failure_reason": None,
+    }
+    if outcome.drift_digest is not None:
+        # What is not ours must not become ours by being seen.
+        del seen["observed_digest"]
+    if not Reference.update(**seen, **settled).where(same).execute():
+        Reference.update(**seen).where(Reference.id == reference.id).execute()
+
+
+def _failed(reference: Reference, outcome: Failed, backoff: Backoff) -> None:
+    count = reference.retry_count + 1
+    Reference.update(
+        state=SyncState.FAILED,
+        retry_count=count,
+        retry_at=now() + backoff.delay(count, temporary=outcome.temporary, at_least=outcome.retry_after),
+        failure=outcome.message[:MAX_MESSAGE],
+        failure_reason=outcome.reason,
+        desired_digest=fn.COALESCE(outcome.digest, Reference.desired_digest),
+        trigger="retry",
+    ).where((Reference.id == reference.id) & (Reference.generation == reference.generation)).execute()
+
+
+def _lag(reference: Reference, outcome: Done) -> float | None:
+    """Seconds from the event, by the registry's clock, to when the secondary had it, by ours; never negative."""
+    if reference.event_at is None or outcome.action not in {"copy", "delete"} or reference.pending_since is None:
+        return None
+    event_at: datetime = reference.event_at
+    return max(0.0, (outcome.finished_at - event_at).total_seconds())
+
+
+def _attempt(claim: Claim, reference: Reference, outcome: Done | Failed, lag: float | None) -> None:
+    failed = isinstance(outcome, Failed)
+    SyncAttempt.insert(
+        registry=claim.registry_id,
+        reference=reference.name,
+        action="copy" if isinstance(outcome, Failed) else outcome.action,
+        trigger=reference.trigger,
+        event_id=reference.event_id,
+        outcome="failed" if failed else "synced",
+        reason=outcome.reason if isinstance(outcome, Failed) else None,
+        message=outcome.message[:MAX_MESSAGE] if isinstance(outcome, Failed) else None,
+        old_digest=reference.observed_digest if isinstance(outcome, Failed) else outcome.old_digest,
+        new_digest=outcome.digest,
+        bytes_copied=outcome.tally.bytes_copied if isinstance(outcome, Done) and outcome.tally else 0,
+        lag_seconds=lag,
+        worker=owner(),
+        started_at=outcome.started_at,
+        finished_at=outcome.finished_at,
+    ).execute()
+
+
+def _measure(claim: Claim, outcome: Done | Failed, lag: float | None) -> None:
+    site = {"site": claim.site.name}
+    took = (outcome.finished_at - outcome.started_at).total_seconds()
+    samples = metrics.Samples()
+    if isinstance(outcome, Failed):
+        samples.count("geo_sync_failures_total", {**site, "reason": outcome.reason})
+        samples.observe("geo_sync_duration_seconds", {**site, "outcome": "failed"}, took)
+    else:
+        samples.count("geo_sync_success_total", {**site, "action": outcome.action})
+        samples.observe("geo_sync_duration_seconds", {**site, "outcome": "synced"}, took)
+        if outcome.tally is not None:
+            samples.count("geo_copied_bytes_total", site, outcome.tally.bytes_copied)
+            for kind, number in (
+                ("copied", outcome.tally.blobs_copied),
+                ("mounted", outcome.tally.blobs_mounted),
+                ("skipped", outcome.tally.blobs_skipped),
+            ):
+                samples.count("geo_blobs_total", {**site, "how": kind}, number)
+    if lag is not None:
+        samples.observe("geo_replication_lag_seconds", site, lag)
+    samples.write()

@@ -1,0 +1,148 @@
+"""The replicator: one sync, asked for by a person, an actor or a command; all of them come through here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.database import connection, now, transaction
+from app.models import Reference, Site, SyncAttempt, SyncState
+from app.models import ContainerRepositoryRegistry as Registry
+from app.registry import is_repository
+from app.replication import claim as claims
+from app.replication import marking
+from app.replication.claim import Claim, Closed
+from app.replication.context import Context, current
+from app.replication.event_log import repository_ids
+from app.replication.scope import Scope
+from app.replication.sync import sync
+
+#: Seconds between looks at a row that somebody else holds.
+POLL = 0.1
+
+
+class UnknownRepository(Exception):
+    """The name is no repository path, or is outside what this site replicates."""
+
+
+@dataclass(frozen=True)
+class Replicator:
+    """Makes one tracking row's repository equal to the primary's."""
+
+    registry_id: int
+    sleep: Callable[[float], None] = time.sleep
+
+    def sync(self) -> Closed:
+        """A full sync here and now, one try, whatever `retry_at` says; waits for a running one first.
+
+        Returns how the row was left: synced, or failed with the reason.
+        """
+        context = current()
+        self._mark()
+        closed = Closed(None)
+        while not context.stopping.is_set():
+            claim = claims.claim_row(self.registry_id)
+            if claim is None:
+                self.sleep(POLL)
+                continue
+            closed = sync(claim, context)
+            if closed.state in {SyncState.SYNCED, SyncState.FAILED}:
+                break
+        return closed
+
+    def _mark(self) -> None:
+        with transaction():
+            instant = now()
+            marking.awaken([self.registry_id], since=instant, priority=marking.MANUAL, full=True)
+            Reference.update(retry_at=None, state=SyncState.PENDING, trigger="manual").where(
+                (Reference.registry == self.registry_id) & (Reference.state == SyncState.FAILED)
+            ).execute()
+
+
+def find(site: Site, path: str) -> Registry:
+    """The tracking row of the repository `path` on `site`, made if need be.
+
+    Raises:
+        UnknownRepository: for what is not a repository path or not in the site's scope.
+    """
+    path = path.strip("/")
+    if not is_repository(path):
+        raise UnknownRepository(f"{path!r} is not a repository path, such as team/app (without host and tag)")
+    if not Scope(tuple(site.repositories.splitlines())).covers(path):
+        raise UnknownRepository(f"{path} is outside what site {site.name} replicates (GEO_REPOSITORIES)")
+    with transaction():
+        instant = now()
+        repository_id = repository_ids([path], instant)[path]
+        return marking.tracking_rows(site, [repository_id], instant)[repository_id]
+
+
+def run_row(registry_id: int, context: Context) -> Closed | None:
+    """Sync this row if nobody else holds it; None if somebody does, or it is gone."""
+    claim = claims.claim_row(registry_id)
+    return None if claim is None else sync(claim, context)
+
+
+def run_due(context: Context, limit: int | None = None) -> int:
+    """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many."""
+    done = 0
+    while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
+        claim: Claim | None = claims.claim_next()
+        if claim is None:
+            break
+        sync(claim, context)
+        done += 1
+    return done
+
+
+def awaken_digests() -> int:
+    """Make rows due whose untagged digests failed and may be tried again: a synced row is not taken up for them."""
+    with transaction():
+        due = (
+            Reference.select(Reference.registry)
+            .join(Registry)
+            .where(
+                ~Reference.is_tag
+                & (Reference.state == SyncState.FAILED)
+                & (Reference.retry_at <= now())
+                & (Registry.state == SyncState.SYNCED)
+            )
+            .distinct()
+            .limit(100)
+        )
+        ids = [row.registry_id for row in due]
+        if ids:
+            marking.awaken(ids, since=now(), priority=marking.BACKFILL)
+        return len(ids)
+
+
+def release_deletions(site: Site) -> int:
+    """Let deletions pass that the brake holds; return how many references were waiting."""
+    with transaction():
+        instant = now()
+        Site.update(deletions_released_at=instant, updated_at=instant).where(Site.id == site.id).execute()
+        held = (Reference.failure_reason == "deletion_brake") & Reference.registry.in_(
+            Registry.select(Registry.id).where(Registry.site == site)
+        )
+        ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
+        count: int = Reference.update(retry_at=None, state=SyncState.PENDING).where(held).execute()
+        marking.awaken(ids, since=instant, priority=marking.MANUAL)
+    return count
+
+
+def prune_attempts(older_than: timedelta, limit: int = 500) -> int:
+    """Forget attempts that are older, at most `limit` of them; return how many."""
+    with connection():
+        old = SyncAttempt.select(SyncAttempt.id).where(SyncAttempt.finished_at < now() - older_than).limit(limit)
+        count: int = SyncAttempt.delete().where(SyncAttempt.id.in_([row.id for row in old])).execute()
+        return count
+
+
+def _replicator_for(registry: Registry) -> Replicator:
+    return Replicator(registry.id)
+
+
+# The console's lines start at the model, and a model may call nothing above itself: it is told here.
+Registry.replicator_for = _replicator_for
+Registry.replication_switch = lambda: current().settings.replication_enabled

@@ -1,0 +1,51 @@
+"""Which repositories are replicated: allow and deny patterns over repository paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.registry import is_repository
+
+
+class InvalidScope(ValueError):
+    """A pattern that could never match a repository path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`team/*` one path component, `team/**` any number, `!team/secret` not this one; the last match decides.
+
+    Without patterns, or with deny patterns alone, everything else is in scope. Patterns without wildcards name
+    repositories, and are the list of them where a registry has no catalog.
+    """
+
+    patterns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pattern in self.patterns:
+            probe = re.sub(r"\*+|\?", "x", pattern.removeprefix("!"))
+            if not is_repository(probe):
+                raise InvalidScope(f"{pattern!r} cannot match a repository path: use a/b, a/*, a/** or !a/b")
+
+    def covers(self, path: str) -> bool:
+        allowed = not any(not p.startswith("!") for p in self.patterns)
+        for pattern in self.patterns:
+            if _matches(pattern.removeprefix("!"), path):
+                allowed = not pattern.startswith("!")
+        return allowed
+
+    @property
+    def listed(self) -> Sequence[str]:
+        """Repositories named without a wildcard, those denied left out."""
+        return [p for p in self.patterns if not set(p) & {"*", "?", "!"} and self.covers(p)]
+
+
+def _matches(pattern: str, path: str) -> bool:
+    expression = re.sub(
+        r"\*\*|\*|\?|[^*?]+",
+        lambda part: {"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(part.group(), re.escape(part.group())),
+        pattern,
+    )
+    return re.fullmatch(expression, path) is not None

@@ -1,0 +1,71 @@
+"""The sites of this deployment, as the environment names them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from app.database import now, transaction
+from app.models import Cursor, Event, Site
+from app.settings import Settings
+
+#: The primary's name among the sites.
+PRIMARY = "primary"
+
+
+class SameRegistry(Exception):
+    """Primary and secondary are one registry: replicating would end in deleting what it just copied."""
+
+
+def apply_environment(settings: Settings) -> Site | None:
+    """Write the environment's sites to the database, anew at each start; return the secondary, if there is one.
+
+    Raises:
+        SameRegistry: when both addresses are one.
+    """
+    secondary = settings.secondary
+    if secondary is not None and _address(secondary.url) == _address(settings.primary.url):
+        raise SameRegistry(
+            f"GEO_SECONDARY_REGISTRY_URL and GEO_REGISTRY_REPLICATION_PRIMARY_API_URL are both {secondary.url}:"
+            " point one of them at the other registry."
+        )
+    with transaction():
+        _upsert(PRIMARY, settings.primary.url, primary=True, settings=settings)
+        if secondary is None:
+            return None
+        site = _upsert(settings.site_name, secondary.url, primary=False, settings=settings)
+        # A site that is new begins at the head of the log: what was there before it is the backfill's work.
+        newest = Event.select(Event.id).order_by(Event.id.desc()).scalar() or 0
+        if Cursor.get_or_none(Cursor.site == site) is None:
+            Cursor.create(site=site, position=newest, updated_at=now())
+            site.reconcile_requested_at, site.reconcile_reason = now(), "new site"
+            site.save()
+        return site
+
+
+def enabled_secondaries() -> list[Site]:
+    return list(Site.select().where(~Site.primary, Site.enabled).order_by(Site.id))
+
+
+def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
+    instant = now()
+    patterns = "\n".join(settings.repositories)
+    site = Site.get_or_none(Site.name == name)
+    if site is None:
+        return Site.create(
+            name=name,
+            primary=primary,
+            url=url,
+            deletion=settings.deletion.value,
+            repositories=patterns,
+            created_at=instant,
+            updated_at=instant,
+        )
+    if (site.url, site.deletion, site.repositories) != (url, settings.deletion.value, patterns):
+        site.url, site.deletion, site.repositories, site.updated_at = url, settings.deletion.value, patterns, instant
+        site.save()
+    return site
+
+
+def _address(url: str) -> tuple[str | None, int | None, str]:
+    parts = urlsplit(url)
+    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme), parts.path.rstrip("/")

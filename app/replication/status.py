@@ -1,0 +1,175 @@
+"""What the rows add up to: for metrics, the status command and the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from peewee import fn
+from prometheus_client.core import GaugeMetricFamily
+
+from app.database import now
+from app.models import ContainerRepository, Cursor, Event, Lease, QuarantinedEvent, Reference, Site, SyncState
+from app.models import ContainerRepositoryRegistry as Registry
+from app.replication import event_log
+from app.replication.event_log import Position
+
+#: The lease whose holder is the acting scheduler; its age is the scheduler's heartbeat.
+SCHEDULER = "scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteStatus:
+    """One secondary, counted. Repositories unless it says references."""
+
+    name: str
+    url: str
+    enabled: bool
+    total: int
+    pending: int
+    started: int
+    synced: int
+    failed: int
+    references: int
+    references_synced: int
+    references_failed: int
+    drift: int
+    unread_events: int
+    last_event_id: int
+    last_event_at: datetime | None
+    cursor_last_event_id: int
+    cursor_last_event_at: datetime | None
+    #: Since when the oldest reference has been waiting, and that in seconds.
+    oldest_pending_at: datetime | None
+    oldest_pending_seconds: float
+    last_synced_at: datetime | None
+    first_failure: str | None
+    reconcile_reason: str | None
+
+    @property
+    def synced_percent(self) -> float:
+        return 100.0 * self.synced / self.total if self.total else 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The whole deployment."""
+
+    repositories: int
+    events: int
+    last_event_id: int
+    last_event_at: datetime | None
+    quarantined: int
+    scheduler_seconds: float | None
+    sites: tuple[SiteStatus, ...]
+
+
+def status() -> Status:
+    """Count everything; a dozen grouped queries, whatever the number of rows."""
+    instant = now()
+    newest = Event.select().order_by(Event.id.desc()).first()
+    scheduler = Lease.get_or_none(Lease.name == SCHEDULER)
+    sites = Site.select().where(~Site.primary).order_by(Site.id)
+    return Status(
+        repositories=ContainerRepository.select().count(),
+        events=Event.select().count(),
+        last_event_id=newest.id if newest else 0,
+        last_event_at=newest.occurred_at if newest else None,
+        quarantined=QuarantinedEvent.select().count(),
+        scheduler_seconds=None if scheduler is None else _age(scheduler.expires_at, instant),
+        sites=tuple(_site(site, newest, instant) for site in sites),
+    )
+
+
+def _age(expires_at: datetime, instant: datetime) -> float:
+    from app.replication.lease import TTL
+
+    return max(0.0, (instant - expires_at).total_seconds() + TTL)
+
+
+def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
+    rows = Registry.select(Registry.state, fn.COUNT(Registry.id)).where(Registry.site == site).group_by(Registry.state)
+    states: dict[int, int] = dict(list(rows.tuples()))  # type: ignore[arg-type]  # the stub keeps the model
+    of_site = Reference.select().join(Registry).where(Registry.site == site)
+    tags = of_site.where(Reference.is_tag)
+    waiting = of_site.where(Reference.state.in_([SyncState.PENDING, SyncState.FAILED]) & Reference.is_tag)
+    oldest = waiting.select(fn.MIN(Reference.pending_since)).scalar()
+    cursor = Cursor.get_or_none(Cursor.site == site)
+    failed = Registry.select().where((Registry.site == site) & (Registry.state == SyncState.FAILED))
+    first = failed.order_by(Registry.retry_at).first()
+    return SiteStatus(
+        name=site.name,
+        url=site.url,
+        enabled=site.enabled,
+        total=sum(states.values()),
+        pending=states.get(SyncState.PENDING, 0),
+        started=states.get(SyncState.STARTED, 0),
+        synced=states.get(SyncState.SYNCED, 0),
+        failed=states.get(SyncState.FAILED, 0),
+        references=tags.count(),
+        references_synced=tags.where(Reference.state == SyncState.SYNCED).count(),
+        references_failed=tags.where(Reference.state == SyncState.FAILED).count(),
+        drift=of_site.where(Reference.drift_digest.is_null(False)).count(),
+        unread_events=event_log.unread(_position(cursor)) if cursor else 0,
+        last_event_id=newest.id if newest else 0,
+        last_event_at=newest.occurred_at if newest else None,
+        cursor_last_event_id=cursor.position if cursor else 0,
+        cursor_last_event_at=cursor.event_at if cursor else None,
+        oldest_pending_at=oldest,
+        oldest_pending_seconds=max(0.0, (instant - oldest).total_seconds()) if oldest else 0.0,
+        last_synced_at=Registry.select(fn.MAX(Registry.last_synced_at)).where(Registry.site == site).scalar(),
+        first_failure=first.last_sync_failure if first else None,
+        reconcile_reason=site.reconcile_reason,
+    )
+
+
+def _position(cursor: Cursor) -> Position:
+    return Position(cursor.position, {int(gap): xmax for gap, xmax in cursor.gaps.items()})
+
+
+def gauges() -> Iterator[GaugeMetricFamily]:
+    """GitLab's ten gauges for container repositories, and what an operator wants beside them."""
+    whole = status()
+    for name, text, value in (
+        ("geo_container_repositories", "Repositories that a site has to hold", "total"),
+        ("geo_container_repositories_registry", "Tracking rows of a site", "total"),
+        ("geo_container_repositories_synced", "Repositories in sync", "synced"),
+        ("geo_container_repositories_failed", "Repositories that failed to sync", "failed"),
+        ("geo_container_repositories_pending", "Repositories waiting for a sync", "pending"),
+        ("geo_container_repositories_started", "Repositories being synced now", "started"),
+        ("geo_references", "Tags that a site has to hold", "references"),
+        ("geo_references_synced", "Tags in sync", "references_synced"),
+        ("geo_references_failed", "Tags that failed to sync", "references_failed"),
+        ("geo_drift_references", "Tags on a site that are not ours and were left alone", "drift"),
+        ("geo_unread_events", "Events that a site's cursor has not read", "unread_events"),
+        ("geo_cursor_last_event_id", "The last event that a site's cursor has read", "cursor_last_event_id"),
+        ("geo_oldest_pending_seconds", "How long the oldest unsynced tag has been waiting", "oldest_pending_seconds"),
+    ):
+        family = GaugeMetricFamily(name, text, labels=("name", "url"))
+        for site in whole.sites:
+            family.add_metric((site.name, site.url), getattr(site, value))
+        yield family
+    # Verification is not part of this version: nothing has been checksummed or verified, and the gauges say so.
+    for name, text in (
+        ("geo_container_repositories_checksum_total", "Repositories to checksum on the primary"),
+        ("geo_container_repositories_checksummed", "Repositories checksummed on the primary"),
+        ("geo_container_repositories_checksum_failed", "Repositories whose checksum failed on the primary"),
+        ("geo_container_repositories_verification_total", "Repositories to verify on a site"),
+        ("geo_container_repositories_verified", "Repositories verified on a site"),
+        ("geo_container_repositories_verification_failed", "Repositories whose verification failed on a site"),
+    ):
+        family = GaugeMetricFamily(name, text, labels=("name", "url"))
+        for site in whole.sites:
+            family.add_metric((site.name, site.url), 0)
+        yield family
+    yield _single("geo_last_event_id", "The newest event in the log", whole.last_event_id)
+    if whole.last_event_at is not None:
+        yield _single("geo_last_event_timestamp", "When the newest event happened", whole.last_event_at.timestamp())
+    yield _single("geo_quarantined_events", "Notifications that could not be read", whole.quarantined)
+    if whole.scheduler_seconds is not None:
+        yield _single("geo_scheduler_heartbeat_age_seconds", "Since the scheduler last acted", whole.scheduler_seconds)
+
+
+def _single(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)

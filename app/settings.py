@@ -1,0 +1,294 @@
+"""The environment as one frozen, validated value. All mistakes are told at once; secrets never print themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+#: Where everything lives that a single machine keeps: state, broker data, spool, session key.
+STATE_DIRECTORY = Path("var")
+
+#: A notification secret shorter than this is accepted (a registry may already be set up with it) but warned of.
+WEAK_SECRET_LENGTH = 16
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; `problems` lists every mistake, a line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("The settings are not complete:\n" + "\n".join(f"  - {p}" for p in problems))
+        self.problems = problems
+
+
+class Role(StrEnum):
+    """What this deployment is: the receiving side, the pulling side, or both in one."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    BOTH = "both"
+
+    @property
+    def receives(self) -> bool:
+        return self is not Role.SECONDARY
+
+    @property
+    def replicates(self) -> bool:
+        return self is not Role.PRIMARY
+
+
+class Deletion(StrEnum):
+    """What may be deleted on a secondary."""
+
+    OFF = "off"
+    TAGS = "tags"
+    TAGS_AND_UNTAGGED = "tags+untagged"
+    MIRROR = "mirror"
+
+
+class AuthKind(StrEnum):
+    """How a registry wants to be asked."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a method
+    BASIC = "basic"
+    BEARER = "bearer"
+    ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A string that must not reach a log, a page or a `repr`."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """How to reach one registry and how to prove who we are there."""
+
+    url: str
+    auth: AuthKind
+    key_path: Path | None
+    certificate_path: Path | None
+    issuer: str
+    service: str
+    ca_path: Path | None
+    username: str | None
+    password: Secret | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the processes are told from outside (DESIGN section 7)."""
+
+    database_url: Secret
+    redis_url: Secret | None
+    broker_url: Secret | None
+    port: int
+    worker_processes: int
+    worker_threads: int
+    role: Role
+    site_name: str
+    replication_enabled: bool
+    primary: RegistrySettings
+    secondary: RegistrySettings | None
+    notification_secrets: tuple[Secret, ...]
+    admin_token: Secret | None
+    secret_key: Secret | None
+    repositories: tuple[str, ...]
+    deletion: Deletion
+    state_directory: Path = field(default=STATE_DIRECTORY)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check the environment.
+
+        Raises:
+            SettingsError: with every problem found, each saying which variable to change.
+        """
+        env = _Environment(environ)
+        settings = env.settings()
+        if env.problems:
+            raise SettingsError(env.problems)
+        return settings
+
+    def warnings(self) -> list[str]:
+        """What works but should not stay as it is."""
+        found = []
+        if any(len(secret.value) < WEAK_SECRET_LENGTH for secret in self.notification_secrets):
+            found.append(
+                f"GEO_NOTIFICATION_SECRET is shorter than {WEAK_SECRET_LENGTH} characters;"
+                " `geo keygen` makes a strong one."
+            )
+        if self.admin_token is None:
+            found.append("GEO_ADMIN_TOKEN is not set: the API and the pages under /admin are closed.")
+        elif len(self.admin_token.value) < WEAK_SECRET_LENGTH:
+            found.append(f"GEO_ADMIN_TOKEN is shorter than {WEAK_SECRET_LENGTH} characters.")
+        return found
+
+
+class _Environment:
+    """Reads variables and gathers problems instead of stopping at the first."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def settings(self) -> Settings:
+        role = self.choice("GEO_ROLE", Role, Role.BOTH)
+        if role is Role.SECONDARY:
+            self.problems.append(
+                "GEO_ROLE=secondary is not available in this version: run one deployment with GEO_ROLE=both"
+                " beside the primary registry."
+            )
+        secrets = tuple(Secret(s.strip()) for s in self.text_or("GEO_NOTIFICATION_SECRET", "").split(",") if s.strip())
+        if role.receives and not secrets:
+            self.problems.append(
+                "GEO_NOTIFICATION_SECRET is required: the value that the registry sends in its Authorization header."
+            )
+        return Settings(
+            database_url=Secret(self.database_url()),
+            redis_url=self.secret_url("REDIS_URL", {"redis", "rediss", "unix"}),
+            broker_url=self.secret_url("BROKER_URL", {"redis", "rediss", "unix", "amqp", "amqps", "stub"}),
+            port=self.number("PORT", 8000, 1, 65535),
+            worker_processes=self.number("WORKER_PROCESSES", 2, 1, 256),
+            worker_threads=self.number("WORKER_THREADS", 8, 1, 256),
+            role=role,
+            site_name=self.site_name(),
+            replication_enabled=self.boolean("GEO_REGISTRY_REPLICATION_ENABLED", default=True),
+            primary=self.registry("PRIMARY", "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"),
+            secondary=self.registry("SECONDARY", "GEO_SECONDARY_REGISTRY_URL") if role.replicates else None,
+            notification_secrets=secrets,
+            admin_token=self.secret("GEO_ADMIN_TOKEN"),
+            secret_key=self.secret("GEO_SECRET_KEY"),
+            repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
+            deletion=self.choice("GEO_DELETION", Deletion, Deletion.TAGS),
+        )
+
+    def registry(self, side: str, url_variable: str) -> RegistrySettings:
+        prefix = f"GEO_{side}_REGISTRY_"
+
+        def shared(name: str) -> str | None:
+            return self.text(prefix + name) or self.text(f"GEO_REGISTRY_{name}")
+
+        key = self.existing_file(shared("KEY_PATH"), f"{prefix}KEY_PATH or GEO_REGISTRY_KEY_PATH")
+        certificate = self.existing_file(
+            shared("CERTIFICATE_PATH"), f"{prefix}CERTIFICATE_PATH or GEO_REGISTRY_CERTIFICATE_PATH"
+        )
+        auth = self.choice(prefix + "AUTH", AuthKind, AuthKind.TOKEN if key else AuthKind.ANONYMOUS)
+        username, password = self.text(prefix + "USERNAME"), self.secret(prefix + "PASSWORD")
+        if auth is AuthKind.TOKEN and key is None:
+            self.problems.append(
+                f"{prefix}AUTH is `token`, which needs a key: set GEO_REGISTRY_KEY_PATH (`geo keygen` makes one)."
+            )
+        if auth is AuthKind.BASIC and not (username and password):
+            self.problems.append(f"{prefix}AUTH is `basic`: set {prefix}USERNAME and {prefix}PASSWORD.")
+        if auth is AuthKind.BEARER and not password:
+            self.problems.append(f"{prefix}AUTH is `bearer`: set {prefix}PASSWORD to the token.")
+        return RegistrySettings(
+            url=self.http_url(url_variable),
+            auth=auth,
+            key_path=key,
+            certificate_path=certificate,
+            issuer=shared("ISSUER") or "geo-registry",
+            service=shared("SERVICE") or "container_registry",
+            ca_path=self.existing_file(self.text(prefix + "CA_PATH"), prefix + "CA_PATH"),
+            username=username,
+            password=password,
+        )
+
+    def database_url(self) -> str:
+        url = self.text("DATABASE_URL") or f"sqlite:///{STATE_DIRECTORY}/geo.db"
+        scheme = url.partition("://")[0]
+        if scheme not in {"sqlite", "postgresql", "postgres"}:
+            self.problems.append("DATABASE_URL must begin with sqlite:/// or postgresql://.")
+        return url
+
+    def site_name(self) -> str:
+        name = self.text_or("GEO_SITE_NAME", "secondary")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name) or name == "primary":
+            self.problems.append("GEO_SITE_NAME must be 1 to 63 letters, digits, `.`, `_` or `-`, and not `primary`.")
+        return name
+
+    def http_url(self, name: str) -> str:
+        value = self.text(name) or ""
+        if not value:
+            self.problems.append(
+                f"{name} is required: the registry's address, such as https://registry.example.com:5050"
+            )
+            return ""
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            usable = False
+            parts = urlsplit("")
+        if not usable:
+            self.problems.append(f"{name} must be an http:// or https:// address.")
+        elif parts.username or parts.password:
+            self.problems.append(f"{name} must not hold a user name or password; there are variables for them.")
+        elif parts.query or parts.fragment or parts.path.strip("/"):
+            self.problems.append(f"{name} must be the registry's root, without a path or query.")
+        return value.rstrip("/")
+
+    def secret_url(self, name: str, schemes: set[str]) -> Secret | None:
+        value = self.text(name)
+        if value and value.partition("://")[0] not in schemes:
+            self.problems.append(
+                f"{name} must begin with one of: " + ", ".join(f"{s}://" for s in sorted(schemes)) + "."
+            )
+        return Secret(value) if value else None
+
+    def existing_file(self, value: str | None, name: str) -> Path | None:
+        if not value:
+            return None
+        path = Path(value)
+        if not path.is_file():
+            self.problems.append(f"{name}: there is no file {value}.")
+        return path
+
+    def secret(self, name: str) -> Secret | None:
+        value = self.text(name)
+        return Secret(value) if value else None
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        value = self.text_or(name, "true" if default else "false").lower()
+        if value not in {"true", "false", "1", "0", "yes", "no", "on", "off"}:
+            self.problems.append(f"{name} must be true or false.")
+        return value in {"true", "1", "yes", "on"}
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.text_or(name, str(default))
+        if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
+            self.problems.append(f"{name} must be a whole number from {low} to {high}.")
+            return default
+        return int(value)
+
+    def choice(self, name: str, kind: Callable[[str], T], default: T) -> T:
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            return kind(value)
+        except ValueError:
+            members = ", ".join(kind)  # type: ignore[arg-type]  # every kind here is a StrEnum
+            self.problems.append(f"{name} must be one of: {members}.")
+            return default
+
+    def text(self, name: str) -> str | None:
+        """The variable without surrounding space; empty counts as unset."""
+        return self._environ.get(name, "").strip() or None
+
+    def text_or(self, name: str, default: str) -> str:
+        return self.text(name) or default

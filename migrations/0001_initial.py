@@ -1,0 +1,218 @@
+"""The first schema. Frozen: the models may move on, this file does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peewee
+from peewee import (
+    AutoField,
+    BigAutoField,
+    BigIntegerField,
+    BooleanField,
+    CharField,
+    CompositeKey,
+    DateTimeField,
+    FloatField,
+    ForeignKeyField,
+    IntegerField,
+    JSONField,
+    TextField,
+)
+from playhouse.sqlite_ext import AutoIncrementField
+
+
+def tables(db: peewee.Database) -> list[type[peewee.Model]]:
+    sqlite = isinstance(db, peewee.SqliteDatabase)
+    #: SQLite's plain row ids begin again at 1 once all rows are pruned, and a cursor would skip what follows.
+    never_repeats = AutoIncrementField if sqlite else BigAutoField
+
+    class Base(peewee.Model):
+        class Meta:
+            database = db
+            legacy_table_names = False
+
+    class Site(Base):
+        id = AutoField()
+        name = CharField(unique=True)
+        primary = BooleanField()
+        url = CharField()
+        enabled = BooleanField()
+        deletion = CharField()
+        repositories = TextField()
+        deletions_released_at = DateTimeField(null=True)
+        reconcile_requested_at = DateTimeField(null=True)
+        reconcile_reason = TextField(null=True)
+        reconciled_at = DateTimeField(null=True)
+        created_at = DateTimeField()
+        updated_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_sites"
+
+    class ContainerRepository(Base):
+        id = AutoField()
+        path = CharField(unique=True)
+        created_at = DateTimeField()
+
+        class Meta:
+            table_name = "container_repositories"
+
+    class Event(Base):
+        id = never_repeats()
+        event_key = CharField(unique=True)
+        replicable_name = CharField(index=True)
+        event_name = CharField()
+        container_repository = ForeignKeyField(ContainerRepository, on_delete="CASCADE")
+        action = CharField()
+        tag = CharField(null=True)
+        digest = CharField(null=True)
+        media_type = CharField(null=True)
+        occurred_at = DateTimeField()
+        actor = CharField(null=True)
+        user_agent = CharField(null=True)
+        source_instance_id = CharField(null=True)
+        created_at = DateTimeField(index=True)
+
+        class Meta:
+            table_name = "geo_events"
+
+    class QuarantinedEvent(Base):
+        id = never_repeats()
+        dialect = CharField()
+        reason = CharField()
+        content_type = CharField(null=True)
+        remote_address = CharField(null=True)
+        size = BigIntegerField()
+        excerpt = TextField()
+        occurrences = IntegerField()
+        fingerprint = CharField(unique=True)
+        created_at = DateTimeField(index=True)
+        last_seen_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_quarantined_events"
+
+    class ContainerRepositoryRegistry(Base):
+        id = AutoField()
+        site = ForeignKeyField(Site, on_delete="CASCADE")
+        container_repository = ForeignKeyField(ContainerRepository, on_delete="CASCADE")
+        state = IntegerField()
+        retry_count = IntegerField()
+        last_sync_failure = TextField(null=True)
+        retry_at = DateTimeField(null=True)
+        last_synced_at = DateTimeField(null=True)
+        created_at = DateTimeField()
+        generation = BigIntegerField()
+        full_sync = BooleanField()
+        priority = IntegerField()
+        pending_since = DateTimeField(null=True)
+        lease_owner = CharField(null=True)
+        lease_token = BigIntegerField()
+        lease_expires_at = DateTimeField(null=True)
+        attempts = IntegerField()
+        started_at = DateTimeField(null=True)
+
+        class Meta:
+            table_name = "container_repository_registry"
+            indexes = ((("site", "container_repository"), True), (("state", "retry_at"), False))
+
+    class Reference(Base):
+        id = AutoField()
+        registry = ForeignKeyField(ContainerRepositoryRegistry, on_delete="CASCADE")
+        name = CharField()
+        is_tag = BooleanField()
+        state = IntegerField()
+        generation = BigIntegerField()
+        desired_digest = CharField(null=True)
+        observed_digest = CharField(null=True)
+        media_type = CharField(null=True)
+        delete_witness = CharField(null=True)
+        throwaway_digest = CharField(null=True)
+        drift_digest = CharField(null=True)
+        event_id = BigIntegerField(null=True)
+        event_at = DateTimeField(null=True)
+        pending_since = DateTimeField(null=True)
+        trigger = CharField()
+        retry_count = IntegerField()
+        retry_at = DateTimeField(null=True)
+        failure = TextField(null=True)
+        failure_reason = CharField(null=True)
+        synced_at = DateTimeField(null=True)
+        created_at = DateTimeField()
+
+        class Meta:
+            table_name = "container_repository_references"
+            indexes = ((("registry", "name"), True), (("registry", "state", "retry_at"), False))
+
+    class SyncAttempt(Base):
+        id = BigAutoField()
+        registry = ForeignKeyField(ContainerRepositoryRegistry, on_delete="CASCADE")
+        reference = CharField()
+        action = CharField()
+        trigger = CharField()
+        event_id = BigIntegerField(null=True)
+        outcome = CharField()
+        reason = CharField(null=True)
+        message = TextField(null=True)
+        old_digest = CharField(null=True)
+        new_digest = CharField(null=True)
+        bytes_copied = BigIntegerField()
+        lag_seconds = FloatField(null=True)
+        worker = CharField()
+        started_at = DateTimeField()
+        finished_at = DateTimeField(index=True)
+
+        class Meta:
+            table_name = "sync_attempts"
+            indexes = ((("registry", "reference"), False),)
+
+    class Cursor(Base):
+        site = ForeignKeyField(Site, primary_key=True, on_delete="CASCADE")
+        position = BigIntegerField()
+        gaps = JSONField()
+        event_at = DateTimeField(null=True)
+        updated_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_cursors"
+
+    class Lease(Base):
+        name = CharField(primary_key=True)
+        owner = CharField(null=True)
+        token = BigIntegerField()
+        expires_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_leases"
+
+    class MetricValue(Base):
+        name = CharField()
+        labels = CharField()
+        bucket = CharField()
+        value = FloatField()
+
+        class Meta:
+            table_name = "geo_metric_values"
+            primary_key = CompositeKey("name", "labels", "bucket")
+
+    return [
+        Site,
+        ContainerRepository,
+        Event,
+        QuarantinedEvent,
+        ContainerRepositoryRegistry,
+        Reference,
+        SyncAttempt,
+        Cursor,
+        Lease,
+        MetricValue,
+    ]
+
+
+def up(migrator: Any, db: peewee.Database) -> None:
+    db.create_tables(tables(db))
+
+
+def down(migrator: Any, db: peewee.Database) -> None:
+    db.drop_tables(list(reversed(tables(db))))

@@ -1,0 +1,1 @@
+"""Numbered, reversible schema migrations, applied by `geo migrate` (see app/migrate.py)."""

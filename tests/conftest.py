@@ -1,0 +1,106 @@
+"""Fixtures of real parts that every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.keys import KeyPair, TokenAuth, make_rsa
+from tests.support.postgres import Postgres
+from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.valkey import Valkey
+
+#: The settings of whoever runs the tests, and of their machine, are not the tests'.
+FOREIGN = frozenset({"DATABASE_URL", "REDIS_URL", "BROKER_URL", "PORT", "WEB_CONCURRENCY", "SSL_CERT_FILE"})
+FOREIGN |= {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_DIR"}
+FOREIGN_PREFIXES = ("GEO_", "REGISTRY_", "PG", "WORKER_")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name in FOREIGN or name.startswith(FOREIGN_PREFIXES) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One server for the whole run; tests ask for `valkey`."""
+    with Valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """A running, empty server. A test may stop or kill it."""
+    if not valkey_server.running:
+        valkey_server.start()
+    valkey_server.flush()
+    return valkey_server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """One cluster for the whole run; tests ask for `postgres` or `database_url`."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Postgres:
+    """A running cluster. A test may stop or kill it."""
+    if not postgres_server.running:
+        postgres_server.start()
+    return postgres_server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, empty database: each test runs once on each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'geo.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.create_database()
+    yield url
+    if server.running:
+        server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
+    """The key pair that both registries trust."""
+    return make_rsa(tmp_path_factory.mktemp("keys"), "registry")
+
+
+@pytest.fixture(scope="session")
+def token_auth(keys: KeyPair) -> TokenAuth:
+    """The token authentication of both registries, with the product's default issuer and service."""
+    return TokenAuth(keys)
+
+
+@pytest.fixture
+def registry_factory(tmp_path: Path) -> Iterator[RegistryFactory]:
+    """Make and start registries that end with the test: `registry_factory("name", version="3", token=auth, ...)`."""
+    with ExitStack() as stack:
+
+        def make(name: str, **options: Any) -> DistributionRegistry:
+            return stack.enter_context(DistributionRegistry(tmp_path / name, **options))
+
+        yield make
+
+
+@pytest.fixture
+def primary(registry_factory: RegistryFactory, token_auth: TokenAuth) -> DistributionRegistry:
+    """An empty Distribution 2.8 with token authentication."""
+    return registry_factory("primary", token=token_auth)
+
+
+@pytest.fixture
+def secondary(registry_factory: RegistryFactory, token_auth: TokenAuth) -> DistributionRegistry:
+    """Another, with the same keys."""
+    return registry_factory("secondary", token=token_auth)

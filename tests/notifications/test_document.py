@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from app.notifications.document import read_json
+from app.notifications.errors import InvalidEvent
+
+
+def test_json_is_read_with_or_without_a_byte_order_mark() -> None:
+    assert read_json(b'{"a": 1}') == read_json(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+def test_an_integer_that_python_refuses_is_kept_as_text() -> None:
+    assert read_json(b"[1, -2, %s]" % (b"9" * 5000)) == [1, -2, "9" * 5000]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(b"\xff", "not_utf8"), (b"", "not_json"), (b"{", "not_json"), (b"[" * 100_000, "too_deep")],
+)
+def test_no_document(body: bytes, reason: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        read_json(body)
+    assert caught.value.reason == reason

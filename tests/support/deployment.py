@@ -1,0 +1,115 @@
+"""A deployment inside the test's own process: settings, database and registries are real, no worker runs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app import database, migrate
+from app.boot import boot
+from app.database import connection
+from app.models import ContainerRepository, Reference, Site
+from app.models import ContainerRepositoryRegistry as Registry
+from app.notifications import RegistryEvent
+from app.replication import claim, cursor, event_log, replicator, sites
+from app.replication.context import Context
+from app.replication.event_log import Origin
+from app.settings import Settings
+from tests.support.registries import DistributionRegistry
+
+SECRET = "tests-notification-secret"
+ADMIN_TOKEN = "tests-admin-token-0123456789"
+
+
+def environment(
+    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str, **extra: str
+) -> dict[str, str]:
+    """The environment of a deployment between these registries, by the contract's names."""
+    env = {
+        "DATABASE_URL": database_url,
+        "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": primary.url,
+        "GEO_SECONDARY_REGISTRY_URL": secondary.url,
+        "GEO_NOTIFICATION_SECRET": SECRET,
+        "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
+    }
+    if primary.token is not None:
+        env["GEO_REGISTRY_KEY_PATH"] = str(primary.token.keys.key_path)
+        env["GEO_REGISTRY_CERTIFICATE_PATH"] = str(primary.token.keys.certificate_path)
+        env["GEO_REGISTRY_ISSUER"] = primary.token.issuer
+        env["GEO_REGISTRY_SERVICE"] = primary.token.service
+    return env | extra
+
+
+@dataclass
+class Deployment:
+    """Migrated and booted; `site` is the secondary."""
+
+    context: Context
+    site: Site
+    instance: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    @classmethod
+    def start(cls, env: Mapping[str, str]) -> Deployment:
+        settings = Settings.from_env(env)
+        context = boot(settings)
+        migrate.migrate()
+        site = sites.apply_environment(settings)
+        assert site is not None
+        return cls(context, site)
+
+    def close(self) -> None:
+        self.context.close()
+        database.database.close_all()
+
+    def event(
+        self,
+        action: str,
+        repository: str,
+        tag: str | None = None,
+        digest: str | None = None,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Put an event into the log as the webhook does."""
+        event = RegistryEvent(
+            id=key or str(uuid.uuid4()),
+            action=action,  # type: ignore[arg-type]
+            repository=repository,
+            tag=tag,
+            digest=digest,
+            occurred_at=at or datetime.now(UTC),
+            source_instance_id=self.instance,
+        )
+        event_log.store([event], [], Origin("distribution", 0))
+
+    def settle(self) -> int:
+        """Read all events and sync what is due; return how many rows were synced."""
+        cursor.drain(Site.get_by_id(self.site.id))
+        return replicator.run_due(self.context)
+
+    def due(self) -> int:
+        with connection():
+            return claim.count_due(1000)
+
+    def row(self, repository: str) -> Registry:
+        with connection():
+            row: Registry = (
+                Registry.select()
+                .join(ContainerRepository)
+                .where((ContainerRepository.path == repository) & (Registry.site == self.site))
+                .get()
+            )
+            return row
+
+    def reference(self, repository: str, name: str) -> Reference | None:
+        row = self.row(repository)
+        with connection():
+            found: Reference | None = Reference.get_or_none((Reference.registry == row) & (Reference.name == name))
+            return found
+
+
+def sqlite_url(path: Path) -> str:
+    return f"sqlite:///{path}/geo.db"

@@ -1,0 +1,9 @@
+"""The Dramatiq side. `dramatiq workers` and everybody who sends a message import this: broker first, then actors."""
+
+from __future__ import annotations
+
+from workers.broker import broker
+from workers.events import process_events
+from workers.sync import sync_repository
+
+__all__ = ["broker", "process_events", "sync_repository"]

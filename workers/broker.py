@@ -1,0 +1,69 @@
+"""The broker, made from the environment when it is imported: actors need it to exist before they are declared."""
+
+from __future__ import annotations
+
+import os
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from app.settings import Settings
+from workers.middleware import FirstSignalOnly, Lifecycle, Patience
+
+#: Commands in a million that look for messages of dead workers. Dramatiq's thousand takes minutes at our rate.
+MAINTENANCE_CHANCE = 100_000
+
+#: What a connection may raise that trying again may mend. `TimeoutError` is not a `ConnectionError` in redis-py.
+TRANSIENT = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
+
+
+def build(settings: Settings) -> dramatiq.Broker:
+    """The broker of `BROKER_URL`, else of `REDIS_URL`.
+
+    No Retries, TimeLimit, AgeLimit or Results: what is to be done, how often and when is in the database, and a
+    message only says "look". A retried or delayed message could be lost without harm, so there are none.
+    """
+    url = _url(settings)
+    if url is None or url.startswith("stub://"):
+        return StubBroker(middleware=[])
+    if url.startswith("amqp"):
+        from dramatiq.brokers.rabbitmq import RabbitmqBroker
+
+        return RabbitmqBroker(url=url, middleware=[Lifecycle(), FirstSignalOnly()])
+    # Quick to give up: a web process or a console must not wait for a queue. Workers are made patient at boot.
+    client = redis.Redis.from_url(
+        url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1)
+    )
+    patient = Retry(ExponentialBackoff(cap=2, base=0.1), 30, supported_errors=tuple(TRANSIENT))
+    return RedisBroker(  # type: ignore[no-untyped-call]
+        client=client,
+        maintenance_chance=MAINTENANCE_CHANCE,
+        middleware=[Lifecycle(), FirstSignalOnly(), Patience(client, patient)],
+    )
+
+
+def _url(settings: Settings) -> str | None:
+    if settings.broker_url is not None:
+        return settings.broker_url.value
+    if settings.redis_url is None:
+        return None
+    # Caches live in REDIS_URL's own database; Dramatiq's maintenance scans all keys of the one it is in.
+    return _next_database(settings.redis_url.value)
+
+
+def _next_database(url: str) -> str:
+    options = redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
+    number = int(options.get("db", 0) or 0) + 1
+    if url.startswith("unix:"):
+        return f"{url.partition('?')[0]}?db={number}"
+    head, _, query = url.partition("?")
+    scheme, _, rest = head.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/{number}" + (f"?{query}" if query else "")
+
+
+broker = build(Settings.from_env(os.environ))
+dramatiq.set_broker(broker)

@@ -1,0 +1,28 @@
+"""The actor that events wake."""
+
+from __future__ import annotations
+
+import dramatiq
+
+from app.database import connection
+from app.replication import claim, cursor
+from app.replication.context import current
+from app.replication.replicator import run_due
+from app.replication.sites import enabled_secondaries
+from workers.wake import limit
+
+
+@dramatiq.actor(queue_name="events")
+def process_events() -> int:
+    """Advance every site's cursor, then sync what is due: the first push after a quiet time takes one queue hop.
+
+    Returns how many repositories this call synced.
+    """
+    context = current()
+    with connection():
+        for site in enabled_secondaries():
+            cursor.drain(site)
+        waiting = claim.count_due(limit(context.settings))
+    if waiting > 1:
+        context.wake.rows(waiting - 1)
+    return run_due(context)

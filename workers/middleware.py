@@ -1,0 +1,90 @@
+"""Broker middleware: a worker process's beginning and end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+import dramatiq
+import redis
+from dramatiq.middleware import Middleware
+from redis.retry import Retry
+
+from app import metrics
+from app.boot import boot
+from app.logging import configure as configure_logging
+from app.processes import die_with_parent
+from app.replication.context import current
+from app.settings import Settings
+from workers.wake import QueueWake
+
+log = logging.getLogger(__name__)
+
+
+class Lifecycle(Middleware):
+    """Boots a worker process, and lets its syncs know when it has to end."""
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        # Dramatiq gives the process a standard error of its own before this.
+        configure_logging()
+        settings = Settings.from_env(os.environ)
+        boot(settings, QueueWake(settings))
+        # Dramatiq's parent does not take its children with it when it is killed.
+        die_with_parent()
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        current().stopping.set()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        metrics.buffer.flush()
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        if exception is not None:
+            # Whatever it was going to do is still a row that says so; the scheduler sends the next wake.
+            log.error("%s failed", message.actor_name, exc_info=exception)
+
+
+class FirstSignalOnly(Middleware):
+    """Counts one SIGTERM where several come. A supervisor may signal the whole process group and the parent passes it
+    on as well; Dramatiq takes the second for "at once" and drops what is in flight."""
+
+    #: Seconds within which signals are one.
+    TOGETHER = 30.0
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        inner = signal.getsignal(signal.SIGTERM)
+        first: list[float] = []
+
+        def once(number: int, frame: FrameType | None) -> None:
+            if first and time.monotonic() - first[0] < self.TOGETHER:
+                return
+            first.append(time.monotonic())
+            if callable(inner):
+                inner(number, frame)
+
+        signal.signal(signal.SIGTERM, once)
+
+
+class Patience(Middleware):
+    """Makes the broker's client wait out a restart of Redis, in workers alone.
+
+    Without it a message that fails to be acknowledged meanwhile is stranded until its process ends.
+    """
+
+    def __init__(self, client: redis.Redis, retry: Retry) -> None:
+        self._client = client
+        self._retry = retry
+
+    def after_process_boot(self, broker: dramatiq.Broker) -> None:
+        self._client.set_retry(self._retry)

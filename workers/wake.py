@@ -1,0 +1,97 @@
+"""Wakes: messages that say "look at the database", few at a time and never in a request's way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import dramatiq
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.errors import BrokerConnectionError
+from redis.exceptions import RedisError
+
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from dramatiq import Actor
+
+log = logging.getLogger(__name__)
+
+
+def limit(settings: Settings) -> int:
+    """Wakes that may be under way in a queue: twice the threads that could answer them."""
+    return 2 * settings.worker_threads * settings.worker_processes
+
+
+class QueueWake:
+    """Sends wakes from a thread of its own: a webhook is answered whether the queue is there or not.
+
+    What is asked for while a message is being sent becomes one further message. A wake that cannot be sent is
+    dropped: the scheduler finds the row.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._limit = limit(settings)
+        self._condition = threading.Condition()
+        self._events = False
+        self._rows = 0
+        self._busy = False
+        self._thread: threading.Thread | None = None
+
+    def events(self) -> None:
+        with self._condition:
+            self._events = True
+            self._start()
+
+    def rows(self, count: int) -> None:
+        with self._condition:
+            self._rows = min(self._limit, max(self._rows, count))
+            self._start()
+
+    def join(self, timeout: float) -> bool:
+        """Wait until everything asked for was sent or dropped; for a process that is about to end."""
+        with self._condition:
+            return self._condition.wait_for(lambda: not (self._events or self._rows or self._busy), timeout)
+
+    def _start(self) -> None:
+        # At the first wake, not when it is made: a thread does not survive the fork into a server's workers.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
+            self._thread.start()
+        self._condition.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._busy = False
+                self._condition.notify_all()
+                self._condition.wait_for(lambda: self._events or self._rows)
+                events, rows = self._events, self._rows
+                self._events, self._rows, self._busy = False, 0, True
+            try:
+                self._send(events, rows)
+            except (BrokerConnectionError, RedisError, OSError) as error:
+                log.warning("no worker could be woken, the scheduler will: %s", error)
+
+    def _send(self, events: bool, rows: int) -> None:
+        # Here, because actors import the broker, and whoever makes a wake may have to be imported before it.
+        from workers.events import process_events
+        from workers.sync import sync_repository
+
+        if events:
+            self._send_up_to(process_events, 1)
+        if rows:
+            self._send_up_to(sync_repository, rows)
+
+    def _send_up_to(self, actor: Actor[..., Any], count: int) -> None:
+        room = self._limit - under_way(actor.broker, actor.queue_name)
+        for _ in range(min(count, max(0, room))):
+            actor.send()
+
+
+def under_way(broker: dramatiq.Broker, queue: str) -> int:
+    """Messages of a queue that wait or are being processed; 0 where the broker cannot tell."""
+    if isinstance(broker, RedisBroker):
+        return int(broker.do_qsize(queue))
+    return 0
