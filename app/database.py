@@ -85,6 +85,8 @@ def _sqlite(url: str) -> Any:
         str(path),
         max_connections=MAX_CONNECTIONS,
         timeout=LOCK_TIMEOUT,
+        # The pool hands a connection from one thread to the next; no two use it at once.
+        check_same_thread=False,
         pragmas=[
             ("journal_mode", "wal"),
             ("synchronous", "full"),

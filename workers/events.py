@@ -13,11 +13,8 @@ from workers.wake import limit
 
 
 @dramatiq.actor(queue_name="events")
-def process_events() -> int:
-    """Advance every site's cursor, then sync what is due: the first push after a quiet time takes one queue hop.
-
-    Returns how many repositories this call synced.
-    """
+def process_events() -> None:
+    """Advance every site's cursor, then sync what is due: the first push after a quiet time takes one queue hop."""
     context = current()
     with connection():
         for site in enabled_secondaries():
@@ -25,4 +22,4 @@ def process_events() -> int:
         waiting = claim.count_due(limit(context.settings))
     if waiting > 1:
         context.wake.rows(waiting - 1)
-    return run_due(context)
+    run_due(context)

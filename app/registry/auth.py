@@ -158,6 +158,10 @@ class KeyToken:
 
     def authorization(self, scope: Scope, fetch: Fetch) -> str | None:  # noqa: ARG002
         """Return a token for exactly this scope, from the cache while it is fresh."""
+        return self.header(scope)
+
+    def header(self, scope: Scope) -> str:
+        """Return `Bearer …` for exactly this scope, also for people and token services that have no registry to ask."""
         with self._lock:
             kept = self._tokens.get(scope)
             if kept is not None and self._clock() < kept[1] - min(_EARLY, self._lifetime / 2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 
@@ -13,7 +13,7 @@ from app.registry.answers import from_response
 from app.registry.auth import Authenticator, Challenge, Fetch, Scope
 from app.registry.connections import Deadline
 from app.registry.errors import BODY_LIMIT, ActionNotAllowed, InvalidResponse, RegistryError
-from app.registry.transport import Body, Redirects, Transport, discard, origin, read
+from app.registry.transport import Body, Redirects, Transport, discard, join, origin, read
 
 #: Told of every operation: its name, "ok" or the error's reason, and its seconds.
 Observer = Callable[[str, str, float], None]
@@ -84,7 +84,7 @@ class Endpoint:
         A registry behind a proxy that ends TLS often calls itself http; of our own https registry this is read as
         https, so that nothing goes there in the clear.
         """
-        target = urljoin(base, location)
+        target = join(base, location)
         scheme, host, port = origin(target)
         ours = self._origin
         if (scheme, host) == ("http", ours[1]) and ours[0] == "https" and port in (80, ours[2]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -220,6 +220,14 @@ def origin(url: str) -> Origin:
     return parts.scheme, parts.hostname.lower(), port
 
 
+def join(base: str, location: str) -> str:
+    """Return the absolute URL of a `Location` or link; raises `InvalidResponse` if it is none."""
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        raise InvalidResponse(f"{location[:100]!r} is not a URL") from None
+
+
 def read(response: requests.Response, limit: int, *, deadline: Deadline | None = None) -> bytes:
     """Read the whole body, at most `limit` bytes, and give the connection back.
 
@@ -260,28 +268,41 @@ def unreachable(error: BaseException, method: str, url: str, deadline: Deadline 
     if deadline is not None and deadline.expired:
         return TimedOut(f"no whole answer within {deadline.seconds:g} s", method=method, url=url)
     chain = list(causes(error))
-    for cause in chain:
-        if isinstance(cause, requests.exceptions.InvalidURL | requests.exceptions.InvalidHeader):
-            return InvalidResponse(str(cause), method=method, url=url)
-        if isinstance(cause, socket.gaierror):
-            return Unreachable(f"its name does not resolve: {cause}", reason="dns", method=method, url=url)
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return TLSFailed(f"its certificate is not trusted: {cause.verify_message}", method=method, url=url)
-        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return Unreachable("the connection broke off", reason="connection_lost", method=method, url=url)
-        if isinstance(cause, ssl.SSLError):
-            return TLSFailed(f"TLS failed: {cause.reason or cause}", method=method, url=url)
-        if isinstance(cause, ConnectionRefusedError):
-            return Unreachable("connection refused", method=method, url=url)
-        if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError | requests.Timeout):
-            return TimedOut("no answer in time", method=method, url=url)
+    for kind, describe in _CAUSES:
+        for cause in chain:
+            if isinstance(cause, kind):
+                failure, message, reason = describe(cause)
+                return failure(message, reason=reason, method=method, url=url)
     last = chain[-1]
-    return Unreachable(
-        f"the connection broke off: {type(last).__name__}: {last}",
-        reason="connection_lost",
-        method=method,
-        url=url,
-    )
+    message = f"the connection broke off: {type(last).__name__}: {last}"
+    return Unreachable(message, reason="connection_lost", method=method, url=url)
+
+
+_Description = tuple[type[RegistryError], str, str | None]
+
+#: What is told of a broken exchange, by the first of these that is among its causes.
+_CAUSES: tuple[tuple[Any, Callable[[Any], _Description]], ...] = (
+    (
+        (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
+        lambda cause: (InvalidResponse, str(cause), None),
+    ),
+    (socket.gaierror, lambda cause: (Unreachable, f"its name does not resolve: {cause.strerror}", "dns")),
+    (
+        ssl.SSLCertVerificationError,
+        lambda cause: (TLSFailed, f"its certificate is not trusted: {cause.verify_message}", None),
+    ),
+    (
+        (ssl.SSLEOFError, ssl.SSLZeroReturnError),
+        lambda _: (Unreachable, "the connection broke off", "connection_lost"),
+    ),
+    (ssl.SSLError, lambda cause: (TLSFailed, f"TLS failed: {cause.reason or cause}", None)),
+    (ConnectionRefusedError, lambda _: (Unreachable, "connection refused", None)),
+    (
+        # Not urllib3's base class for them: there, a refused connection is one.
+        (TimeoutError, requests.Timeout, urllib3.exceptions.ReadTimeoutError),
+        lambda _: (TimedOut, "no answer in time", None),
+    ),
+)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -299,7 +320,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _target(url: str, location: str, redirects: Redirects) -> str:
-    target = urljoin(url, location)
+    target = join(url, location)
     if origin(url)[0] == "https" and origin(target)[0] == "http" and redirects is not Redirects.ANY:
         raise InvalidResponse("redirected from https to plain http", reason="redirect", method="GET", url=target)
     return target

@@ -1,0 +1,51 @@
+# `make help` lists what there is. Each target sets up what it needs (deploy/setup.sh), so none has to come first.
+# ARGS is handed on: make test ARGS="-k webhook -x"
+
+PYTHON := .venv/bin/python
+LOCK := uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long lint format lock wheel clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install all that demo and test need: .venv, locked dependencies, system packages
+	@deploy/setup.sh test
+
+demo: ## Run two registries and replicate between them
+	@deploy/setup.sh demo
+	@.venv/bin/geo demo $(ARGS)
+
+test: ## Run the tests, but for the long ones
+	@deploy/setup.sh test
+	@$(PYTHON) -m pytest -m "not long" $(ARGS)
+
+test-long: ## Run the tests that take minutes
+	@deploy/setup.sh test
+	@$(PYTHON) -m pytest -m long $(ARGS)
+
+lint: ## Check format, style and types
+	@deploy/setup.sh lint
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m mypy
+
+format: ## Format the code and put right what can be
+	@deploy/setup.sh lint
+	@$(PYTHON) -m ruff format
+	@$(PYTHON) -m ruff check --fix
+
+# The second lock is held to the first one's versions: one environment serves both.
+lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for the newest
+	$(LOCK) --extra postgresql $(ARGS) -o requirements.txt
+	$(LOCK) --extra postgresql --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
+
+wheel: ## Build dist/*.whl
+	@deploy/setup.sh lint
+	@$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+
+clean: ## Remove caches and what was built; .venv and var/ stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find app workers migrations tests -name __pycache__ -type d -prune -exec rm -rf {} +

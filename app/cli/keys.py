@@ -1,0 +1,95 @@
+"""`geo keygen`, `geo token` and `geo registry-config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import click
+
+from app import keygen as keys
+from app import registry_config as config
+from app.cli.common import fail, load, plainly
+from app.registry import InvalidKey, KeyToken, Scope, SigningKey
+from app.settings import AuthKind
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path("keys"))
+@click.option("--issuer", default="geo-registry", show_default=True, help="Written into the certificate.")
+@click.option("--algorithm", type=click.Choice(["rsa", "ec"]), default="rsa", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Replace what is there: every registry then needs the new certificate.")
+def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool) -> None:
+    """Make the key pair that signs registry tokens, and the notification secret, in DIRECTORY."""
+    try:
+        made = keys.generate(directory, issuer=issuer, algorithm=cast("keys.Algorithm", algorithm), overwrite=overwrite)
+    except keys.KeygenError as error:
+        fail(str(error))
+    click.echo(f"{made.key_path}  private key: keep it here, and nowhere else")
+    click.echo(f"{made.certificate_path}  rootcertbundle of both registries, good until {made.not_after:%Y-%m-%d}")
+    click.echo(f"{made.jwks_path}  the same for registries that take `jwks`")
+    click.echo(f"{made.notification_secret_path}  what the primary sends in its notifications")
+    click.echo("\nIn the environment of geo-registry:\n")
+    click.echo(f"  GEO_REGISTRY_KEY_PATH={made.key_path.resolve()}")
+    click.echo(f"  GEO_REGISTRY_CERTIFICATE_PATH={made.certificate_path.resolve()}")
+    click.echo(f"  GEO_REGISTRY_ISSUER={issuer}")
+    click.echo(f"  GEO_NOTIFICATION_SECRET={made.notification_secret}")
+    click.echo("\nThe registries' own configuration: geo registry-config primary, geo registry-config secondary")
+
+
+@click.command()
+@click.argument("repository")
+@click.option("--action", "-a", "actions", multiple=True, help="pull, push, delete; pull unless given.")
+@click.option("--site", "side", type=click.Choice(["primary", "secondary"]), default="primary", show_default=True)
+@click.option("--header", is_flag=True, help="Print the whole header, for curl -H.")
+@plainly
+def token(repository: str, actions: tuple[str, ...], side: str, header: bool) -> None:
+    """Mint a token for REPOSITORY as replication does, to try requests by hand. Good for five minutes."""
+    settings = load().settings
+    registry = settings.primary if side == "primary" else settings.secondary
+    if registry is None or registry.auth is not AuthKind.TOKEN or registry.key_path is None:
+        fail(f"the {side} registry does not use tokens of ours (GEO_{side.upper()}_REGISTRY_AUTH)")
+    try:
+        key = SigningKey.load(registry.key_path, registry.certificate_path)
+        minted = KeyToken(key, registry.issuer, registry.service).header(Scope(repository, actions or ("pull",)))
+    except (InvalidKey, ValueError) as error:
+        fail(str(error), 2)
+    click.echo(f"Authorization: {minted}" if header else minted.removeprefix("Bearer "))
+
+
+@click.command("registry-config")
+@click.argument("role", type=click.Choice(["primary", "secondary"]))
+@click.option(
+    "--webhook", metavar="URL", help="Where the registry reaches geo-registry, such as https://geo.example.com"
+)
+@click.option("--realm", metavar="URL", help="The token server that the registry's other clients use.")
+@click.option("--certificate-path", metavar="PATH", help="Where the certificate is on the registry's machine.")
+@click.option("--gitlab", is_flag=True, help="Lines for GitLab's gitlab.rb instead of Distribution's YAML.")
+@plainly
+def registry_config(
+    role: str, webhook: str | None, realm: str | None, certificate_path: str | None, gitlab: bool
+) -> None:
+    """Print what the registry's own configuration needs: notifications (primary), deletion (secondary), tokens."""
+    settings = load().settings
+    chosen = cast("config.Role", role)
+    url = f"{webhook.rstrip('/')}/api/v4/container_registry_event/events" if webhook else None
+    if role == "primary" and url is None:
+        raise click.UsageError("say where the registry reaches geo-registry: --webhook https://geo.example.com")
+    secret = settings.notification_secrets[0].value if settings.notification_secrets else None
+    registry = settings.primary if role == "primary" else settings.secondary or settings.primary
+    try:
+        if gitlab:
+            text = config.gitlab_rb(chosen, webhook_url=url, secret=secret)
+        else:
+            text = config.distribution_yaml(
+                chosen,
+                webhook_url=url,
+                secret=secret,
+                realm=realm,
+                service=registry.service,
+                issuer=registry.issuer,
+                certificate_path=certificate_path,
+            )
+    except config.InvalidRegistryConfig as error:
+        fail(str(error), 2)
+    click.echo(text, nl=not text.endswith("\n"))

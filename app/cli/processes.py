@@ -1,0 +1,87 @@
+"""`geo up`, and the processes it runs: `geo web`, `geo worker`, `geo scheduler`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+import click
+
+from app import database
+from app import migrate as migrations
+from app.cli.common import fail, plainly
+from app.deployment import Deployment, environment, web_command, worker_command
+from app.embedded import EmbeddedValkey, EmbeddedValkeyError
+from app.logging import configure as configure_logging
+from app.replication import sites
+from app.settings import Settings
+from app.supervisor import Supervisor
+
+
+@click.command()
+@plainly
+def up() -> None:
+    """Run everything: migrate, then broker (unless REDIS_URL is set), web, worker and scheduler.
+
+    One Ctrl-C or SIGTERM ends it, in-flight work first. What dies is started again.
+    """
+    settings = Settings.from_env(os.environ)
+    for warning in settings.warnings():
+        click.echo(f"geo: warning: {warning}", err=True)
+    prepare(settings)
+    try:
+        with contextlib.ExitStack() as stack:
+            valkey = None
+            if settings.redis_url is None:
+                valkey = stack.enter_context(EmbeddedValkey(settings.state_directory / "valkey"))
+            deployment = Deployment(settings, dict(os.environ), valkey)
+            sys.exit(Supervisor(deployment.programs()).run())
+    except EmbeddedValkeyError as error:
+        fail(str(error))
+
+
+def prepare(settings: Settings) -> None:
+    """Migrate, and write the environment's sites down."""
+    database.configure(settings.database_url.value)
+    for name in migrations.migrate():
+        click.echo(f"geo: applied migration {name}", err=True)
+    sites.apply_environment(settings)
+    # What follows is forked or executed; it opens connections of its own.
+    database.database.obj.close_all()
+
+
+@click.command()
+@plainly
+def web() -> None:
+    """Run the web process (gunicorn) in the foreground."""
+    Settings.from_env(os.environ)
+    _become(web_command())
+
+
+@click.command()
+@plainly
+def worker() -> None:
+    """Run the worker process (dramatiq) in the foreground."""
+    _become(worker_command(Settings.from_env(os.environ)))
+
+
+@click.command()
+@plainly
+def scheduler() -> None:
+    """Run the scheduler in the foreground. Several may run; one acts."""
+    from app.boot import boot
+    from app.processes import die_with_parent
+    from workers import scheduler as process
+    from workers.wake import QueueWake
+
+    configure_logging()
+    settings = Settings.from_env(os.environ)
+    if os.environ.get("GEO_SUPERVISED"):
+        die_with_parent()
+    process.main(boot(settings, QueueWake(settings)))
+
+
+def _become(command: list[str]) -> None:
+    environ = environment(dict(os.environ))
+    os.execve(command[0], command, environ)  # noqa: S606 - our own interpreter and arguments

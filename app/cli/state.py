@@ -1,0 +1,72 @@
+"""`geo migrate` and `geo status`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+import click
+
+from app import database
+from app import migrate as migrations
+from app.cli.common import duration, load, plainly, print_json, print_table
+from app.database import connection
+from app.replication import sites
+from app.replication import status as counting
+from app.settings import Settings
+
+
+@click.command()
+@click.option("--status", "show", is_flag=True, help="Only say what is pending; exit 1 if anything is.")
+@click.option("--down", is_flag=True, help="Undo the last migration instead.")
+@plainly
+def migrate(show: bool, down: bool) -> None:
+    """Bring the database's schema up to date. Safe to run from several places at once."""
+    settings = Settings.from_env(os.environ)
+    database.configure(settings.database_url.value)
+    if show:
+        pending = migrations.pending()
+        click.echo("\n".join(f"pending: {name}" for name in pending) or "The schema is up to date.")
+        raise SystemExit(1 if pending else 0)
+    done = migrations.revert() if down else migrations.migrate()
+    word = "undone" if down else "applied"
+    click.echo("\n".join(f"{word}: {name}" for name in done) or "The schema is up to date.")
+    if not down:
+        sites.apply_environment(settings)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@plainly
+def status(as_json: bool) -> None:
+    """How far each site is. Exits 0 unless it cannot tell."""
+    load()
+    with connection():
+        found = counting.status()
+    if as_json:
+        print_json(asdict(found))
+        return
+    click.echo(f"{found.repositories} repositories, {found.events} events in the log, {found.quarantined} quarantined")
+    beat = found.scheduler_seconds
+    click.echo("scheduler: " + ("never ran" if beat is None else f"last acted {duration(beat)} ago"))
+    click.echo()
+    print_table(
+        ("SITE", "SYNCED", "PENDING", "STARTED", "FAILED", "TAGS", "UNREAD EVENTS", "OLDEST WAITING", "LAST SYNCED"),
+        [
+            (
+                site.name,
+                f"{site.synced}/{site.total} ({site.synced_percent:.0f} %)",
+                site.pending,
+                site.started,
+                site.failed,
+                f"{site.references_synced}/{site.references}",
+                site.unread_events,
+                duration(site.oldest_pending_seconds) if site.oldest_pending_at else None,
+                site.last_synced_at,
+            )
+            for site in found.sites
+        ],
+    )
+    for site in found.sites:
+        if site.first_failure:
+            click.echo(f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}")

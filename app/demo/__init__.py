@@ -1,0 +1,1 @@
+"""The demonstration: two real registries on this machine and everything between them."""

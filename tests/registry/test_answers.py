@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.registry import (
+    Denied,
+    InvalidResponse,
+    NotFound,
+    RegistryError,
+    Rejected,
+    ServerError,
+    TimedOut,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unsupported,
+)
+from app.registry.answers import retry_after
+from tests.registry.conftest import Connect, Serve
+from tests.registry.scripted import Handler, Request
+
+NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "codes", "kind", "reason", "temporary"),
+    [
+        (400, [], Rejected, "rejected", False),
+        (400, ["MANIFEST_INVALID"], Rejected, "manifest_invalid", False),
+        (400, ["SOMETHING_NEW"], Rejected, "rejected", False),
+        (400, ["MANIFEST_BLOB_UNKNOWN"], Rejected, "manifest_blob_unknown", True),
+        (400, ["TOOMANYREQUESTS"], TooManyRequests, "too_many_requests", True),
+        (400, ["UNSUPPORTED"], Unsupported, "unsupported", False),
+        (401, ["DENIED"], Unauthorized, "unauthorized", True),
+        (403, ["UNSUPPORTED"], Denied, "denied", True),
+        (404, ["MANIFEST_UNKNOWN"], NotFound, "not_found", False),
+        (404, ["NAME_UNKNOWN"], NotFound, "not_found", False),
+        (404, [], NotFound, "not_found", True),
+        (404, ["NOT_FOUND"], NotFound, "not_found", True),
+        (404, ["BLOB_UPLOAD_INVALID"], Rejected, "upload_lost", True),
+        (404, ["BLOB_UPLOAD_UNKNOWN"], Rejected, "upload_lost", True),
+        (405, [], Unsupported, "unsupported", False),
+        (408, [], TimedOut, "timeout", True),
+        (412, ["PRECONDITION"], Rejected, "precondition", False),
+        (413, [], TooLarge, "too_large", False),
+        (416, [], Rejected, "range", True),
+        (429, [], TooManyRequests, "too_many_requests", True),
+        (500, [], ServerError, "server_error", True),
+        (500, ["UNKNOWN", "UNKNOWN", "MANIFEST_BLOB_UNKNOWN"], ServerError, "manifest_blob_unknown", False),
+        (503, ["UNAVAILABLE"], ServerError, "server_error", True),
+        (202, [], InvalidResponse, "invalid_response", True),
+        (302, [], InvalidResponse, "redirect", True),
+    ],
+)
+def test_status_and_codes_become_a_type(
+    serve: Serve,
+    connect: Connect,
+    status: int,
+    codes: list[str],
+    kind: type[RegistryError],
+    reason: str,
+    temporary: bool,
+) -> None:
+    # Given a registry that refuses
+    registry = serve(lambda handler, _: handler.error(status, *codes))
+
+    # When it is asked
+    with pytest.raises(RegistryError) as raised:
+        connect(registry.url).list_tags("a/x")
+
+    # Then the error is of that type, and says all that is known
+    error = raised.value
+    assert (type(error), error.reason, error.temporary) == (kind, reason, temporary)
+    assert (error.status, list(error.codes), error.method) == (status, codes, "GET")
+    assert error.url == f"{registry.url}/v2/a/x/tags/list"
+    line = str(error)
+    assert line.startswith(f"GET 127.0.0.1:{registry.port}/v2/a/x/tags/list: HTTP {status}")
+    assert all(code in line for code in codes)
+
+
+def test_a_body_that_is_not_json_is_quoted_in_short(serve: Serve, connect: Connect) -> None:
+    page = b"<html>\n  <h1>Bad gateway</h1>\n" + b"x" * 200_000
+    registry = serve(lambda handler, _: handler.reply(502, page))
+
+    with pytest.raises(ServerError, match="<html> <h1>Bad gateway</h1> xxx") as raised:
+        connect(registry.url).ping()
+    assert len(str(raised.value)) < 600
+    assert len(raised.value.body) == 64 * 1024
+
+
+@pytest.mark.parametrize("body", [b"[1]", b'{"errors":null}', b'{"errors":[1,{"code":2}]}', b"[" * 60_000, b"\xff"])
+def test_any_body_can_be_read(serve: Serve, connect: Connect, body: bytes) -> None:
+    registry = serve(lambda handler, _: handler.reply(404, body))
+
+    with pytest.raises(NotFound) as raised:
+        connect(registry.url).get_manifest("a/x", "v1")
+    assert not raised.value.witnessed
+    assert raised.value.codes == ()
+
+
+def test_an_announced_body_that_never_comes_is_not_waited_for(serve: Serve, connect: Connect) -> None:
+    # Given a registry that announces the blob's length on 416 and sends nothing, as Distribution does
+    def script(handler: Handler, request: Request) -> None:
+        handler.send_response(416)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.rfile.read(1)
+
+    # When a range is asked past the end, then the answer is there long before the idle limit
+    client = connect(serve(script).url, read_timeout=60.0)
+    with pytest.raises(Rejected, match="416"):
+        client.open_blob("a/x", f"sha256:{'0' * 64}", offset=5)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("1", 1.0),
+        ("2.5", 2.5),
+        ("-5", 0.0),
+        ("86400", 3600.0),
+        ("inf", 3600.0),
+        ("nan", None),
+        ("Fri, 01 May 2026 12:00:30 GMT", 30.0),
+        ("Fri, 01 May 2026 11:00:00 GMT", 0.0),
+        ("Sat, 02 May 2026 12:00:00 GMT", 3600.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str | None, expected: float | None) -> None:
+    assert retry_after(value, NOW) == expected
+
+
+def test_retry_after_is_handed_on(serve: Serve, connect: Connect) -> None:
+    registry = serve(lambda handler, _: handler.error(429, "TOOMANYREQUESTS", Retry_After="7"))
+
+    with pytest.raises(TooManyRequests) as raised:
+        connect(registry.url).head_manifest("a/x", "v1")
+    assert raised.value.retry_after == 7.0

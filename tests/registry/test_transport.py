@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+
+from app.registry import Digest, InvalidResponse, NotFound, ServerError, StaticBearer, TooManyRequests, Unauthorized
+from tests.registry.conftest import Connect, Serve
+from tests.registry.scripted import Handler, Request
+from tests.support.keys import KeyPair
+
+DATA = b"the bytes of a blob"
+DIGEST = Digest.of(DATA)
+
+
+def storage(handler: Handler, request: Request) -> None:
+    handler.reply(200, DATA)
+
+
+def test_credentials_do_not_go_where_a_redirect_leads(serve: Serve, connect: Connect) -> None:
+    # Given a registry whose blobs are elsewhere: the same host, another port
+    elsewhere = serve(storage)
+    location = f"{elsewhere.url}/bucket/blob?X-Signature=a%2Fb%3D&x=%7E"
+    registry = serve(lambda handler, _: handler.reply(307, Location=location))
+    client = connect(registry.url, StaticBearer("secret"))
+
+    # When a blob is read
+    with client.open_blob("a/x", DIGEST) as stream:
+        assert b"".join(stream) == DATA
+    assert client.head_blob("a/x", DIGEST) == len(DATA)
+
+    # Then the storage got the URL as it stood, and no credentials
+    assert [request.authorization for request in registry.seen] == ["Bearer secret"] * 2
+    for request in elsewhere.seen:
+        assert request.path == "/bucket/blob?X-Signature=a%2Fb%3D&x=%7E"
+        assert request.authorization is None
+        assert request.headers["Accept-Encoding"] == "identity"
+
+
+def test_credentials_do_not_go_to_another_scheme_of_the_same_host(
+    serve: Serve, connect: Connect, keys: KeyPair
+) -> None:
+    # The digest verifies what comes over plain http.
+    elsewhere = serve(storage)
+    registry = serve(lambda handler, _: handler.reply(307, Location=f"{elsewhere.url}/b"), tls=keys)
+    client = connect(registry.url, StaticBearer("secret"), ca_path=str(keys.certificate_path))
+
+    with client.open_blob("a/x", DIGEST) as stream:
+        assert b"".join(stream) == DATA
+    assert elsewhere.seen[0].authorization is None
+
+
+def test_a_redirect_within_the_registry_keeps_the_credentials(serve: Serve, connect: Connect) -> None:
+    def script(handler: Handler, request: Request) -> None:
+        if request.path == "/moved":
+            storage(handler, request)
+        else:
+            handler.reply(302, b"moved", Location="/moved")
+
+    registry = serve(script)
+    with connect(registry.url, StaticBearer("secret")).open_blob("a/x", DIGEST) as stream:
+        assert b"".join(stream) == DATA
+    assert [request.authorization for request in registry.seen] == ["Bearer secret"] * 2
+    assert len(registry.clients) == 1
+
+
+def test_credentials_once_left_behind_do_not_come_back(serve: Serve, connect: Connect) -> None:
+    # Given a host that redirects back to a path of its choosing
+    def script(handler: Handler, request: Request) -> None:
+        if request.path == "/chosen":
+            storage(handler, request)
+        else:
+            handler.reply(307, Location=f"{elsewhere.url}/")
+
+    registry = serve(script)
+    elsewhere = serve(lambda handler, _: handler.reply(307, Location=f"{registry.url}/chosen"))
+
+    with connect(registry.url, StaticBearer("secret")).open_blob("a/x", DIGEST) as stream:
+        assert b"".join(stream) == DATA
+    assert [request.authorization for request in registry.seen] == ["Bearer secret", None]
+
+
+def test_circles_end(serve: Serve, connect: Connect) -> None:
+    registry = serve(lambda handler, request: handler.reply(302, Location=request.path))
+
+    with pytest.raises(InvalidResponse, match="again and again"):
+        connect(registry.url).open_blob("a/x", DIGEST)
+    assert len(registry.seen) == 6
+
+
+def test_a_listing_does_not_leave_tls(serve: Serve, connect: Connect, keys: KeyPair) -> None:
+    plain = serve(lambda handler, _: handler.reply(200, {"tags": []}))
+    registry = serve(lambda handler, _: handler.reply(302, Location=f"{plain.url}/tags"), tls=keys)
+
+    with pytest.raises(InvalidResponse, match="from https to plain http"):
+        connect(registry.url, ca_path=str(keys.certificate_path)).list_tags("a/x")
+    assert plain.seen == []
+
+
+@pytest.mark.parametrize("location", ["ftp://x/", "http:///", "http://[::", "javascript:1"])
+def test_a_location_that_is_no_url_is_an_error(serve: Serve, connect: Connect, location: str) -> None:
+    registry = serve(lambda handler, _: handler.reply(307, Location=location))
+
+    with pytest.raises(InvalidResponse):
+        connect(registry.url).open_blob("a/x", DIGEST)
+
+
+def test_pushes_are_not_redirected(serve: Serve, connect: Connect) -> None:
+    registry = serve(lambda handler, _: handler.reply(307, Location="/elsewhere"))
+
+    with pytest.raises(InvalidResponse, match="redirect"):
+        connect(registry.url).start_upload("a/x")
+    assert len(registry.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, ServerError), (403, ServerError), (404, ServerError), (429, TooManyRequests)]
+)
+def test_what_a_storage_says_is_no_word_of_the_registry(
+    serve: Serve, connect: Connect, status: int, kind: type[Exception]
+) -> None:
+    # Given a storage that refuses, in the registry's own words even
+    elsewhere = serve(lambda handler, _: handler.error(status, "MANIFEST_UNKNOWN", Retry_After="3"))
+    registry = serve(lambda handler, _: handler.reply(307, Location=f"{elsewhere.url}/b"))
+    client = connect(registry.url, StaticBearer("secret"))
+
+    # When a manifest is asked for, then it is a failure and no evidence, and no credentials follow
+    with pytest.raises(kind) as raised:
+        client.get_manifest("a/x", "v1")
+    assert raised.value.temporary  # type: ignore[attr-defined]
+    assert not isinstance(raised.value, NotFound | Unauthorized)
+    assert raised.value.retry_after == 3.0  # type: ignore[attr-defined]
+    assert len(registry.seen) == len(elsewhere.seen) == 1
