@@ -44,7 +44,9 @@ NOT_APPLICABLE_TO_A_STATUS = (
 
 def time(instant: datetime | None) -> str | None:
     """ISO 8601 in UTC, with milliseconds."""
-    return None if instant is None else instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        None if instant is None else instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
 
 
 def site(row: Site, *, current: bool, links: dict[str, str | None], details_url: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, abort, jsonify, request, url_for
 from peewee import Model
@@ -49,7 +50,9 @@ def authenticate() -> Response | None:
     if given:
         throttle.failed(request.remote_addr)
     response = problem(
-        401, "Unauthorized", "Send the admin token (GEO_ADMIN_TOKEN) as `Authorization: Bearer …` or `PRIVATE-TOKEN: …`."
+        401,
+        "Unauthorized",
+        "Send the admin token (GEO_ADMIN_TOKEN) as `Authorization: Bearer …` or `PRIVATE-TOKEN: …`.",
     )
     response.headers["WWW-Authenticate"] = 'Bearer realm="geo-registry"'
     return response
@@ -216,8 +219,7 @@ def _per_page() -> int:
 def _listed(page: Page[M], represent: Callable[[M], dict[str, Any]]) -> Response:
     response = jsonify([represent(row) for row in page.rows])
     if page.after is not None:
-        given = {name: value for name, value in request.args.items() if name != "after"}
-        values: dict[str, Any] = {**(request.view_args or {}), **given, "after": page.after}
+        query = urlencode({**request.args.to_dict(), "after": page.after})
         # Relative to this address: behind a proxy we do not know the host and scheme that the caller used.
-        response.headers["Link"] = f'<{url_for(request.endpoint or "", **values)}>; rel="next"'
+        response.headers["Link"] = f'<{quote(request.path)}?{query}>; rel="next"'
     return response

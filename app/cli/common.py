@@ -12,9 +12,10 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 from peewee import PeeweeException
+from playhouse.pool import PooledDatabase
 
 from app.boot import boot
-from app.database import DatabaseUnavailable, connection
+from app.database import DatabaseUnavailable, connection, database
 from app.embedded import EmbeddedValkey
 from app.models import Site
 from app.registry import InvalidKey, RegistryError
@@ -47,6 +48,9 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             fail(str(error))
         except (DatabaseUnavailable, PeeweeException) as error:
             fail(f"the database cannot be used ({error}); is it running, and migrated with `geo migrate`?")
+        finally:
+            if isinstance(database.obj, PooledDatabase):
+                database.obj.close_all()
 
     return wrapped
 

@@ -13,6 +13,7 @@ from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import backfill, marking
+from app.replication.planner import RepositoryMissing
 from app.replication.replicator import Replicator, UnknownRepository, find
 
 #: How the states are called; the numbers are GitLab's.
@@ -97,9 +98,11 @@ def sync(repository: str | None, everything: bool, wait: bool, site: str | None)
         _sync_all(chosen, wait)
         return
     try:
-        row = find(chosen, repository)
+        row = find(chosen, repository, context.primary)
     except UnknownRepository as error:
         fail(str(error), 2)
+    except RepositoryMissing as error:
+        fail(str(error))
     started = time.monotonic()
     with connection():
         before = SyncAttempt.select().order_by(SyncAttempt.id.desc()).limit(1).scalar() or 0

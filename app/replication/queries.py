@@ -235,6 +235,5 @@ def _decode(cursor: str, *kinds: type) -> list[Any]:
 def _sane(value: Any) -> bool:
     if isinstance(value, int):
         return abs(value) <= MAX_ID
-    text = str(value)
-    # PostgreSQL takes no NUL, and no encoding a lone surrogate.
-    return "\0" not in text and text.isprintable()
+    # PostgreSQL takes no NUL, and UTF-8 no lone surrogate.
+    return not re.search("[\0\ud800-\udfff]", str(value))

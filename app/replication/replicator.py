@@ -9,13 +9,14 @@ from datetime import timedelta
 
 from app.database import connection, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncAttempt, SyncState
-from app.registry import is_repository
+from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
+from app.registry import NotFound, RegistryClient, is_repository
 from app.replication import claim as claims
 from app.replication import marking
 from app.replication.claim import Claim, Closed
 from app.replication.context import Context, current
 from app.replication.event_log import repository_ids
+from app.replication.planner import RepositoryMissing
 from app.replication.scope import Scope
 from app.replication.sync import sync
 
@@ -61,17 +62,32 @@ class Replicator:
             ).execute()
 
 
-def find(site: Site, path: str) -> Registry:
-    """The tracking row of the repository `path` on `site`, made if need be.
+def find(site: Site, path: str, source: RegistryClient) -> Registry:
+    """The tracking row of the repository `path` on `site`, made if the primary has such a repository.
 
     Raises:
         UnknownRepository: for what is not a repository path or not in the site's scope.
+        RepositoryMissing: for a new name that the primary does not know either.
+        RegistryError: when the primary cannot say.
     """
     path = path.strip("/")
     if not is_repository(path):
         raise UnknownRepository(f"{path!r} is not a repository path, such as team/app (without host and tag)")
     if not Scope(tuple(site.repositories.splitlines())).covers(path):
         raise UnknownRepository(f"{path} is outside what site {site.name} replicates (GEO_REPOSITORIES)")
+    with connection():
+        known = (
+            Registry.select()
+            .join(ContainerRepository)
+            .where((Registry.site == site) & (ContainerRepository.path == path))
+        )
+        row: Registry | None = known.first()
+    if row is not None:
+        return row
+    try:
+        source.list_tags(path)
+    except NotFound as error:
+        raise RepositoryMissing(f"the primary does not know {path} ({error})") from error
     with transaction():
         instant = now()
         repository_id = repository_ids([path], instant)[path]

@@ -80,7 +80,12 @@ class Handler(BaseHTTPRequestHandler):
                 self.rfile.readline()
             self.rfile.readline()
             return body
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:
+            # As a registry does: half a request is none.
+            raise ConnectionAbortedError
+        return body
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Keep quiet."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -32,17 +32,15 @@ LATE = 2.0
 
 
 @contextmanager
-def raw_server(serve_one: object, *, accept: int = 10) -> Iterator[int]:
+def raw_server(serve_one: Callable[[socket.socket], object], *, accept: int = 10) -> Iterator[int]:
     """A listening socket whose connections are each given to the function; yields the port."""
     listener = socket.create_server(("127.0.0.1", 0))
     connections: list[socket.socket] = []
 
     def serve(connection: socket.socket) -> None:
         with connection:
-            try:
-                serve_one(connection)  # type: ignore[operator]
-            except OSError:
-                pass
+            with suppress(OSError):
+                serve_one(connection)
 
     def accept_all() -> None:
         threads = []
@@ -65,17 +63,15 @@ def raw_server(serve_one: object, *, accept: int = 10) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         for connection in connections:
-            try:
+            with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         thread.join(5)
 
 
-def drip(write: object, data: bytes, seconds: float = 0.05) -> None:
+def drip(write: Callable[[bytes], object], data: bytes, seconds: float = 0.05) -> None:
     """Send one byte after another, each well within any idle limit."""
     for number in range(len(data)):
-        write(data[number : number + 1])  # type: ignore[operator]
+        write(data[number : number + 1])
         time.sleep(seconds)
 
 
@@ -260,7 +256,7 @@ def test_a_kept_connection_that_died_is_replaced_unseen(operation: str, connect:
 
     with raw_server(once) as port:
         client = connect(f"http://127.0.0.1:{port}")
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "list_tags": lambda: client.list_tags("a/x"),
             "head_manifest": lambda: client.head_manifest("a/x", "v1"),
             "put_manifest": lambda: client.put_manifest("a/x", "v1", MANIFEST, total_timeout=5),
@@ -280,9 +276,8 @@ def test_a_new_connection_that_dies_is_an_error_at_once(connect: Connect) -> Non
         accepted.append(1)
         connection.recv(65536)
 
-    with raw_server(hang_up) as port:
-        with pytest.raises(Unreachable) as raised:
-            connect(f"http://127.0.0.1:{port}").list_tags("a/x")
+    with raw_server(hang_up) as port, pytest.raises(Unreachable) as raised:
+        connect(f"http://127.0.0.1:{port}").list_tags("a/x")
     assert raised.value.reason == "connection_lost"
     assert len(accepted) == 1
 

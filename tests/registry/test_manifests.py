@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.registry import Digest, DigestMismatch, InvalidManifest, Manifest, RegistryError, media_types
+from app.registry import Digest, DigestMismatch, InvalidManifest, Manifest, media_types
 from app.registry.manifests import CHILDREN_LIMIT, SIZE_LIMIT
 from tests.support import images
 from tests.support.schema1 import schema1
@@ -33,7 +34,9 @@ def test_an_image_refers_to_its_configuration_and_layers(media: images.Media) ->
     assert (manifest.media_type, manifest.digest, manifest.size) == (image.media_type, image.digest, image.size)
     assert {blob.digest for blob in manifest.blobs} == {blob.digest for blob in image.blobs}
     assert manifest.config_media_type == image.blobs[0].media_type
-    assert manifest.manifests == () and manifest.subject is None and not manifest.is_index
+    assert manifest.manifests == ()
+    assert manifest.subject is None
+    assert not manifest.is_index
 
 
 @pytest.mark.parametrize("media", ["oci", "docker"])
@@ -43,7 +46,8 @@ def test_an_index_refers_to_manifests(media: images.Media) -> None:
     manifest = Manifest.parse(index.manifest, index.media_type)
 
     assert [child.digest for child in manifest.manifests] == [child.digest for child in index.children]
-    assert manifest.blobs == () and manifest.is_index
+    assert manifest.blobs == ()
+    assert manifest.is_index
 
 
 def test_buildkit_lists_blobs_in_an_index() -> None:
@@ -188,9 +192,5 @@ def test_a_promised_digest_must_hold_in_its_own_algorithm() -> None:
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
 def test_any_json_is_parsed_or_refused_by_type(value: Any) -> None:
     document = {"schemaVersion": 2, "layers": [value], "config": value, "subject": value, "manifests": value}
-    try:
-        manifest = Manifest.parse(json.dumps(document).encode(), media_types.OCI_INDEX)
-    except RegistryError as error:
-        assert isinstance(error, InvalidManifest)
-    else:
-        assert manifest.blobs == ()
+    with suppress(InvalidManifest):
+        assert Manifest.parse(json.dumps(document).encode(), media_types.OCI_INDEX).blobs == ()

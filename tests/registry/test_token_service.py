@@ -88,7 +88,8 @@ def test_credentials_are_exchanged_for_a_token_once(serve: Serve, connect: Conne
     ]
     assert registry.seen[0].authorization == registry.seen[1].authorization == CREDENTIALS
     query = parse_qs(urlsplit(registry.seen[1].path).query)
-    assert query["service"] == ["svc"] and query["account"] == ["1"]
+    assert query["service"] == ["svc"]
+    assert query["account"] == ["1"]
     assert query["scope"] == ["repository:a/x:metadata_read", "repository:a/x:pull"]
     assert registry.seen[2].authorization == registry.seen[3].authorization == "Bearer token-1"
 

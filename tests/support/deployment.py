@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app import database, migrate
 from app.boot import boot
 from app.database import connection
-from app.models import ContainerRepository, Reference, Site
+from app.models import ContainerRepository, Reference, Site, SyncAttempt
 from app.models import ContainerRepositoryRegistry as Registry
 from app.notifications import RegistryEvent
 from app.replication import claim, cursor, event_log, replicator, sites
 from app.replication.context import Context
-from app.replication.event_log import Origin
+from app.replication.cursor import Advance
+from app.replication.event_log import Origin, Stored
 from app.settings import Settings
 from tests.support.registries import DistributionRegistry
 
@@ -43,13 +44,42 @@ def environment(
     return env | extra
 
 
+def offline_environment(database_url: str, **extra: str) -> dict[str, str]:
+    """The environment of a deployment whose registries nothing will be asked of: for the database's side alone."""
+    env = {
+        "DATABASE_URL": database_url,
+        "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "http://127.0.0.1:9",
+        "GEO_SECONDARY_REGISTRY_URL": "http://127.0.0.1:10",
+        "GEO_NOTIFICATION_SECRET": SECRET,
+    }
+    return env | extra
+
+
+def event(
+    action: str = "push",
+    repository: str = "team/app",
+    tag: str | None = None,
+    digest: str | None = None,
+    at: datetime | None = None,
+    key: str | None = None,
+) -> RegistryEvent:
+    """An event as a dialect reads it, with an id of its own unless `key` is given."""
+    return RegistryEvent(
+        id=key or str(uuid.uuid4()),
+        action=action,  # type: ignore[arg-type]
+        repository=repository,
+        tag=tag,
+        digest=digest,
+        occurred_at=at or datetime.now(UTC),
+    )
+
+
 @dataclass
 class Deployment:
     """Migrated and booted; `site` is the secondary."""
 
     context: Context
     site: Site
-    instance: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @classmethod
     def start(cls, env: Mapping[str, str]) -> Deployment:
@@ -74,20 +104,35 @@ class Deployment:
         key: str | None = None,
     ) -> None:
         """Put an event into the log as the webhook does."""
-        event = RegistryEvent(
-            id=key or str(uuid.uuid4()),
-            action=action,  # type: ignore[arg-type]
-            repository=repository,
-            tag=tag,
-            digest=digest,
-            occurred_at=at or datetime.now(UTC),
-            source_instance_id=self.instance,
-        )
-        event_log.store([event], [], Origin("distribution", 0))
+        self.store(event(action, repository, tag, digest, at, key))
+
+    def store(self, *events: RegistryEvent) -> Stored:
+        """Put these events into the log as one envelope."""
+        return event_log.store(events, [], Origin("distribution", 0))
+
+    def mark(self) -> Advance:
+        """Read all events and mark what they name; sync nothing."""
+        return cursor.drain(self.fresh_site())
 
     def settle(self) -> int:
         """Read all events and sync what is due; return how many rows were synced."""
-        cursor.drain(Site.get_by_id(self.site.id))
+        self.mark()
+        return replicator.run_due(self.context)
+
+    def fresh_site(self) -> Site:
+        """The site as the database has it now."""
+        with connection():
+            found: Site = Site.get_by_id(self.site.id)
+            return found
+
+    def retry(self, repository: str) -> int:
+        """Let the backoff of this repository be over, and sync what is due; return how many rows were synced."""
+        row = self.row(repository)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        with connection():
+            waiting = Reference.retry_at.is_null(False)
+            Reference.update(retry_at=past).where((Reference.registry == row) & waiting).execute()
+            Registry.update(retry_at=past).where(Registry.id == row.id).execute()
         return replicator.run_due(self.context)
 
     def due(self) -> int:
@@ -109,6 +154,20 @@ class Deployment:
         with connection():
             found: Reference | None = Reference.get_or_none((Reference.registry == row) & (Reference.name == name))
             return found
+
+    def references(self, repository: str) -> dict[str, Reference]:
+        """All references of a repository by name."""
+        row = self.row(repository)
+        with connection():
+            return {found.name: found for found in Reference.select().where(Reference.registry == row)}
+
+    def attempts(self, repository: str, reference: str | None = None) -> list[SyncAttempt]:
+        """What was done about a repository, or one reference in it, oldest first."""
+        wanted = SyncAttempt.registry == self.row(repository)
+        if reference is not None:
+            wanted &= SyncAttempt.reference == reference
+        with connection():
+            return list(SyncAttempt.select().where(wanted).order_by(SyncAttempt.id))
 
 
 def sqlite_url(path: Path) -> str:

@@ -1,0 +1,147 @@
+"""How values read on a page: times, sizes, digests, and text that strangers wrote."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flask import Flask
+from markupsafe import Markup, escape
+
+from app.models import SyncState
+
+#: What is shown where there is nothing to show.
+NOTHING = "–"  # noqa: RUF001 - an en dash is meant
+
+#: The least share of a bar, in percent: one failure among a million repositories must be seen.
+LEAST_SHARE = 1.5
+
+#: Hex digits of a shortened digest; docker shows as many.
+SHORT_DIGEST = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a bar, in percent of its width."""
+
+    state: str
+    count: int
+    start: float
+    width: float
+
+
+def segments(counts: Sequence[tuple[str, int]]) -> list[Segment]:
+    """Lay out counts side by side; what is there at all gets at least a visible share."""
+    total = sum(count for _, count in counts)
+    if not total:
+        return []
+    shares = [max(100.0 * count / total, LEAST_SHARE) if count else 0.0 for _, count in counts]
+    scale = 100.0 / sum(shares)
+    laid_out, start = [], 0.0
+    for (state, count), share in zip(counts, shares, strict=True):
+        if count:
+            laid_out.append(Segment(state, count, round(start, 3), round(share * scale, 3)))
+        start += share * scale
+    return laid_out
+
+
+def duration(seconds: float | None) -> str:
+    """A time span in one unit: 120 ms, 3.2 s, 5 min, 2 h, 3 days."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def ago(instant: datetime | None) -> Markup:
+    """A `time` element: how long ago or hence, with the exact time for whoever asks."""
+    if instant is None:
+        return Markup(NOTHING)
+    seconds = (datetime.now(UTC) - instant).total_seconds()
+    if abs(seconds) < 1:
+        words = "just now"
+    else:
+        words = f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
+    return _time(instant, words, title=stamp(instant))
+
+
+def exact(instant: datetime | None) -> Markup:
+    """A `time` element that shows the time itself, in UTC."""
+    return Markup(NOTHING) if instant is None else _time(instant, stamp(instant))
+
+
+def stamp(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _time(instant: datetime, words: str, title: str = "") -> Markup:
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(instant.isoformat(), title, words)
+
+
+def size(number: float) -> str:
+    """Bytes: 1.5 MiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def digest(value: str | None) -> Markup:
+    """A digest cut short, whole in its title."""
+    if value is None:
+        return Markup(NOTHING)
+    algorithm, _, encoded = value.partition(":")
+    short = f"{algorithm}:{encoded[:SHORT_DIGEST]}" if encoded else value[: SHORT_DIGEST + 7]
+    return Markup('<code title="{}">{}</code>').format(visible(value), visible(short))
+
+
+def visible(text: str | None) -> str:
+    """Text of strangers with what one cannot see written out: control characters, and those that turn its direction."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"} else _written(char)
+        for char in text or ""
+    )
+
+
+def _written(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+
+
+def breakable(text: str | None) -> Markup:
+    """A long name that may wrap at its slashes, dots and dashes rather than anywhere."""
+    out = Markup()
+    for char in visible(text):
+        out += escape(char)
+        if char in "/:@._-":
+            out += Markup("<wbr>")
+    return out
+
+
+def state_name(state: int) -> str:
+    return SyncState(state).name.lower()
+
+
+def by_name(counts: Mapping[SyncState, int]) -> dict[str, int]:
+    return {state.name.lower(): count for state, count in counts.items()}
+
+
+def register(app: Flask) -> None:
+    """Make them filters of the templates."""
+    for function in (segments, duration, ago, exact, size, number, digest, visible, breakable, state_name, by_name):
+        app.jinja_env.filters[function.__name__] = function
