@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from app.models import SyncState
 
 #: What is shown where there is nothing to show.
-NOTHING = "–"  # noqa: RUF001 - an en dash is meant
+NOTHING = Markup("–")  # noqa: RUF001 - an en dash is meant
 
 #: The least share of a bar, in percent: one failure among a million repositories must be seen.
 LEAST_SHARE = 1.5
@@ -67,7 +67,7 @@ def duration(seconds: float | None) -> str:
 def ago(instant: datetime | None) -> Markup:
     """A `time` element: how long ago or hence, with the exact time for whoever asks."""
     if instant is None:
-        return Markup(NOTHING)
+        return NOTHING
     seconds = (datetime.now(UTC) - instant).total_seconds()
     if abs(seconds) < 1:
         words = "just now"
@@ -78,7 +78,7 @@ def ago(instant: datetime | None) -> Markup:
 
 def exact(instant: datetime | None) -> Markup:
     """A `time` element that shows the time itself, in UTC."""
-    return Markup(NOTHING) if instant is None else _time(instant, stamp(instant))
+    return NOTHING if instant is None else _time(instant, stamp(instant))
 
 
 def stamp(instant: datetime) -> str:
@@ -105,7 +105,7 @@ def number(value: int) -> str:
 def digest(value: str | None) -> Markup:
     """A digest cut short, whole in its title."""
     if value is None:
-        return Markup(NOTHING)
+        return NOTHING
     algorithm, _, encoded = value.partition(":")
     short = f"{algorithm}:{encoded[:SHORT_DIGEST]}" if encoded else value[: SHORT_DIGEST + 7]
     return Markup('<code title="{}">{}</code>').format(visible(value), visible(short))

@@ -87,7 +87,7 @@ def _admit() -> Response | str | None:
         return None
     if not signed_in(token, _key()):
         target = here() if request.method in {"GET", "HEAD"} else HOME
-        return redirect(url_for("admin.sign_in", **({} if target == HOME else {"next": target})), 303)
+        return redirect(url_for("admin.sign_in", next=None if target == HOME else target), 303)
     if request.method == "POST" and not csrf_valid(request.form.get("csrf_token")):
         raise Forbidden("The form was too old, or another page sent it. Go back, reload and try again.")
     return None

@@ -28,7 +28,7 @@ KEY_BYTES = 32
 
 
 class _Sessions(SecureCookieSessionInterface):
-    def get_cookie_secure(self, app: Flask) -> bool:
+    def get_cookie_secure(self, _app: Flask) -> bool:
         """Whether the browser came over TLS, to us or to the proxy before us. A lie here hurts the liar alone."""
         return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"
 

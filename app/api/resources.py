@@ -165,10 +165,10 @@ def quarantined_events() -> Response:
 
 
 def _find_site(site_id: int) -> Site:
-    for row in queries.sites():
-        if row.id == site_id:
-            return row
-    abort(404, f"There is no site {site_id}.")
+    row = next((row for row in queries.sites() if row.id == site_id), None)
+    if row is None:
+        abort(404, f"There is no site {site_id}.")
+    return row
 
 
 def _find_repository(registry_id: int) -> Registry:

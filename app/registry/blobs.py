@@ -26,6 +26,9 @@ _COMMIT_SECONDS = 60.0
 
 _GIB = 1024**3
 
+#: The registry may still be taking in what was sent before a `put` broke off, so that the session moves on meanwhile.
+_CANCEL_TRIES = 3
+
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
@@ -137,17 +140,36 @@ class Upload:
                 )
 
     def cancel(self) -> bool:
-        """Give the session up, and tell whether the registry said yes. Never raises: it forgets sessions by itself."""
+        """Give the session up, and tell whether the registry said yes. Never raises.
+
+        After a `put` that broke off, Distribution 2.x no longer knows the session: what was sent stays there until the
+        registry purges old uploads.
+        """
         endpoint = self._endpoint
         # Distribution wants `delete` for it, others `push`.
         actions = [action for action in ("pull", "push", "delete") if endpoint.allows(action)]
+        scope = endpoint.scope(self.repository, *actions)
+        for _ in range(_CANCEL_TRIES):
+            try:
+                with endpoint.observed("cancel_upload"):
+                    discard(endpoint.call("DELETE", self.location, scope, expect=(200, 202, 204)))
+                return True
+            except RegistryError:
+                # Distribution 3 refuses a Location that is behind what it received, and tells the current one.
+                if not self._look_up(scope):
+                    return False
+        return False
+
+    def _look_up(self, scope: Scope) -> bool:
         try:
-            with endpoint.observed("cancel_upload"):
-                scope = endpoint.scope(self.repository, *actions)
-                discard(endpoint.call("DELETE", self.location, scope, expect=(200, 202, 204)))
+            response = self._endpoint.call("GET", self.location, scope, expect=(204,), resend=True)
+            discard(response)
+            location = response.headers.get("Location")
+            if location:
+                self.location = self._endpoint.resolve(response.url, location)
+            return bool(location)
         except RegistryError:
             return False
-        return True
 
 
 def start_upload(endpoint: Endpoint, repository: str, mount: str | None, from_repository: str | None) -> Upload | None:

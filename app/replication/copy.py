@@ -6,9 +6,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Stopped, copy_blob
+from app.replication.flights import Flights
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,13 +53,15 @@ class Tally:
 class GraphCopy:
     """Copies what a manifest needs, from one registry to another, within one repository.
 
-    `transfers` runs the requests in parallel; no task in it waits for another. `stop` is asked between chunks.
+    `transfers` runs the requests in parallel; no task in it waits for another. `flights` are shared with the other
+    copies of the same sync. `stop` is asked between chunks.
     """
 
     source: RegistryClient
     destination: RegistryClient
     repository: str
     transfers: Executor
+    flights: Flights
     stop: Callable[[], bool]
     tally: Tally = field(default_factory=Tally)
 
@@ -71,7 +75,7 @@ class GraphCopy:
         """
         children = self._children(manifest)
         blobs = {blob.digest: blob for one in (manifest, *children) for blob in one.blobs}
-        self._each(self._blob, list(blobs.values()))
+        self.flights.bring({digest: partial(self._blob, blob) for digest, blob in blobs.items()})
         for child in children:
             self._check()
             self.destination.put_manifest(self.repository, child.digest, child)

@@ -198,7 +198,7 @@ def _tracking_rows() -> ModelSelect[Registry]:
 
 
 def _counts(query: ModelSelect[Any]) -> Mapping[SyncState, int]:
-    found: dict[int, int] = dict(list(query.tuples()))  # type: ignore[arg-type]  # the stub keeps the model
+    found: dict[int, int] = dict(list(query.tuples()))
     return {state: found.get(state, 0) for state in SyncState}
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.database import connection, now, transaction
-from app.models import ContainerRepositoryRegistry as Registry
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
+from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryClient, is_repository
 from app.replication import claim as claims
 from app.replication import marking

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import urlsplit
 
 from app.database import now, transaction
 from app.models import Cursor, Event, Site
+from app.replication import backfill
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 #: The primary's name among the sites.
 PRIMARY = "primary"
@@ -32,14 +36,14 @@ def apply_environment(settings: Settings) -> Site | None:
         _upsert(PRIMARY, settings.primary.url, primary=True, settings=settings)
         if secondary is None:
             return None
+        _retire_others(settings.site_name, secondary.url)
         site = _upsert(settings.site_name, secondary.url, primary=False, settings=settings)
         # A site that is new begins at the head of the log: what was there before it is the backfill's work.
         newest = Event.select(Event.id).order_by(Event.id.desc()).scalar() or 0
         if Cursor.get_or_none(Cursor.site == site) is None:
             Cursor.create(site=site, position=newest, updated_at=now())
-            site.reconcile_requested_at, site.reconcile_reason = now(), "new site"
-            site.save()
-        return site
+            backfill.request("new site")
+        return Site.get_by_id(site.id)
 
 
 def enabled_secondaries() -> list[Site]:
@@ -61,9 +65,25 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
             updated_at=instant,
         )
     if (site.url, site.deletion, site.repositories) != (url, settings.deletion.value, patterns):
-        site.url, site.deletion, site.repositories, site.updated_at = url, settings.deletion.value, patterns, instant
-        site.save()
-    return site
+        Site.update(url=url, deletion=settings.deletion.value, repositories=patterns, updated_at=instant).where(
+            Site.id == site.id
+        ).execute()
+    if (site.url, site.repositories) != (url, patterns):
+        # What was seen on another registry, or left out by another scope, says nothing now.
+        backfill.request(f"the address or the scope of {name} changed")
+    return Site.get_by_id(site.id)
+
+
+def _retire_others(name: str, url: str) -> None:
+    """One deployment has one secondary: a former one is renamed if only its name changed, and otherwise paused."""
+    known = Site.select().where(Site.name == name).exists()
+    for other in Site.select().where(~Site.primary & (Site.name != name)):
+        if not known and other.url == url:
+            Site.update(name=name).where(Site.id == other.id).execute()
+            known = True
+        elif other.enabled:
+            log.warning("site %s is no longer in the environment and is paused", other.name)
+            Site.update(enabled=False).where(Site.id == other.id).execute()
 
 
 def _address(url: str) -> tuple[str | None, int | None, str]:

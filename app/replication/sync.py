@@ -21,6 +21,7 @@ from app.replication.claim import Claim, Closed, LeaseLost
 from app.replication.context import Context
 from app.replication.copy import GraphCopy
 from app.replication.deletion import TAG_WRITE_LIMIT
+from app.replication.flights import Flights
 from app.replication.lease import heartbeat
 from app.replication.marking import TRIGGERS
 from app.replication.outcome import Done, Failed
@@ -50,13 +51,14 @@ class DigestMoved(Exception):
 def sync(claim: Claim, context: Context) -> Closed:
     """Bring the claimed row in order and close it. Never raises for what a registry does: that is in the outcome."""
     with heartbeat.keeping(claim.lease):
-        return _Sync(claim, context).run()
+        return _Sync(claim, context, Flights(context.transfers)).run()
 
 
 @dataclass
 class _Sync:
     claim: Claim
     context: Context
+    flights: Flights
     running: dict[Future[Done | Failed], Reference] = field(default_factory=dict)
     #: Gone from the primary, by both witnesses; done alone, when nothing is being copied.
     deletions: dict[int, Reference] = field(default_factory=dict)
@@ -250,7 +252,7 @@ class _Sync:
         standing = self._standing(reference.name)
         if standing == manifest.digest:
             return self._done("keep", manifest, standing, started)
-        graph = GraphCopy(source, destination, path, self.context.transfers, self._stop)
+        graph = GraphCopy(source, destination, path, self.context.transfers, self.flights, self._stop)
         graph.below(manifest)
         self._put(reference, manifest)
         return self._done("copy", manifest, standing, started, graph)

@@ -38,9 +38,8 @@ def raw_server(serve_one: Callable[[socket.socket], object], *, accept: int = 10
     connections: list[socket.socket] = []
 
     def serve(connection: socket.socket) -> None:
-        with connection:
-            with suppress(OSError):
-                serve_one(connection)
+        with connection, suppress(OSError):
+            serve_one(connection)
 
     def accept_all() -> None:
         threads = []
