@@ -184,27 +184,25 @@ def in_batches(rows: Sequence[T], size: int = MAX_ROWS) -> Iterator[Sequence[T]]
         yield rows[start : start + size]
 
 
-def assign_transaction_id() -> None:
-    """Give the current PostgreSQL transaction its id now, before it draws a sequence value.
+def transaction_id() -> int | None:
+    """The current PostgreSQL transaction's id, given to it now if it has none yet. None on SQLite.
 
-    The event log closes a gap in the ids once every transaction that was running when the gap was seen has ended.
-    A transaction without an id would not be counted among them although it had drawn an event id already.
+    Whoever stores events calls it before drawing their ids: a transaction that drew an id is then younger than any
+    that has no id of its own yet, and older than the fence that a reader sets who misses the event.
     """
-    if not is_sqlite():
-        database.execute_sql("SELECT pg_current_xact_id()")
+    if is_sqlite():
+        return None
+    return int(database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0])
 
 
-def snapshot_horizon() -> tuple[int, int] | None:
-    """`(xmin, xmax)` of the current snapshot: all ids below xmin have ended, all from xmax on have not begun.
+def oldest_running() -> int | None:
+    """The lowest transaction id still running in the cluster: all below have committed or rolled back.
 
     None on SQLite, where one writer at a time commits its ids in order.
     """
     if is_sqlite():
         return None
-    row = database.execute_sql(
-        "SELECT pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text FROM pg_current_snapshot() AS s"
-    ).fetchone()
-    return int(row[0]), int(row[1])
+    return int(database.execute_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
 
 
 @contextlib.contextmanager

@@ -13,9 +13,10 @@ import urllib3.exceptions
 from app.registry.auth import Scope
 from app.registry.endpoint import Endpoint
 from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError, Unreachable
+from app.registry.failures import causes, unreachable
 from app.registry.media_types import OCTET_STREAM
 from app.registry.references import Digest
-from app.registry.transport import Body, Redirects, SizedBody, causes, discard, unreachable
+from app.registry.transport import Body, Redirects, SizedBody, discard
 
 #: Bytes of a blob in memory at a time.
 CHUNK = 256 * 1024

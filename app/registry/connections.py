@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import ssl
@@ -194,13 +195,18 @@ class Adapter(requests.adapters.HTTPAdapter):
 
 def _tls_context(ca_path: str | None) -> ssl.SSLContext:
     if ca_path is None:
-        context = ssl.create_default_context()
-        if not context.cert_store_stats()["x509_ca"]:
-            context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-        return context
+        return _system_trust()
     try:
         if Path(ca_path).is_dir():
             return ssl.create_default_context(capath=ca_path)
         return ssl.create_default_context(cafile=ca_path)
     except OSError as error:
         raise ValueError(f"the CA path {ca_path} cannot be used: {error.strerror or error}") from None
+
+
+@functools.cache
+def _system_trust() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not context.cert_store_stats()["x509_ca"]:
+        context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    return context

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from app.database import MAX_ROWS, assign_transaction_id, in_batches, now, snapshot_horizon, transaction
+from app.database import MAX_ROWS, in_batches, now, oldest_running, transaction, transaction_id
 from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent
 from app.notifications import Quarantined, RegistryEvent
 
@@ -47,7 +47,7 @@ def store(events: Sequence[RegistryEvent], unreadable: Sequence[Quarantined], or
 
 
 def _store(events: Sequence[RegistryEvent]) -> int:
-    assign_transaction_id()
+    transaction_id()
     instant = now()
     fresh = {event.id: event for event in events}
     known = Event.select(Event.event_key).where(Event.event_key.in_(list(fresh)))
@@ -73,8 +73,10 @@ def _store(events: Sequence[RegistryEvent]) -> int:
         }
         for event in fresh.values()
     ]
-    # RETURNING tells what went in: the row count and last id of a conflict differ between the databases.
-    return len(list(Event.insert_many(rows).on_conflict_ignore().returning(Event.id).execute()))
+    # RETURNING tells what went in: the row count and last id of a conflict differ between the databases. The target is
+    # named because SQLite's bare OR IGNORE passes over rows that break any other rule as well.
+    insert = Event.insert_many(rows).on_conflict(action="IGNORE", conflict_target=[Event.event_key])
+    return len(list(insert.returning(Event.id).execute()))
 
 
 def repository_ids(paths: Iterable[str], instant: datetime) -> dict[str, int]:
@@ -96,13 +98,14 @@ def _repository_ids(paths: Sequence[str]) -> dict[str, int]:
 def _quarantine(items: Sequence[Quarantined], origin: Origin) -> None:
     """Keep what could not be read; the same thing again is counted, not stored again."""
     instant = now()
-    for item in items:
-        fingerprint = hashlib.sha256(f"{origin.dialect}\n{item.reason}\n{item.excerpt}".encode()).hexdigest()
+    marked = {hashlib.sha256(f"{origin.dialect}\n{i.reason}\n{i.excerpt}".encode()).hexdigest(): i for i in items}
+    # In one order everywhere: two senders of the same things must not wait for each other crosswise.
+    for fingerprint, item in sorted(marked.items()):
         QuarantinedEvent.insert(
             dialect=origin.dialect[:255],
             reason=item.reason,
             content_type=(origin.content_type or "")[:255] or None,
-            remote_address=origin.remote_address,
+            remote_address=(origin.remote_address or "")[:255] or None,
             size=origin.size,
             excerpt=item.excerpt,
             fingerprint=fingerprint,
@@ -122,8 +125,9 @@ class Position:
     """How far a reader is: the last id seen, and the ids below it that had not appeared.
 
     Under PostgreSQL ids are drawn before they commit, so a lower id can appear after a higher one. A missing id is a
-    gap, kept with the snapshot's xmax when it was first missed. It closes when the id appears, or when every
-    transaction that was running then has ended without it. Nobody waits for a gap.
+    gap, kept with a fence: a transaction id that is higher than that of any transaction which may have drawn it. It
+    closes when the id appears, or when every transaction below the fence has ended without it. Nobody waits for a gap.
+    (A snapshot's xmax is no such fence: it only says what has *completed*, and a running transaction can be above it.)
     """
 
     last: int = 0
@@ -140,37 +144,55 @@ class Batch:
         return bool(self.events)
 
 
-#: Ids missing in one stretch beyond this are not a late commit but a sequence that was set forward.
-MAX_GAP = 100_000
+#: Ids watched in one stretch. More are missing only when a sequence was set forward, or when envelope after envelope
+#: was rolled back; of those the last are the ones that somebody may still be about to commit.
+MAX_GAP = 10_000
+
+#: Ids in one statement; PostgreSQL's protocol takes 65,535.
+LOOKUP = 10_000
 
 
 def read(position: Position, limit: int = 200) -> Batch:
     """The next events after `position`, late ones first. Call it inside a transaction.
 
-    Three statements, in this order: the horizon that closes old gaps is taken before they are looked up, and the one
-    that opens new gaps after they were seen; the other way round an event could slip between.
+    The order of the statements matters: what tells that old gaps can be closed is asked before they are looked up, and
+    the fence of new gaps is set after they were seen; the other way round an event could slip between.
     """
-    before = snapshot_horizon()
-    late = list(Event.select().where(Event.id.in_(list(position.gaps))).order_by(Event.id)) if position.gaps else []
+    before = oldest_running()
+    late = _appeared(position.gaps)
     appeared = {event.id for event in late}
     gaps = {
-        missing: xmax
-        for missing, xmax in position.gaps.items()
-        if missing not in appeared and before is not None and before[0] < xmax
+        missing: fence
+        for missing, fence in position.gaps.items()
+        if missing not in appeared and before is not None and before < fence
     }
     fresh = list(Event.select().where(Event.id > position.last).order_by(Event.id).limit(limit))
-    after = snapshot_horizon()
-    last = position.last
-    for event in fresh:
-        if after is not None and 0 < event.id - last - 1 <= MAX_GAP:
-            gaps.update(dict.fromkeys(range(last + 1, event.id), after[1]))
+    missing_now = _missing(position.last, fresh)
+    if missing_now and (fence_now := transaction_id()) is not None:
+        gaps |= dict.fromkeys(missing_now, fence_now)
+    return Batch([*late, *fresh], Position(fresh[-1].id if fresh else position.last, gaps))
+
+
+def _appeared(gaps: Mapping[int, int]) -> list[Event]:
+    found: list[Event] = []
+    for ids in in_batches(sorted(gaps), LOOKUP):
+        found.extend(Event.select().where(Event.id.in_(list(ids))).order_by(Event.id))
+    return found
+
+
+def _missing(last: int, events: Sequence[Event]) -> list[int]:
+    missing: list[int] = []
+    for event in events:
+        missing.extend(range(max(last + 1, event.id - MAX_GAP), event.id))
         last = event.id
-    return Batch([*late, *fresh], Position(last, gaps))
+    return missing
 
 
 def unread(position: Position) -> int:
     """How many events a reader at `position` has not seen."""
-    late = Event.select().where(Event.id.in_(list(position.gaps))).count() if position.gaps else 0
+    late = sum(
+        Event.select().where(Event.id.in_(list(ids))).count() for ids in in_batches(sorted(position.gaps), LOOKUP)
+    )
     return late + Event.select().where(Event.id > position.last).count()
 
 

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from app.registry import Digest, InvalidResponse, NotFound, ServerError, StaticBearer, TooManyRequests, Unauthorized
+from app.registry import (
+    Digest,
+    InvalidResponse,
+    NotFound,
+    RegistryError,
+    ServerError,
+    StaticBearer,
+    TooManyRequests,
+    Unauthorized,
+)
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request
 from tests.support.keys import KeyPair
@@ -115,7 +124,7 @@ def test_pushes_are_not_redirected(serve: Serve, connect: Connect) -> None:
     ("status", "kind"), [(401, ServerError), (403, ServerError), (404, ServerError), (429, TooManyRequests)]
 )
 def test_what_a_storage_says_is_no_word_of_the_registry(
-    serve: Serve, connect: Connect, status: int, kind: type[Exception]
+    serve: Serve, connect: Connect, status: int, kind: type[RegistryError]
 ) -> None:
     # Given a storage that refuses, in the registry's own words even
     elsewhere = serve(lambda handler, _: handler.error(status, "MANIFEST_UNKNOWN", Retry_After="3"))
@@ -125,7 +134,7 @@ def test_what_a_storage_says_is_no_word_of_the_registry(
     # When a manifest is asked for, then it is a failure and no evidence, and no credentials follow
     with pytest.raises(kind) as raised:
         client.get_manifest("a/x", "v1")
-    assert raised.value.temporary  # type: ignore[attr-defined]
+    assert raised.value.temporary
     assert not isinstance(raised.value, NotFound | Unauthorized)
-    assert raised.value.retry_after == 3.0  # type: ignore[attr-defined]
+    assert raised.value.retry_after == 3.0
     assert len(registry.seen) == len(elsewhere.seen) == 1

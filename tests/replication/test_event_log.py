@@ -120,12 +120,11 @@ def test_duplicates_use_up_no_ids(state: Deployment) -> None:
 
 
 def test_senders_at_once_store_each_event_once(state: Deployment) -> None:
-    # Given eight web threads that are all sent the same events, of new repositories, each in another order
+    # Given eight web threads that are sent overlapping stretches of the same events, of new repositories
     events = [event(tag=f"v{n}", repository=f"team/app{n % 5}", key=f"e{n}") for n in range(40)]
 
     def send(place: int) -> Stored:
-        start = place * 5
-        return state.store(*events[start:], *events[:start])
+        return state.store(*events[place * 5 :][:20])
 
     # When they store them at once
     stored = at_once(8, send)
@@ -133,7 +132,7 @@ def test_senders_at_once_store_each_event_once(state: Deployment) -> None:
     # Then each is there once, and the senders' counts add up
     assert len(ids()) == 40
     assert sum(each.accepted for each in stored) == 40
-    assert sum(each.duplicate for each in stored) == 7 * 40
+    assert sum(each.duplicate for each in stored) == 5 * 20 + 15 + 10 + 5 - 40
     with connection():
         assert ContainerRepository.select().count() == 5
 
@@ -338,7 +337,7 @@ def test_a_sequence_set_forward_stops_nothing(postgresql: Deployment) -> None:
 
         # When and then: the cursor reads on, and what it watches stays within bounds
         assert read_tags(postgresql) == [f"w{number}"]
-        assert len(gaps(postgresql)) <= event_log.MAX_GAP
+        assert 0 < len(gaps(postgresql)) <= event_log.MAX_GAP
         assert read_tags(postgresql) == []
         assert gaps(postgresql) == {}
 
