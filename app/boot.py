@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
+from peewee import ImproperlyConfigured
+
 from app import database, metrics
 from app.replication.context import Context, Wake, install
-from app.settings import Settings
+from app.replication.scope import InvalidScope, Scope
+from app.settings import Settings, SettingsError
 
 
 def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
@@ -17,5 +20,31 @@ def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
         InvalidKey: when a registry's key cannot be used.
     """
     settings = settings or Settings.from_env(os.environ)
-    database.configure(settings.database_url.value)
+    bind_database(settings)
     return install(Context.build(settings, wake, observe=metrics.observe_registry))
+
+
+def bind_database(settings: Settings) -> None:
+    """Bind the models to the settings' database. Opens no connection.
+
+    Raises:
+        SettingsError: when there can be no such database, or a pattern of GEO_REPOSITORIES can match nothing: the
+            workers would find out one event after the other.
+    """
+    problems = []
+    try:
+        database.configure(settings.database_url.value)
+    except OSError as error:
+        problems.append(f"DATABASE_URL: {error.filename} cannot be made or used: {error.strerror}.")
+    except ImproperlyConfigured:
+        problems.append(
+            "DATABASE_URL is a PostgreSQL one, and its driver is not installed: pip install 'psycopg[binary]'."
+        )
+    except ValueError as error:
+        problems.append(f"DATABASE_URL: {error}.")
+    try:
+        Scope(settings.repositories)
+    except InvalidScope as error:
+        problems.append(f"GEO_REPOSITORIES: {error}.")
+    if problems:
+        raise SettingsError(problems)

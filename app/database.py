@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import peewee
 from playhouse.db_url import connect as connect_url
-from playhouse.pool import PooledPostgresqlDatabase, PooledSqliteDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase, PooledSqliteDatabase
 
 T = TypeVar("T")
 M = TypeVar("M", bound=peewee.Model)
@@ -127,7 +127,7 @@ def connection() -> Iterator[None]:
         return
     try:
         database.connect()
-    except (peewee.OperationalError, peewee.InterfaceError) as error:
+    except (peewee.OperationalError, peewee.InterfaceError, MaxConnectionsExceeded) as error:
         raise DatabaseUnavailable(f"cannot open the database: {error}") from error
     try:
         yield
@@ -176,6 +176,20 @@ def claim(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> list[M]:
         .returning(model)
     )
     return list(query.execute())
+
+
+def lock(model: type[peewee.Model], ids: Sequence[int]) -> None:
+    """Lock these rows, lowest id first, until the transaction ends; rows that refer to them can still be written.
+
+    A statement that updates many rows takes them in the order in which it finds them, and two that find them in
+    different orders wait for each other crosswise. SQLite has one writer at a time anyway.
+    """
+    if is_sqlite():
+        return
+    key: Any = model._meta.primary_key
+    for batch in in_batches(sorted(ids)):
+        rows = model.select(key).where(key.in_(list(batch))).order_by(key)
+        list(rows.for_update("FOR NO KEY UPDATE").tuples())  # type: ignore[arg-type]  # the stub knows only a bool
 
 
 def in_batches(rows: Sequence[T], size: int = MAX_ROWS) -> Iterator[Sequence[T]]:

@@ -40,14 +40,19 @@ class PlainFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure() -> None:
-    """Send everything from `LOG_LEVEL` (info) on to standard error, as `LOG_FORMAT` (json or plain) says."""
-    chosen = os.environ.get("LOG_FORMAT") or ("plain" if sys.stderr.isatty() else "json")
+def configure(*, default_format: str | None = None, default_level: str = "INFO") -> None:
+    """Send everything from `LOG_LEVEL` (info) on to standard error, as `LOG_FORMAT` (json or plain) says.
+
+    Without `LOG_FORMAT` a terminal gets plain lines and everything else JSON, unless `default_format` says which.
+    """
+    usual = default_format or ("plain" if sys.stderr.isatty() else "json")
+    chosen = os.environ.get("LOG_FORMAT") or usual
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter() if chosen == "plain" else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    level = logging.getLevelNamesMapping().get(os.environ.get("LOG_LEVEL", "INFO").upper(), logging.INFO)
+    named = (os.environ.get("LOG_LEVEL") or default_level).upper()
+    level = logging.getLevelNamesMapping().get(named, logging.INFO)
     root.setLevel(level)
     # Peewee and urllib3 tell every statement and connection; that is for debugging alone.
     for name in ("urllib3", "peewee"):

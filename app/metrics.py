@@ -6,11 +6,11 @@ would give each machine's share alone, and lose a worker's with its dyno.
 
 from __future__ import annotations
 
+import atexit
 import bisect
 import json
 import logging
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -132,6 +132,7 @@ class Buffer:
         self._samples = Samples()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
 
     def count(self, name: str, labels: Mapping[str, str], amount: float = 1) -> None:
         with self._lock:
@@ -156,20 +157,33 @@ class Buffer:
             with self._lock:
                 self._samples.merge(taken)
 
+    def close(self) -> None:
+        """End the thread and write what is left; a later sample begins anew.
+
+        To be called before the pool is closed: SQLite crashes when a connection is closed under a statement.
+        """
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._ending.set()
+        if thread is not None and thread.is_alive():
+            thread.join()
+        self.flush()
+
     def _start(self) -> None:
         # Started by the first sample, not at import: a thread does not survive the fork into a server's workers.
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+            self._ending = threading.Event()
+            self._thread = threading.Thread(target=self._run, args=(self._ending,), name="metrics", daemon=True)
             self._thread.start()
 
-    def _run(self) -> None:
-        while True:
-            time.sleep(self._interval)
+    def _run(self, ending: threading.Event) -> None:
+        while not ending.wait(self._interval):
             self.flush()
 
 
-#: The process's own.
+#: The process's own. What a process gathered in its last second is written when it ends by itself.
 buffer = Buffer()
+atexit.register(buffer.close)
 
 
 def observe_registry(registry: str, operation: str, outcome: str, seconds: float) -> None:

@@ -152,6 +152,9 @@ class _Environment:
                 "GEO_ROLE=secondary is not available in this version: run one deployment with GEO_ROLE=both"
                 " beside the primary registry."
             )
+        deletion = self.choice("GEO_DELETION", Deletion, Deletion.TAGS)
+        if deletion is Deletion.MIRROR:
+            self.problems.append("GEO_DELETION=mirror is not available in this version: use tags or tags+untagged.")
         secrets = tuple(Secret(s.strip()) for s in self.text_or("GEO_NOTIFICATION_SECRET", "").split(",") if s.strip())
         if role.receives and not secrets:
             self.problems.append(
@@ -173,7 +176,7 @@ class _Environment:
             admin_token=self.secret("GEO_ADMIN_TOKEN"),
             secret_key=self.secret("GEO_SECRET_KEY"),
             repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
-            deletion=self.choice("GEO_DELETION", Deletion, Deletion.TAGS),
+            deletion=deletion,
         )
 
     def registry(self, side: str, url_variable: str) -> RegistrySettings:

@@ -11,6 +11,7 @@ from app.admin.session import configure as configure_session
 from app.api import health, resources, webhook
 from app.api.problems import register as register_problems
 from app.boot import boot
+from app.logging import configure as configure_logging
 from app.replication.context import Wake
 from app.settings import Settings
 
@@ -18,6 +19,8 @@ from app.settings import Settings
 def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Flask:
     """Build the application. The database, the queue and the registries may all be down; it starts all the same."""
     if settings is None:
+        # gunicorn's own lines have a handler of their own; without this ours would have none.
+        configure_logging()
         settings = Settings.from_env(os.environ)
     if wake is None:
         # The broker is made when this is imported, from the environment; tests bring their own wake.

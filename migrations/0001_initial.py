@@ -105,6 +105,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         created_at = DateTimeField()
         generation = BigIntegerField()
         full_sync = BooleanField()
+        full_sync_generation = BigIntegerField()
         priority = IntegerField()
         pending_since = DateTimeField(null=True)
         lease_owner = CharField(null=True)

@@ -17,6 +17,10 @@ from workers.middleware import FirstSignalOnly, Lifecycle, Patience
 #: Commands in a million that look for messages of dead workers. Dramatiq's thousand takes minutes at our rate.
 MAINTENANCE_CHANCE = 100_000
 
+#: Milliseconds of silence after which a worker counts as dead and its messages are given to others. They are wakes:
+#: one too many costs a look at the database, and until then a killed worker's share of them is missing.
+HEARTBEAT_TIMEOUT = 15_000
+
 #: What a connection may raise that trying again may mend. `TimeoutError` is not a `ConnectionError` in redis-py.
 TRANSIENT = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
 
@@ -42,6 +46,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     return RedisBroker(  # type: ignore[no-untyped-call]
         client=client,
         maintenance_chance=MAINTENANCE_CHANCE,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
         middleware=[Lifecycle(), FirstSignalOnly(), Patience(client, patient)],
     )
 

@@ -59,13 +59,24 @@ class Scheduler:
                         continue
                     with heartbeat.keeping(lease):
                         while not self.stop.is_set() and lease.remaining() > 0:
-                            self.tick()
+                            self._tick_or_wait()
                             self.stop.wait(INTERVAL)
             except (PeeweeException, DatabaseUnavailable) as error:
-                log.warning("the scheduler waits for the database: %s", error)
-                self.stop.wait(INTERVAL * 3)
+                self._wait_for_database(error)
         self.context.stopping.set()
         metrics.buffer.flush()
+
+    def _tick_or_wait(self) -> None:
+        try:
+            self.tick()
+        except (PeeweeException, DatabaseUnavailable) as error:
+            # The lease is kept: given up while the database is away it could not be released, and everybody would
+            # have to wait for its end after the database is back.
+            self._wait_for_database(error)
+
+    def _wait_for_database(self, error: Exception) -> None:
+        log.warning("the scheduler waits for the database: %s", error)
+        self.stop.wait(INTERVAL * 3)
 
     def tick(self) -> None:
         """One look at everything that could be due."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import BrokerConnectionError
 from redis.exceptions import RedisError
 
@@ -85,13 +87,36 @@ class QueueWake:
             self._send_up_to(sync_repository, rows)
 
     def _send_up_to(self, actor: Actor[..., Any], count: int) -> None:
-        room = self._limit - under_way(actor.broker, actor.queue_name)
-        for _ in range(min(count, max(0, room))):
+        load = Load.of(actor.broker, actor.queue_name)
+        for _ in range(min(count, load.room(self._limit))):
             actor.send()
 
 
-def under_way(broker: dramatiq.Broker, queue: str) -> int:
-    """Messages of a queue that wait or are being processed; 0 where the broker cannot tell."""
-    if isinstance(broker, RedisBroker):
-        return int(broker.do_qsize(queue))
-    return 0
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Messages of a queue: those that wait in it, and all that are under way (waiting, fetched, being processed)."""
+
+    waiting: int = 0
+    under_way: int = 0
+
+    @classmethod
+    def of(cls, broker: dramatiq.Broker, queue: str) -> Load:
+        """Ask the broker; where it cannot tell, nothing is under way."""
+        if isinstance(broker, RedisBroker):
+            # Not `do_qsize`, which counts what this process itself has fetched twice.
+            name = f"{broker.namespace}:{queue}"
+            with broker.client.pipeline(transaction=False) as pipeline:
+                pipeline.llen(name)
+                pipeline.hlen(f"{name}.msgs")
+                return cls(*pipeline.execute())
+        if isinstance(broker, StubBroker):
+            return cls(broker.queues[queue].qsize(), broker.queues[queue].unfinished_tasks)
+        return cls()
+
+    def room(self, limit: int) -> int:
+        """How many more may be sent.
+
+        One always may where none waits: messages whose worker was killed, or was never answered when it fetched them,
+        count as under way for long, and must not keep the others from being woken.
+        """
+        return max(limit - 1 - self.under_way, 0 if self.waiting else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,19 +74,21 @@ def ago(instant: datetime | None) -> Markup:
         words = "just now"
     else:
         words = f"{duration(seconds)} ago" if seconds > 0 else f"in {duration(-seconds)}"
-    return _time(instant, words, title=stamp(instant))
+    return _time(instant, words, stamp(instant))
 
 
 def exact(instant: datetime | None) -> Markup:
-    """A `time` element that shows the time itself, in UTC."""
-    return NOTHING if instant is None else _time(instant, stamp(instant))
+    """A `time` element that shows the time itself, in UTC; the page has to say so beside it."""
+    return (
+        NOTHING if instant is None else _time(instant, f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S}", stamp(instant))
+    )
 
 
 def stamp(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _time(instant: datetime, words: str, title: str = "") -> Markup:
+def _time(instant: datetime, words: str, title: str) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(instant.isoformat(), title, words)
 
 
@@ -108,7 +111,7 @@ def digest(value: str | None) -> Markup:
         return NOTHING
     algorithm, _, encoded = value.partition(":")
     short = f"{algorithm}:{encoded[:SHORT_DIGEST]}" if encoded else value[: SHORT_DIGEST + 7]
-    return Markup('<code title="{}">{}</code>').format(visible(value), visible(short))
+    return Markup('<code class="digest" title="{}">{}</code>').format(visible(value), visible(short))
 
 
 def visible(text: str | None) -> str:
@@ -124,12 +127,15 @@ def _written(char: str) -> str:
 
 
 def breakable(text: str | None) -> Markup:
-    """A long name that may wrap at its slashes, dots and dashes rather than anywhere."""
+    """A long name that may wrap behind its slashes, dots and dashes rather than anywhere."""
+    return Markup("<wbr>").join(re.findall(r"[^/:@._-]*(?:[/:@._-]+|$)", visible(text)))
+
+
+def ticked(text: str | None) -> Markup:
+    """A sentence of ours in which `backticks` hold what one types."""
     out = Markup()
-    for char in visible(text):
-        out += escape(char)
-        if char in "/:@._-":
-            out += Markup("<wbr>")
+    for place, part in enumerate(visible(text).split("`")):
+        out += Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
     return out
 
 
@@ -143,5 +149,5 @@ def by_name(counts: Mapping[SyncState, int]) -> dict[str, int]:
 
 def register(app: Flask) -> None:
     """Make them filters of the templates."""
-    for function in (segments, duration, ago, exact, size, number, digest, visible, breakable, state_name, by_name):
-        app.jinja_env.filters[function.__name__] = function
+    filters = (segments, duration, ago, exact, size, number, digest, visible, breakable, ticked, state_name, by_name)
+    app.jinja_env.filters.update({function.__name__: function for function in filters})

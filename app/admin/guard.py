@@ -55,9 +55,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.errorhandler(InvalidQuery)(lambda error: _error_page(BadRequest(f"{error}.")))
     for kind in (DatabaseUnavailable, PeeweeException):
         blueprint.errorhandler(kind)(_database_error)
-    blueprint.app_context_processor(
-        lambda: {"csrf_token": csrf_token, "asset": asset, "here": here, "version": __version__}
-    )
+    blueprint.context_processor(_names)
     blueprint.add_url_rule("/sign-in", "sign_in", _sign_in_page, methods=["GET"])
     blueprint.add_url_rule("/sign-in", "sign_in_post", _sign_in, methods=["POST"])
     blueprint.add_url_rule("/sign-out", "sign_out", _sign_out, methods=["POST"])

@@ -16,7 +16,7 @@ from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry_config import InvalidRegistryConfig, distribution_yaml
 from app.replication import health, marking, queries
-from app.replication.queries import MAX_ROW_ID, Filter, Page
+from app.replication.queries import Filter, Page
 from app.replication.status import status
 
 M = TypeVar("M", bound=Model)
@@ -84,7 +84,7 @@ def repositories() -> str:
         )
 
 
-@blueprint.get(f"/repositories/<int(max={MAX_ROW_ID}):registry_id>")
+@blueprint.get("/repositories/<int:registry_id>")
 def repository(registry_id: int) -> str:
     narrow = _filter()
     with connection():
@@ -101,7 +101,7 @@ def repository(registry_id: int) -> str:
         )
 
 
-@blueprint.get(f"/repositories/<int(max={MAX_ROW_ID}):registry_id>/history")
+@blueprint.get("/repositories/<int:registry_id>/history")
 def history(registry_id: int) -> str:
     name = request.args.get("reference") or None
     with connection():
@@ -115,7 +115,7 @@ def history(registry_id: int) -> str:
         )
 
 
-@blueprint.post(f"/repositories/<int(max={MAX_ROW_ID}):registry_id>/resync")
+@blueprint.post("/repositories/<int:registry_id>/resync")
 def resync(registry_id: int) -> Response:
     with connection():
         row = _find(registry_id)

@@ -14,14 +14,17 @@ from app.settings import Secret
 def notification_allowed(header: str | None, secrets: Iterable[Secret]) -> bool:
     """Whether an `Authorization` value names one of the secrets: raw as GitLab sends it, as `Bearer`, or the password
     of `Basic`. Takes the same time whatever the value."""
-    candidates = list(_candidates(header or ""))
+    candidates = list(_candidates(_as_sent(header or "")))
     # All pairs are compared, without stopping at the first that fits.
-    return bool(sum(_same(given, secret.value) for given in candidates for secret in secrets))
+    return bool(sum(_same(given, secret.value.encode()) for given in candidates for secret in secrets))
 
 
 def admin_allowed(token: str | None, expected: Secret | None) -> bool:
-    """Whether `token` is the admin token. Nobody is allowed where none is set."""
-    return expected is not None and bool(token) and _same(token or "", expected.value)
+    """Whether `token`, from a header or a form, is the admin token. Nobody is allowed where none is set."""
+    if expected is None or not token:
+        return False
+    given = (_as_sent(token), token.encode(errors="replace"))
+    return bool(sum(_same(one, expected.value.encode()) for one in given))
 
 
 def bearer(header: str | None) -> str | None:
@@ -30,20 +33,23 @@ def bearer(header: str | None) -> str | None:
     return value.strip() if scheme.lower() == "bearer" else None
 
 
-def _candidates(header: str) -> Iterator[str]:
+def _as_sent(header: str) -> bytes:
+    """The bytes of a header's value, which WSGI hands on as Latin-1: a secret in UTF-8 would never fit otherwise."""
+    return header.encode("latin-1", errors="replace")
+
+
+def _candidates(header: bytes) -> Iterator[bytes]:
     yield header
-    scheme, _, value = header.partition(" ")
-    if scheme.lower() == "bearer":
+    scheme, _, value = header.partition(b" ")
+    if scheme.lower() == b"bearer":
         yield value.strip()
-    elif scheme.lower() == "basic":
+    elif scheme.lower() == b"basic":
         try:
-            yield base64.b64decode(value.strip(), validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError, ValueError):
+            yield base64.b64decode(value.strip(), validate=True).partition(b":")[2]
+        except binascii.Error:
             return
 
 
-def _same(given: str, expected: str) -> bool:
+def _same(given: bytes, expected: bytes) -> bool:
     # Hashed first: compare_digest tells the length of what it compares.
-    return hmac.compare_digest(
-        hashlib.sha256(given.encode(errors="surrogateescape")).digest(), hashlib.sha256(expected.encode()).digest()
-    )
+    return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(expected).digest())

@@ -28,6 +28,8 @@ def ready() -> Response:
         pending = migrate.pending()
     except (DatabaseUnavailable, PeeweeException):
         return problem(503, "Service Unavailable", "The database cannot be reached.")
+    except migrate.Unmigrated as error:
+        return problem(503, "Service Unavailable", f"The installation is not whole: {error}.")
     if pending:
         return problem(503, "Service Unavailable", f"The database is not migrated; run `geo migrate` ({pending[0]} …).")
     return jsonify({"status": "ok"})

@@ -76,7 +76,7 @@ def sites() -> Response:
         return jsonify([_site(row) for row in queries.sites()])
 
 
-@blueprint.get(f"/geo_sites/<int(max={queries.MAX_ROW_ID}):site_id>")
+@blueprint.get("/geo_sites/<int:site_id>")
 def site(site_id: int) -> Response:
     with connection():
         return jsonify(_site(_find_site(site_id)))
@@ -89,7 +89,7 @@ def site_statuses() -> Response:
         return jsonify([_status(row, whole, instant) for row in queries.sites()])
 
 
-@blueprint.get(f"/geo_sites/<int(max={queries.MAX_ROW_ID}):site_id>/status")
+@blueprint.get("/geo_sites/<int:site_id>/status")
 def site_status(site_id: int) -> Response:
     with connection():
         return jsonify(_status(_find_site(site_id), status(), now()))
@@ -107,7 +107,7 @@ def repositories() -> Response:
         return _listed(page, representations.repository)
 
 
-@blueprint.get(f"/geo/container_repositories/<int(max={queries.MAX_ROW_ID}):registry_id>")
+@blueprint.get("/geo/container_repositories/<int:registry_id>")
 def repository(registry_id: int) -> Response:
     """The tracking row with the first of its references; the `Link` header leads to the others."""
     with connection():
@@ -123,7 +123,7 @@ def repository(registry_id: int) -> Response:
     return response
 
 
-@blueprint.get(f"/geo/container_repositories/<int(max={queries.MAX_ROW_ID}):registry_id>/references")
+@blueprint.get("/geo/container_repositories/<int:registry_id>/references")
 def references(registry_id: int) -> Response:
     narrow = Filter.parse(state=request.args.get("state"), search=request.args.get("search"))
     with connection():
@@ -132,7 +132,7 @@ def references(registry_id: int) -> Response:
         return _listed(page, representations.reference)
 
 
-@blueprint.get(f"/geo/container_repositories/<int(max={queries.MAX_ROW_ID}):registry_id>/attempts")
+@blueprint.get("/geo/container_repositories/<int:registry_id>/attempts")
 def attempts(registry_id: int) -> Response:
     with connection():
         _find_repository(registry_id)
@@ -145,7 +145,7 @@ def attempts(registry_id: int) -> Response:
         return _listed(page, representations.attempt)
 
 
-@blueprint.post(f"/geo/container_repositories/<int(max={queries.MAX_ROW_ID}):registry_id>/resync")
+@blueprint.post("/geo/container_repositories/<int:registry_id>/resync")
 def resync(registry_id: int) -> tuple[Response, int]:
     """Ask for a full sync, now. 202: it is written down and a worker was woken; the state tells when it is done."""
     with connection():

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from flask import Blueprint, Response, jsonify, request
-from peewee import PeeweeException
+from peewee import DataError, PeeweeException
 
 from app.api.auth import notification_allowed
 from app.api.context import context
@@ -20,7 +20,7 @@ from app.api.problems import problem
 from app.database import DatabaseUnavailable
 from app.metrics import buffer
 from app.notifications import Notification, Quarantined, UnknownDialect, parse
-from app.notifications.text import excerpt_of_bytes
+from app.notifications.text import excerpt_of_bytes, free_text
 from app.replication import backfill, event_log
 from app.replication.event_log import Origin, Stored
 
@@ -69,9 +69,11 @@ def _receive(dialect: str) -> Response:
         )
     body = _read_body()
     notification = _parse(dialect, body)
+    # An address may hold what no database stores.
+    origin = Origin(free_text(dialect) or "-", body.size, free_text(request.content_type), request.remote_addr)
     try:
-        stored = _store(notification, Origin(dialect, body.size, request.content_type, request.remote_addr))
-        if not body.complete:
+        stored = _store(notification, origin, body)
+        if not body.complete or any(item.reason == "too_many" for item in notification.quarantined):
             backfill.request("a notification was too large to read")
     except (DatabaseUnavailable, PeeweeException) as error:
         log.error("a notification could not be stored: %s", error)
@@ -89,11 +91,17 @@ def _receive(dialect: str) -> Response:
     return jsonify(dict(counts))
 
 
-def _store(notification: Notification, origin: Origin) -> Stored:
+def _store(notification: Notification, origin: Origin, body: Body) -> Stored:
     """Ignored events touch no database: a registry that is pulled from sends thousands of them."""
     if not notification.events and not notification.quarantined:
         return Stored()
-    return event_log.store(notification.events, notification.quarantined, origin)
+    try:
+        return event_log.store(notification.events, notification.quarantined, origin)
+    except DataError:
+        # It would be refused again, for ever and with every later event behind it.
+        log.exception("the database takes no event with these values; the notification is quarantined")
+        backfill.request("a notification could not be stored")
+        return event_log.store([], [_unusable(body)], origin)
 
 
 def _parse(dialect: str, body: Body) -> Notification:
@@ -103,6 +111,14 @@ def _parse(dialect: str, body: Body) -> Notification:
         return parse(dialect, body.data, request.content_type, dict(request.headers))
     except UnknownDialect:
         return Notification(quarantined=(Quarantined("unknown_dialect", excerpt_of_bytes(body.data)),))
+    except Exception:
+        # A mistake of ours in reading must not make the registry repeat it for ever either.
+        log.exception("a notification could not be read; it is quarantined")
+        return Notification(quarantined=(_unusable(body),))
+
+
+def _unusable(body: Body) -> Quarantined:
+    return Quarantined("bad_event", excerpt_of_bytes(body.data))
 
 
 def _read_body() -> Body:

@@ -17,7 +17,14 @@ from app.cli.state import migrate, status
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=CONTEXT)
+class InOrder(click.Group):
+    """Lists commands as they were added: what a newcomer needs comes first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="geo-registry")
 def main() -> None:
     """Event-driven, verified geo-replication of container registries.

@@ -8,15 +8,19 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import click
 from peewee import PeeweeException
 from playhouse.pool import PooledDatabase
 
+from app import metrics
 from app.boot import boot
 from app.database import DatabaseUnavailable, connection, database
 from app.embedded import EmbeddedValkey
+from app.logging import configure as configure_logging
 from app.models import Site
 from app.registry import InvalidKey, RegistryError
 from app.replication.context import Context
@@ -25,6 +29,10 @@ from app.settings import STATE_DIRECTORY, Settings, SettingsError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class NoDatabase(Exception):
+    """The database that the settings name has never been made; the message says by what."""
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
@@ -44,11 +52,14 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             fail(str(error), 2)
         except (InvalidKey, SameRegistry) as error:
             fail(str(error), 2)
-        except RegistryError as error:
+        except (RegistryError, NoDatabase) as error:
             fail(str(error))
         except (DatabaseUnavailable, PeeweeException) as error:
-            fail(f"the database cannot be used ({error}); is it running, and migrated with `geo migrate`?")
+            # PostgreSQL's errors go on with the statement.
+            said = str(error).partition("\n")[0]
+            fail(f"the database cannot be used ({said}); is it running, and migrated with `geo migrate`?")
         finally:
+            metrics.buffer.close()
             if isinstance(database.obj, PooledDatabase):
                 database.obj.close_all()
 
@@ -59,10 +70,27 @@ def load() -> Context:
     """Boot this process from the environment.
 
     Raises:
-        SettingsError, InvalidKey: when it cannot be used.
+        SettingsError, InvalidKey, NoDatabase: when it cannot be used.
     """
+    # What goes wrong is told by the command itself; the log is for what it did not expect.
+    configure_logging(default_format="plain", default_level="WARNING")
     use_embedded_broker()
-    return boot(Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
+    require_database(settings.database_url.value)
+    return boot(settings)
+
+
+def require_database(url: str) -> None:
+    """Make sure that a SQLite database is there: to look for it would make an empty one, and hide a wrong directory.
+
+    Raises:
+        NoDatabase: when it is not.
+    """
+    if url.startswith("sqlite:///") and not (path := Path(unquote(url.removeprefix("sqlite:///")))).exists():
+        raise NoDatabase(
+            f"there is no database at {path.absolute()}: `geo up` or `geo migrate` makes it; if it is elsewhere, go to"
+            " that directory or set DATABASE_URL"
+        )
 
 
 def use_embedded_broker() -> None:

@@ -20,11 +20,11 @@ BANNER = """geo-registry console. At hand: {names}
 """
 
 
-@click.command()
+@click.command(short_help="Open a Python console.")
 @click.option("--command", "-c", help="Run this and end, as `python -c` does.")
 @plainly
 def console(command: str | None) -> None:
-    """A Python console with the models, the actors and both registries at hand."""
+    """Open a Python console with the models, the actors and both registries at hand."""
     names = namespace()
     # One connection for the whole of a person's visit; the models' queries need one, and nothing waits for it.
     database.connect()

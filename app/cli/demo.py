@@ -24,12 +24,12 @@ REPOSITORY, TAG = "demo/hello", "latest"
 ARRIVAL_TIMEOUT = 30.0
 
 
-@click.command()
+@click.command(short_help="See it work on this machine.")
 @click.option("--once", is_flag=True, help="Show one push and end: exit 0 if it arrived byte for byte, else 1.")
-@click.option("--port", default=8000, show_default=True, envvar="PORT", help="Of the web process.")
+@click.option("--port", default=8000, show_default=True, envvar="PORT", help="Where the web process listens.")
 @plainly
 def demo(once: bool, port: int) -> None:
-    """Two real registries on this machine, and an image that travels from one to the other.
+    """Start two real registries on this machine, and watch an image travel from one to the other.
 
     Needs CNCF Distribution (Debian's docker-registry). Everything it makes is under var/demo; Ctrl-C leaves nothing
     running.
@@ -75,14 +75,14 @@ def _watch(running: Stage, image: images.DemoImage, pushed: float) -> float:
     def all_there() -> bool:
         if _digest(running, TAG) == image.index.digest:
             arrived.append(time.perf_counter())
-            progress.show(total, total, "blobs and manifests")
+            progress.show(total, total)
             return True
         waiting.difference_update([d for d in waiting if running.target.head_blob(REPOSITORY, d) is not None])
         there = sum(_digest(running, m.digest) is not None for m in image.manifests)
-        progress.show(len(image.blobs) - len(waiting) + there, total, "blobs and manifests")
+        progress.show(len(image.blobs) - len(waiting) + there, total)
         return False
 
-    with Progress("") as progress:
+    with Progress("blobs and manifests") as progress:
         running.wait(all_there, ARRIVAL_TIMEOUT, "the arrival on the secondary", interval=0.005)
     return arrived[0] - pushed
 

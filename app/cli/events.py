@@ -10,12 +10,12 @@ from app.models import ContainerRepository, Event, QuarantinedEvent
 
 
 @click.command()
-@click.option("--limit", "-n", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
-@click.option("--quarantined", is_flag=True, help="What could not be read, instead.")
+@click.option("--limit", "-n", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many to list.")
+@click.option("--quarantined", is_flag=True, help="List what could not be read instead.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @plainly
 def events(limit: int, quarantined: bool, as_json: bool) -> None:
-    """The newest events of the log, newest first."""
+    """List the newest events of the log, newest first."""
     load()
     rows = _quarantined(limit) if quarantined else _events(limit)
     if as_json:

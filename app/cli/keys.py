@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import cast
 
@@ -9,18 +10,20 @@ import click
 
 from app import keygen as keys
 from app import registry_config as config
-from app.cli.common import fail, load, plainly
-from app.registry import InvalidKey, KeyToken, Scope, SigningKey
-from app.settings import AuthKind
+from app.cli.common import fail, plainly
+from app.registry import InvalidKey, KeyToken, Scope, SigningKey, is_repository
+from app.settings import AuthKind, Settings
 
 
-@click.command()
+@click.command(short_help="Make the key pair and the notification secret.")
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path), default=Path("keys"))
 @click.option("--issuer", default="geo-registry", show_default=True, help="Written into the certificate.")
-@click.option("--algorithm", type=click.Choice(["rsa", "ec"]), default="rsa", show_default=True)
+@click.option(
+    "--algorithm", type=click.Choice(["rsa", "ec"]), default="rsa", show_default=True, help="RSA or EC (P-256) key."
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there: every registry then needs the new certificate.")
 def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool) -> None:
-    """Make the key pair that signs registry tokens, and the notification secret, in DIRECTORY."""
+    """Make the key pair that signs registry tokens, and the notification secret, in DIRECTORY (keys)."""
     try:
         made = keys.generate(directory, issuer=issuer, algorithm=cast("keys.Algorithm", algorithm), overwrite=overwrite)
     except keys.KeygenError as error:
@@ -37,15 +40,31 @@ def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool) -> Non
     click.echo("\nThe registries' own configuration: geo registry-config primary, geo registry-config secondary")
 
 
-@click.command()
+@click.command(short_help="Mint a registry token, to try requests by hand.")
 @click.argument("repository")
-@click.option("--action", "-a", "actions", multiple=True, help="pull, push, delete; pull unless given.")
-@click.option("--site", "side", type=click.Choice(["primary", "secondary"]), default="primary", show_default=True)
+@click.option(
+    "--action",
+    "-a",
+    "actions",
+    multiple=True,
+    type=click.Choice(["pull", "push", "delete"]),
+    help="May be given several times; pull unless given.",
+)
+@click.option(
+    "--site",
+    "side",
+    type=click.Choice(["primary", "secondary"]),
+    default="primary",
+    show_default=True,
+    help="Which registry the token is for.",
+)
 @click.option("--header", is_flag=True, help="Print the whole header, for curl -H.")
 @plainly
 def token(repository: str, actions: tuple[str, ...], side: str, header: bool) -> None:
     """Mint a token for REPOSITORY as replication does, to try requests by hand. Good for five minutes."""
-    settings = load().settings
+    if not is_repository(repository):
+        raise click.UsageError(f"{repository!r} is not a repository path, such as team/app (without host and tag)")
+    settings = Settings.from_env(os.environ)
     registry = settings.primary if side == "primary" else settings.secondary
     if registry is None or registry.auth is not AuthKind.TOKEN or registry.key_path is None:
         fail(f"the {side} registry does not use tokens of ours (GEO_{side.upper()}_REGISTRY_AUTH)")
@@ -57,7 +76,7 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool) ->
     click.echo(f"Authorization: {minted}" if header else minted.removeprefix("Bearer "))
 
 
-@click.command("registry-config")
+@click.command("registry-config", short_help="Print what to add to a registry's configuration.")
 @click.argument("role", type=click.Choice(["primary", "secondary"]))
 @click.option(
     "--webhook", metavar="URL", help="Where the registry reaches geo-registry, such as https://geo.example.com"
@@ -69,8 +88,11 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool) ->
 def registry_config(
     role: str, webhook: str | None, realm: str | None, certificate_path: str | None, gitlab: bool
 ) -> None:
-    """Print what the registry's own configuration needs: notifications (primary), deletion (secondary), tokens."""
-    settings = load().settings
+    """Print what to add to a registry's own configuration.
+
+    For the primary its notifications, for the secondary permission to delete, for both the trust in our tokens.
+    """
+    settings = Settings.from_env(os.environ)
     chosen = cast("config.Role", role)
     url = f"{webhook.rstrip('/')}/api/v4/container_registry_event/events" if webhook else None
     if role == "primary" and url is None:

@@ -10,7 +10,8 @@ import click
 
 from app import database
 from app import migrate as migrations
-from app.cli.common import fail, plainly
+from app.boot import bind_database
+from app.cli.common import fail, plainly, use_embedded_broker
 from app.deployment import Deployment, environment, web_command, worker_command
 from app.embedded import EmbeddedValkey, EmbeddedValkeyError
 from app.logging import configure as configure_logging
@@ -19,7 +20,7 @@ from app.settings import Settings
 from app.supervisor import Supervisor
 
 
-@click.command()
+@click.command(short_help="Run everything in one go.")
 @plainly
 def up() -> None:
     """Run everything: migrate, then broker (unless REDIS_URL is set), web, worker and scheduler.
@@ -43,7 +44,7 @@ def up() -> None:
 
 def prepare(settings: Settings) -> None:
     """Migrate, and write the environment's sites down."""
-    database.configure(settings.database_url.value)
+    bind_database(settings)
     for name in migrations.migrate():
         click.echo(f"geo: applied migration {name}", err=True)
     sites.apply_environment(settings)
@@ -55,7 +56,9 @@ def prepare(settings: Settings) -> None:
 @plainly
 def web() -> None:
     """Run the web process (gunicorn) in the foreground."""
-    Settings.from_env(os.environ)
+    use_embedded_broker()
+    if not _queue(Settings.from_env(os.environ)):
+        click.echo("geo: warning: without REDIS_URL no worker is woken; the scheduler finds what is due.", err=True)
     _become(web_command())
 
 
@@ -63,7 +66,8 @@ def web() -> None:
 @plainly
 def worker() -> None:
     """Run the worker process (dramatiq) in the foreground."""
-    _become(worker_command(Settings.from_env(os.environ)))
+    settings = _with_queue()
+    _become(worker_command(settings))
 
 
 @click.command()
@@ -76,10 +80,22 @@ def scheduler() -> None:
     from workers.wake import QueueWake
 
     configure_logging()
-    settings = Settings.from_env(os.environ)
+    settings = _with_queue()
     if os.environ.get("GEO_SUPERVISED"):
         die_with_parent()
     process.main(boot(settings, QueueWake(settings)))
+
+
+def _with_queue() -> Settings:
+    use_embedded_broker()
+    settings = Settings.from_env(os.environ)
+    if not _queue(settings):
+        fail("a worker and a scheduler need a queue between them: set REDIS_URL (`geo up` brings one of its own)", 2)
+    return settings
+
+
+def _queue(settings: Settings) -> bool:
+    return settings.redis_url is not None or settings.broker_url is not None
 
 
 def _become(command: list[str]) -> None:

@@ -26,12 +26,12 @@ WORDS = {
 
 
 @click.command()
-@click.option("--state", type=click.Choice(list(WORDS.values())), help="Only those.")
-@click.option("--site", help="Only this site's.")
+@click.option("--state", type=click.Choice(list(WORDS.values())), help="List only those in this state.")
+@click.option("--site", help="List only this site's.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @plainly
 def repositories(state: str | None, site: str | None, as_json: bool) -> None:
-    """The repositories of each site and how they are."""
+    """List the repositories of each site and how they are."""
     load()
     with connection():
         query = (
@@ -77,10 +77,10 @@ def _row(row: Registry) -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(short_help="Sync one repository now, or mark all.")
 @click.argument("repository", required=False)
-@click.option("--all", "everything", is_flag=True, help="Find all repositories and mark them; workers copy them.")
-@click.option("--wait", is_flag=True, help="With --all: until all are done; exit 1 if any failed.")
+@click.option("--all", "everything", is_flag=True, help="Find all repositories and mark them; the workers copy them.")
+@click.option("--wait", is_flag=True, help="With --all: wait until all are done; exit 1 if any failed.")
 @click.option("--site", help="Which site, if there are several.")
 @plainly
 def sync(repository: str | None, everything: bool, wait: bool, site: str | None) -> None:
@@ -152,7 +152,7 @@ def _wait(site: Site) -> None:
     click.echo(f"All {total} repositories are synced.")
 
 
-@click.command()
+@click.command(short_help="Ask for a full look at everything.")
 @plainly
 def reconcile() -> None:
     """Ask for a full look at everything: drift that no event told of is found and set right."""
@@ -161,11 +161,14 @@ def reconcile() -> None:
     click.echo("The scheduler takes it up; `geo status` shows how far it is.")
 
 
-@click.command()
+@click.command(short_help="Tell why an image is, or is not, on each site.")
 @click.argument("image", metavar="REPOSITORY[:TAG|@DIGEST]")
 @plainly
 def why(image: str) -> None:
-    """Why an image is, or is not, on each site: what is wanted, what was seen, what was tried. Exits 1 if it is not."""
+    """Tell why an image is, or is not, on each site: what is wanted, what was seen, what was tried.
+
+    Exits 1 if it is not there.
+    """
     load()
     path, name = _split(image)
     with connection():
@@ -203,7 +206,8 @@ def _explain(row: Registry, path: str, name: str) -> bool:
             click.echo(f"  drift        {reference.drift_digest} stands there and is not ours")
         if reference.failure:
             click.echo(f"  failure      {reference.failure}")
-            click.echo(f"  next try     {reference.retry_at.astimezone():%H:%M:%S}" if reference.retry_at else "")
+        if reference.retry_at:
+            click.echo(f"  next try     {reference.retry_at.astimezone():%Y-%m-%d %H:%M:%S}")
     attempts = SyncAttempt.select().where((SyncAttempt.registry == row) & (SyncAttempt.reference == name))
     history = list(attempts.order_by(SyncAttempt.id.desc()).limit(10))
     if history:

@@ -18,9 +18,9 @@ from app.replication import replicator
 @plainly
 def sites(context: click.Context, as_json: bool) -> None:
     """List the sites, or pause, resume and release one."""
-    load()
     if context.invoked_subcommand is not None:
         return
+    load()
     with connection():
         found = list(Site.select().order_by(Site.primary.desc(), Site.id))
     rows: list[dict[str, Any]] = [
@@ -57,7 +57,8 @@ def sites(context: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @plainly
 def pause(name: str) -> None:
-    """Copy nothing to a site; its backlog is kept."""
+    """Copy nothing to a site until it is resumed; its backlog is kept."""
+    load()
     _enable(name, enabled=False)
     click.echo(f"{name} is paused; `geo sites resume {name}` takes up the backlog.")
 
@@ -66,16 +67,18 @@ def pause(name: str) -> None:
 @click.argument("name")
 @plainly
 def resume(name: str) -> None:
-    """Copy to a site again."""
+    """Copy to a paused site again."""
+    load()
     _enable(name, enabled=True)
     click.echo(f"{name} is enabled.")
 
 
-@sites.command("release-deletions")
+@sites.command("release-deletions", short_help="Let deletions pass that the brake holds.")
 @click.argument("name")
 @plainly
 def release_deletions(name: str) -> None:
     """Let deletions pass that were held because they were unusually many."""
+    load()
     count = replicator.release_deletions(site_named(name))
     click.echo(f"{count} held deletions on {name} may go ahead.")
 

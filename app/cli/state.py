@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import click
 
-from app import database
 from app import migrate as migrations
+from app.boot import bind_database
 from app.cli.common import duration, load, plainly, print_json, print_table
 from app.database import connection
 from app.replication import sites
@@ -23,7 +23,7 @@ from app.settings import Settings
 def migrate(show: bool, down: bool) -> None:
     """Bring the database's schema up to date. Safe to run from several places at once."""
     settings = Settings.from_env(os.environ)
-    database.configure(settings.database_url.value)
+    bind_database(settings)
     if show:
         pending = migrations.pending()
         click.echo("\n".join(f"pending: {name}" for name in pending) or "The schema is up to date.")
@@ -39,7 +39,7 @@ def migrate(show: bool, down: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @plainly
 def status(as_json: bool) -> None:
-    """How far each site is. Exits 0 unless it cannot tell."""
+    """Tell how far each site is. Exits 0 unless it cannot tell."""
     load()
     with connection():
         found = counting.status()

@@ -62,6 +62,8 @@ class ContainerRepositoryRegistry(BaseModel):
     generation = BigIntegerField(default=0)
     #: The next sync lists the whole repository instead of looking only at the references marked.
     full_sync = BooleanField(default=False)
+    #: The generation at which that was last asked for: a listing begun before it does not settle it.
+    full_sync_generation = BigIntegerField(default=0)
     #: Where it stands in the queue: fresh pushes before backfill. Lower goes first.
     priority = IntegerField(default=0)
     #: Since when something has been waiting here.

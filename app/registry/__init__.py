@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from app.registry.answers import from_response
 from app.registry.auth import Authenticator, Challenge, Fetch, KeyToken, Scope, StaticBearer
-from app.registry.blobs import BlobStream, Upload
+from app.registry.blob_stream import BlobStream
+from app.registry.blobs import Upload
 from app.registry.client import RegistryClient
 from app.registry.errors import (
     ActionNotAllowed,
@@ -15,6 +16,7 @@ from app.registry.errors import (
     InvalidReference,
     InvalidResponse,
     NotFound,
+    PatchedMismatch,
     RegistryError,
     Rejected,
     ServerError,
@@ -30,15 +32,17 @@ from app.registry.errors import (
 )
 from app.registry.manifests import Descriptor, Manifest
 from app.registry.references import Digest, is_digest, is_repository, is_tag
+from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
 from app.registry.token_service import Anonymous, Basic
 from app.registry.tokens import SigningKey
-from app.registry.transfer import TransferResult, copy_blob
+from app.registry.transfer import Opener, Source, TransferResult, copy_blob
 
 __all__ = [
     "ActionNotAllowed",
     "Anonymous",
     "Authenticator",
     "Basic",
+    "BlobReader",
     "BlobStream",
     "Challenge",
     "Denied",
@@ -53,12 +57,17 @@ __all__ = [
     "KeyToken",
     "Manifest",
     "NotFound",
+    "Opener",
+    "PatchedMismatch",
+    "Patience",
     "RegistryClient",
     "RegistryError",
     "Rejected",
+    "ResumingStream",
     "Scope",
     "ServerError",
     "SigningKey",
+    "Source",
     "StaticBearer",
     "Stopped",
     "TLSFailed",
@@ -71,6 +80,7 @@ __all__ = [
     "Unsupported",
     "UnsupportedDigest",
     "Upload",
+    "Watch",
     "copy_blob",
     "from_response",
     "is_digest",

@@ -84,6 +84,11 @@ class Challenge:
         return None
 
 
+def is_token(text: str) -> bool:
+    """Tell whether this can be sent as a bearer token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
 class Fetch(Protocol):
     """How an authenticator makes a request of its own, to a token service.
 
@@ -113,9 +118,11 @@ class Authenticator(Protocol):
 
 
 class StaticBearer:
-    """One fixed bearer token."""
+    """One fixed bearer token; raises `ValueError` for what cannot be one."""
 
     def __init__(self, token: str) -> None:
+        if not is_token(token):
+            raise ValueError("a bearer token is printable ASCII without spaces")
         self._header = f"Bearer {token}"
 
     def authorization(self, scope: Scope, fetch: Fetch) -> str | None:  # noqa: ARG002
@@ -209,6 +216,8 @@ class KeyToken:
             self._tokens.popitem(last=False)
         return header
 
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 _PART = re.compile(
     r"""([A-Za-z][A-Za-z0-9-]*)\s+(?=[A-Za-z_]+\s*=)   # a scheme, before its first parameter

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterable, Iterator
-from types import TracebackType
+from collections.abc import Iterable
 
 import requests
 import urllib3.exceptions
 
 from app.registry.auth import Scope
+from app.registry.blob_stream import BlobStream
 from app.registry.endpoint import Endpoint
-from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError, Unreachable
+from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError
 from app.registry.failures import causes, unreachable
 from app.registry.media_types import OCTET_STREAM
 from app.registry.references import Digest
 from app.registry.transport import Body, Redirects, SizedBody, discard
-
-#: Bytes of a blob in memory at a time.
-CHUNK = 256 * 1024
 
 #: Seconds more than the idle limit that the answer to an upload may take, for each GiB of it: an object storage
 #: copies the whole blob to its place before the registry answers.
@@ -31,77 +28,6 @@ _GIB = 1024**3
 _CANCEL_TRIES = 3
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-
-class BlobStream:
-    """The bytes of a blob, as they come. A context manager and an iterator, to be run through once.
-
-    `offset` is where it really starts: 0 when the registry answered a range with everything. `size` is that of the
-    whole blob, None if the registry does not say. What is read from 0 to the end is verified: on a mismatch the last
-    chunk is never handed out and `DigestMismatch` raised; a body that breaks off raises `Unreachable`.
-    """
-
-    def __init__(self, response: requests.Response, digest: str, offset: int, size: int | None) -> None:
-        self.digest = digest
-        self.offset = offset
-        self.size = size
-        #: Where the next chunk starts.
-        self.position = offset
-        self._response = response
-        self._hasher = Digest.hasher(digest) if offset == 0 and Digest.supported(digest) else None
-
-    def __enter__(self) -> BlobStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the connection back, or close it when the blob was not read to its end."""
-        self._response.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        held = b""
-        while chunk := self._read():
-            self.position += len(chunk)
-            if self._hasher is not None:
-                self._hasher.update(chunk)
-            # One chunk is held back, so that the last one leaves only after the whole was verified: who sends the
-            # bytes on with a promised length can then still break off.
-            if held:
-                yield held
-            held = chunk
-        self._verify()
-        if held:
-            yield held
-
-    def _read(self) -> bytes:
-        request = self._response.request
-        try:
-            data: bytes = self._response.raw.read(CHUNK, decode_content=False)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise unreachable(error, request.method or "", self._response.url) from error
-        return data
-
-    def _verify(self) -> None:
-        method, url = self._response.request.method, self._response.url
-        if self.size is not None and self.position != self.size:
-            raise Unreachable(
-                f"the blob ended after {self.position} of {self.size} bytes",
-                reason="connection_lost",
-                method=method,
-                url=url,
-            )
-        if self._hasher is None:
-            return
-        actual = f"{Digest.algorithm(self.digest)}:{self._hasher.hexdigest()}"
-        if actual != self.digest:
-            raise DigestMismatch(f"the blob hashes to {actual}, asked was {self.digest}", method=method, url=url)
 
 
 class Upload:
@@ -221,15 +147,16 @@ def head_blob(endpoint: Endpoint, repository: str, digest: str) -> int | None:
     return int(length)
 
 
-def open_blob(endpoint: Endpoint, repository: str, digest: str, offset: int) -> BlobStream:
-    """Start reading the blob, from `offset` where the registry can."""
-    response = _get(endpoint, repository, digest, {"Range": f"bytes={offset}-"} if offset else {})
+def open_blob(endpoint: Endpoint, repository: str, digest: str, offset: int = 0, end: int | None = None) -> BlobStream:
+    """Start reading the blob, from `offset` to `end` (exclusive) where the registry can."""
+    headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset or end is not None else {}
+    response = _get(endpoint, repository, digest, headers)
     if response.status_code == 200:
         return BlobStream(response, digest, 0, _length(response))
-    first, size = _content_range(endpoint, response)
-    if first != offset:
-        raise endpoint.invalid(response, f"a range from {first} where {offset} was asked")
-    return BlobStream(response, digest, offset, size)
+    first, last, size = _content_range(endpoint, response)
+    if first != offset or last < first or (end is not None and last >= end):
+        raise endpoint.invalid(response, f"the range {first}-{last}, which is not the one that was asked")
+    return BlobStream(response, digest, offset, size, last + 1)
 
 
 def blob_present(endpoint: Endpoint, repository: str, digest: str, size: int) -> bool:
@@ -255,7 +182,7 @@ def _first_byte(endpoint: Endpoint, repository: str, digest: str, size: int) -> 
             return False
         raise
     try:
-        stated = _content_range(endpoint, response)[1] if response.status_code == 206 else _length(response)
+        stated = _content_range(endpoint, response)[2] if response.status_code == 206 else _length(response)
         if stated is None:
             raise endpoint.invalid(response, "a blob without its size")
         if stated != size:
@@ -286,11 +213,11 @@ def _length(response: requests.Response) -> int | None:
     return int(length) if length.isdecimal() else None
 
 
-def _content_range(endpoint: Endpoint, response: requests.Response) -> tuple[int, int | None]:
+def _content_range(endpoint: Endpoint, response: requests.Response) -> tuple[int, int, int | None]:
     match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if match is None:
         raise endpoint.invalid(response, "a range without a Content-Range")
-    return int(match[1]), None if match[3] == "*" else int(match[3])
+    return int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
 
 
 def _body(chunks: Iterable[bytes], size: int | None) -> bytes | Body:

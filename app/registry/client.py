@@ -14,7 +14,8 @@ import requests
 
 from app.registry import blobs, listing
 from app.registry.auth import Authenticator, Scope
-from app.registry.blobs import BlobStream, Upload
+from app.registry.blob_stream import BlobStream
+from app.registry.blobs import Upload
 from app.registry.connections import Deadline
 from app.registry.endpoint import Endpoint, Observer
 from app.registry.errors import DigestMismatch, NotFound, Unsupported
@@ -34,7 +35,8 @@ class RegistryClient:
     """One registry as one account sees it. Shared by threads; connections are kept alive between requests.
 
     Every operation raises a `RegistryError`, and an error is never an answer: no listing is cut short, no digest made
-    up. Nothing is tried twice but a request over a kept-alive connection that turns out dead, and one refused with 401.
+    up. Nothing is tried twice but one refused with 401, and one that reads, pushes a manifest or begins an upload over
+    a kept-alive connection that turns out dead.
 
     `actions` is the most that is ever asked of the registry; an operation that needs more raises `ActionNotAllowed`
     and sends nothing. `read_timeout` is idle time, in seconds, in both directions; there is no total limit but where a
@@ -174,14 +176,14 @@ class RegistryClient:
         with self._endpoint.observed("head_blob"):
             return blobs.head_blob(self._endpoint, require_repository(repository), require_digest(digest))
 
-    def open_blob(self, repository: str, digest: str, offset: int = 0) -> BlobStream:
-        """Start reading a blob at `offset`, which must be below its size.
+    def open_blob(self, repository: str, digest: str, offset: int = 0, end: int | None = None) -> BlobStream:
+        """Start reading a blob at `offset`, which must be below its size, to `end` (exclusive) or its own end.
 
-        Where the registry cannot do ranges the stream starts at 0: look at its `offset`. Redirects are followed without
-        credentials.
+        Where the registry cannot do ranges the stream starts at 0: look at its `offset`. It may end before `end`: look
+        at its own. Redirects are followed without credentials.
         """
         with self._endpoint.observed("open_blob"):
-            return blobs.open_blob(self._endpoint, require_repository(repository), require_digest(digest), offset)
+            return blobs.open_blob(self._endpoint, require_repository(repository), require_digest(digest), offset, end)
 
     def blob_present(self, repository: str, digest: str, size: int) -> bool:
         """Tell whether the blob can really be read and has this size, by asking for one byte of it."""

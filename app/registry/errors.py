@@ -169,6 +169,13 @@ class DigestMismatch(RegistryError):
     advice = "check the registry's storage and caching proxies; the content there may be damaged"
 
 
+class PatchedMismatch(DigestMismatch):
+    """Bytes that came by several requests, or were kept from an earlier try, do not hash to what was promised.
+
+    What was kept is discarded; fetched whole, once more, the blob may well be right.
+    """
+
+
 class InvalidReference(RegistryError):
     """A repository name, tag or digest outside the grammar of the specification; nothing was sent."""
 

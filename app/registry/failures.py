@@ -33,10 +33,9 @@ _Description = tuple[type[RegistryError], str, str | None]
 
 #: What is told of a broken exchange, by the first of these that is among its causes.
 _CAUSES: tuple[tuple[Any, Callable[[Any], _Description]], ...] = (
-    (
-        (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader),
-        lambda cause: (InvalidResponse, str(cause), None),
-    ),
+    # The library's words quote what it does not like: a header would be our token.
+    (requests.exceptions.InvalidHeader, lambda _: (InvalidResponse, "a header that cannot be sent", None)),
+    (requests.exceptions.InvalidURL, lambda _: (InvalidResponse, "a URL that cannot be asked", None)),
     (socket.gaierror, lambda cause: (Unreachable, f"its name does not resolve: {cause.strerror}", "dns")),
     (
         ssl.SSLCertVerificationError,

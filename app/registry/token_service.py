@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import jwt
 
-from app.registry.auth import TOKENS_KEPT, Challenge, Fetch, Scope
+from app.registry.auth import TOKENS_KEPT, Challenge, Fetch, Scope, is_token
 from app.registry.errors import InvalidResponse, Rejected
 
 #: Seconds that a token lives when the service does not say (docs/spec/auth/token.md).
@@ -28,8 +28,6 @@ _EARLY = 30.0
 
 #: Concurrent requests of one scope share one request to the token service; the locks are as many as this.
 _LOCKS = 32
-
-_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class Basic:
@@ -150,7 +148,7 @@ def _read(body: bytes, realm: str) -> tuple[str, float]:
         token = reply.get("token") or reply.get("access_token")
     except (ValueError, AttributeError, RecursionError):
         reply, token = {}, None
-    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+    if not isinstance(token, str) or not is_token(token):
         raise InvalidResponse("the token service answered without a token", url=realm)
     lifetime = reply.get("expires_in")
     if isinstance(lifetime, int | float) and lifetime > 0:

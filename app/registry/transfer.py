@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from app.registry.client import RegistryClient
-from app.registry.errors import InvalidResponse, Stopped
+from app.registry.errors import PatchedMismatch, Stopped
 from app.registry.manifests import Descriptor
+from app.registry.resume import ResumingStream, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +22,22 @@ class TransferResult:
     skipped: bool = False
 
 
+class Source(AbstractContextManager["Source"], Protocol):
+    """The bytes of a blob on their way out, verified: the last chunk leaves only when all of them hash right."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole blob, None if nobody knows."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+#: Opens the source of a blob. True asks for it whole from the registry, since what was patched together hashed wrong.
+Opener = Callable[[bool], Source]
+
+
 def copy_blob(
-    source: RegistryClient,
+    source: RegistryClient | Opener,
     destination: RegistryClient,
     repository: str,
     descriptor: Descriptor,
@@ -30,37 +47,64 @@ def copy_blob(
 ) -> TransferResult:
     """Copy the blob into the same repository of the destination, unless it says that it has it in this size.
 
-    `progress` is told the bytes of each chunk as it is sent; `stop` is asked before each and ends the transfer with
-    `Stopped`. Whatever fails, nothing is committed: the last bytes leave only when the whole hashes right, and the
-    upload is cancelled. Raises `RegistryError`; its `url` tells which side.
+    The source is a registry, which is read with patience, or whatever opens the blob. `progress` is told the bytes of
+    each chunk as it is sent; `stop` is asked before each and ends the transfer with `Stopped`. Whatever fails, nothing
+    is committed: the last bytes leave only when the whole hashes right, and the upload is cancelled. What was patched
+    together and hashes wrong is fetched whole, once. Raises `RegistryError`; its `url` tells which side.
     """
     present = destination.head_blob(repository, descriptor.digest)
     if present is not None and descriptor.size in (None, present):
         return TransferResult(skipped=True)
-    with source.open_blob(repository, descriptor.digest) as stream:
-        size = stream.size if stream.size is not None else descriptor.size
-        if descriptor.size is not None and size != descriptor.size:
-            raise InvalidResponse(
-                f"the source says that {descriptor.digest} has {size} bytes, its manifest says {descriptor.size}",
-                reason="size_mismatch",
-            )
+    opener = reading(source, repository, descriptor, stop) if isinstance(source, RegistryClient) else source
+    try:
+        return _send(opener(False), destination, repository, descriptor, progress, stop)
+    except PatchedMismatch:
+        return _send(opener(True), destination, repository, descriptor, progress, stop)
+
+
+def reading(
+    source: RegistryClient, repository: str, descriptor: Descriptor, stop: Callable[[], bool] | None = None
+) -> Opener:
+    """Return an opener that reads the blob straight from the registry."""
+
+    def opener(_whole: bool) -> ResumingStream:
+        watch = Watch(stop=stop) if stop is not None else Watch()
+        return ResumingStream(source, repository, descriptor.digest, descriptor.size, watch=watch)
+
+    return opener
+
+
+def _send(
+    opened: Source,
+    destination: RegistryClient,
+    repository: str,
+    descriptor: Descriptor,
+    progress: Callable[[int], None] | None,
+    stop: Callable[[], bool] | None,
+) -> TransferResult:
+    sent = 0
+
+    def count(size: int) -> None:
+        nonlocal sent
+        sent += size
+        if progress is not None:
+            progress(size)
+
+    with opened as stream:
         upload = destination.start_upload(repository)
         if upload is None:
             return TransferResult(mounted=True)
         try:
-            upload.put(_told(stream, progress, stop), size, descriptor.digest)
+            upload.put(_told(stream, count, stop), stream.size, descriptor.digest)
         except BaseException:
             upload.cancel()
             raise
-        return TransferResult(bytes_copied=stream.position)
+        return TransferResult(bytes_copied=sent)
 
 
-def _told(
-    chunks: Iterable[bytes], progress: Callable[[int], None] | None, stop: Callable[[], bool] | None
-) -> Iterator[bytes]:
+def _told(chunks: Iterable[bytes], progress: Callable[[int], None], stop: Callable[[], bool] | None) -> Iterator[bytes]:
     for chunk in chunks:
         if stop is not None and stop():
             raise Stopped("the transfer was told to stop")
         yield chunk
-        if progress is not None:
-            progress(len(chunk))
+        progress(len(chunk))

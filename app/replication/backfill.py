@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from app.database import in_batches, now, transaction
+from app.database import connection, now, transaction
 from app.models import ContainerRepository, Site
 from app.registry import NotFound, RegistryClient, RegistryError
 from app.replication import marking
@@ -19,9 +19,7 @@ class NoCatalog(Exception):
 def request(reason: str) -> None:
     """Make a reconcile of every secondary due; the scheduler sees to it."""
     with transaction():
-        Site.update(reconcile_requested_at=now(), reconcile_reason=reason).where(
-            ~Site.primary & Site.reconcile_requested_at.is_null()
-        ).execute()
+        Site.update(reconcile_requested_at=now(), reconcile_reason=reason).where(~Site.primary).execute()
 
 
 def mark_all(site: Site, source: RegistryClient, *, priority: int = marking.BACKFILL) -> int:
@@ -36,6 +34,8 @@ def mark_all(site: Site, source: RegistryClient, *, priority: int = marking.BACK
     """
     scope = Scope(tuple(site.repositories.splitlines()))
     marked: set[int] = set()
+    with connection():
+        began = now()
     for paths in _batched(_paths(scope, source)):
         with transaction():
             ids = repository_ids([path for path in paths if scope.covers(path)], now())
@@ -43,14 +43,18 @@ def mark_all(site: Site, source: RegistryClient, *, priority: int = marking.BACK
         marking.mark_full(site, fresh, priority=priority)
         marked |= set(fresh)
     with transaction():
-        Site.update(reconcile_requested_at=None, reconcile_reason=None, reconciled_at=now()).where(
-            Site.id == site.id
+        Site.update(reconciled_at=now()).where(Site.id == site.id).execute()
+        # What was asked for meanwhile stays asked for.
+        Site.update(reconcile_requested_at=None, reconcile_reason=None).where(
+            (Site.id == site.id) & (Site.reconcile_requested_at <= began)
         ).execute()
     return len(marked)
 
 
 def _paths(scope: Scope, source: RegistryClient) -> Iterator[str]:
-    known = [row.path for row in ContainerRepository.select(ContainerRepository.path).order_by(ContainerRepository.id)]
+    with connection():
+        rows = ContainerRepository.select(ContainerRepository.path).order_by(ContainerRepository.id)
+        known = [row.path for row in rows]
     yield from known
     yield from scope.listed
     try:
@@ -62,10 +66,13 @@ def _paths(scope: Scope, source: RegistryClient) -> Iterator[str]:
 
 def _batched(paths: Iterator[str]) -> Iterator[list[str]]:
     batch: list[str] = []
-    for path in paths:
-        batch.append(path)
-        if len(batch) == 200:
-            yield batch
-            batch = []
-    for rest in in_batches(batch):
-        yield list(rest)
+    try:
+        for path in paths:
+            batch.append(path)
+            if len(batch) == 200:
+                yield batch
+                batch = []
+    except (NoCatalog, RegistryError):
+        yield batch
+        raise
+    yield batch

@@ -150,7 +150,7 @@ def close(
         ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
         ours &= Registry.state == SyncState.STARTED
         released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
-        if failure is None and summary.pending:
+        if failure is None and (summary.pending or summary.full_sync):
             return _pending(ours, released, instant)
         if failure is None and not summary.failed:
             values = {"state": SyncState.SYNCED, "last_synced_at": instant, "retry_count": 0, "retry_at": None}
@@ -182,6 +182,13 @@ def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
     """Fail the rows whose every sync ended with its worker's death; return how many."""
     with transaction():
         instant = now()
+        poisonous = (
+            (Registry.state == SyncState.STARTED)
+            & (Registry.lease_expires_at <= instant)
+            & (Registry.attempts >= MAX_ATTEMPTS)
+        )
+        ids = [row.id for row in Registry.select(Registry.id).where(poisonous).limit(database.MAX_ROWS)]
+        database.lock(Registry, ids)
         changed: int = (
             Registry.update(
                 state=SyncState.FAILED,
@@ -194,11 +201,7 @@ def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
                 lease_owner=None,
                 lease_expires_at=None,
             )
-            .where(
-                (Registry.state == SyncState.STARTED)
-                & (Registry.lease_expires_at <= instant)
-                & (Registry.attempts >= MAX_ATTEMPTS)
-            )
+            .where(Registry.id.in_(ids) & poisonous)
             .execute()
         )
         return changed
@@ -220,6 +223,8 @@ def _pending(ours: Expression, released: Mapping[str, object], instant: datetime
 
 @dataclass(frozen=True, slots=True)
 class _Summary:
+    #: A full sync was asked for since the last one began.
+    full_sync: bool
     pending: int
     failed: int
     retry_at: datetime | None
@@ -227,7 +232,8 @@ class _Summary:
 
 
 def _summary(registry_id: int) -> _Summary:
-    """The tags of a row, counted. A digest pushed without a tag never holds the row back."""
+    """What a row owes, and its tags, counted. A digest pushed without a tag never holds the row back."""
+    full_sync = Registry.select(Registry.id).where((Registry.id == registry_id) & Registry.full_sync).exists()
     references = Reference.select().where(Reference.registry == registry_id)
     tags = references.where(Reference.is_tag)
     pending = tags.where(Reference.state.in_([SyncState.PENDING, SyncState.STARTED])).count()
@@ -238,7 +244,7 @@ def _summary(registry_id: int) -> _Summary:
     broken = tags.where(Reference.state == SyncState.FAILED)
     failed = broken.count()
     if not failed:
-        return _Summary(pending, 0, None, None)
+        return _Summary(full_sync, pending, 0, None, None)
     first = broken.order_by(Reference.retry_at.asc(nulls="LAST"), Reference.id).get()
     more = f" (and {failed - 1} more tags)" if failed > 1 else ""
-    return _Summary(pending, failed, first.retry_at, f"{first.failure}{more}")
+    return _Summary(full_sync, pending, failed, first.retry_at, f"{first.failure}{more}")

@@ -78,7 +78,8 @@ class GraphCopy:
         self.flights.bring({digest: partial(self._blob, blob) for digest, blob in blobs.items()})
         for child in children:
             self._check()
-            self.destination.put_manifest(self.repository, child.digest, child)
+            with self.flights.writing(child.digest):
+                self.destination.put_manifest(self.repository, child.digest, child)
             self.tally.add(manifests=1)
 
     def _children(self, manifest: Manifest) -> list[Manifest]:
@@ -101,7 +102,8 @@ class GraphCopy:
     def _child(self, descriptor: Descriptor) -> Manifest | None:
         self._check()
         try:
-            self.destination.head_manifest(self.repository, descriptor.digest)
+            with self.flights.writing(descriptor.digest):
+                self.destination.head_manifest(self.repository, descriptor.digest)
         except NotFound:
             return self.source.get_manifest(self.repository, descriptor.digest)
         return None
@@ -122,8 +124,7 @@ class GraphCopy:
             return [work(items[0])]
         futures = [self.transfers.submit(work, item) for item in items]
         done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in waiting:
-            future.cancel()
+        waiting = {future for future in waiting if not future.cancel()}
         errors: Iterable[BaseException | None] = (future.exception() for future in done)
         error = next((e for e in errors if e is not None), None)
         if error is not None:

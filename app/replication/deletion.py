@@ -66,9 +66,8 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
     )
     if not allowed:
         return Deleted(reference.observed_digest, kept=True)
-    try:
-        standing = destination.head_manifest(claim.path, reference.name).digest
-    except NotFound:
+    standing = _standing(claim, reference.name, destination)
+    if standing is None:
         return Deleted()
     if standing == reference.throwaway_digest:
         # A former attempt ended between its two steps; the tag already stands on what is to be deleted.
@@ -84,6 +83,20 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
     else:
         _delete_manifest(claim, destination, standing)
     return Deleted(standing)
+
+
+def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | None:
+    """The digest that `name` stands on; None only when the registry itself says that it is not there."""
+    try:
+        return destination.head_manifest(claim.path, name).digest
+    except NotFound:
+        try:
+            # An answer to HEAD has no body, and so no word of the registry's own.
+            return destination.get_manifest(claim.path, name).digest
+        except NotFound as error:
+            if not error.witnessed:
+                raise
+            return None
 
 
 def brake(claim: Claim) -> None:
@@ -179,13 +192,8 @@ def _stands_under_a_tag(claim: Claim, digest: str, destination: RegistryClient) 
     """Whether deleting the digest would take a tag with it. Asks the registry: the tag may not be one of ours."""
     try:
         tags = destination.list_tags(claim.path)
-    except NotFound:
+    except NotFound as error:
+        if not error.witnessed:
+            raise
         return False
-    return any(_digest_of(destination, claim.path, tag) == digest for tag in tags)
-
-
-def _digest_of(destination: RegistryClient, path: str, tag: str) -> str | None:
-    try:
-        return destination.head_manifest(path, tag).digest
-    except NotFound:
-        return None
+    return any(_standing(claim, tag, destination) == digest for tag in tags)

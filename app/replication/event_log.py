@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 
 from app.database import MAX_ROWS, in_batches, now, oldest_running, transaction, transaction_id
 from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent
@@ -75,7 +77,7 @@ def _store(events: Sequence[RegistryEvent]) -> int:
     ]
     # RETURNING tells what went in: the row count and last id of a conflict differ between the databases. The target is
     # named because SQLite's bare OR IGNORE passes over rows that break any other rule as well.
-    insert = Event.insert_many(rows).on_conflict(action="IGNORE", conflict_target=[Event.event_key])
+    insert = Event.insert_many(rows).on_conflict(action="NOTHING", conflict_target=[Event.event_key])
     return len(list(insert.returning(Event.id).execute()))
 
 
@@ -85,7 +87,8 @@ def repository_ids(paths: Iterable[str], instant: datetime) -> dict[str, int]:
     found = _repository_ids(wanted)
     missing = [{"path": path, "created_at": instant} for path in wanted if path not in found]
     if missing:
-        ContainerRepository.insert_many(missing).on_conflict_ignore().execute()
+        insert = ContainerRepository.insert_many(missing)
+        insert.on_conflict(action="NOTHING", conflict_target=[ContainerRepository.path]).execute()
         found = _repository_ids(wanted)
     return found
 
@@ -148,10 +151,6 @@ class Batch:
 #: was rolled back; of those the last are the ones that somebody may still be about to commit.
 MAX_GAP = 10_000
 
-#: Ids in one statement; PostgreSQL's protocol takes 65,535.
-LOOKUP = 10_000
-
-
 def read(position: Position, limit: int = 200) -> Batch:
     """The next events after `position`, late ones first. Call it inside a transaction.
 
@@ -173,11 +172,21 @@ def read(position: Position, limit: int = 200) -> Batch:
     return Batch([*late, *fresh], Position(fresh[-1].id if fresh else position.last, gaps))
 
 
-def _appeared(gaps: Mapping[int, int]) -> list[Event]:
+def _appeared(gaps: Iterable[int]) -> list[Event]:
     found: list[Event] = []
-    for ids in in_batches(sorted(gaps), LOOKUP):
-        found.extend(Event.select().where(Event.id.in_(list(ids))).order_by(Event.id))
+    # By stretches: ids one by one would soon be more than a statement can have parameters.
+    for stretches in in_batches(_stretches(gaps)):
+        within = reduce(or_, (Event.id.between(first, last) for first, last in stretches))
+        found.extend(Event.select().where(within).order_by(Event.id))
     return found
+
+
+def _stretches(ids: Iterable[int]) -> list[tuple[int, int]]:
+    stretches: list[tuple[int, int]] = []
+    for id_ in sorted(ids):
+        first = stretches.pop()[0] if stretches and stretches[-1][1] == id_ - 1 else id_
+        stretches.append((first, id_))
+    return stretches
 
 
 def _missing(last: int, events: Sequence[Event]) -> list[int]:
@@ -190,10 +199,7 @@ def _missing(last: int, events: Sequence[Event]) -> list[int]:
 
 def unread(position: Position) -> int:
     """How many events a reader at `position` has not seen."""
-    late = sum(
-        Event.select().where(Event.id.in_(list(ids))).count() for ids in in_batches(sorted(position.gaps), LOOKUP)
-    )
-    return late + Event.select().where(Event.id > position.last).count()
+    return len(_appeared(position.gaps)) + Event.select().where(Event.id > position.last).count()
 
 
 def prune(older_than: timedelta, limit: int = MAX_ROWS) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 
 
@@ -15,6 +16,7 @@ class Flights:
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[None]] = {}
         self._landed: set[str] = set()
+        self._manifests: dict[str, threading.Lock] = {}
 
     def bring(self, transfers: Mapping[str, Callable[[], None]]) -> None:
         """Have every digest brought, by its transfer here or by one that somebody else has begun; wait for all.
@@ -29,6 +31,18 @@ class Flights:
             _finish(list(ours.values()))
             wait(theirs.values())
             wanted = {digest: transfer for digest, transfer in wanted.items() if not self._has_landed(digest)}
+
+    @contextlib.contextmanager
+    def writing(self, digest: str) -> Iterator[None]:
+        """Look at the manifest of this digest on the destination, or write it, while nobody else of this sync does.
+
+        A manifest that is being written for the first time is there for Distribution, and damaged: an index that
+        names it is refused. Tags of the children of an index are often pushed just before it.
+        """
+        with self._lock:
+            lock = self._manifests.setdefault(digest, threading.Lock())
+        with lock:
+            yield
 
     def _begin(
         self, wanted: Mapping[str, Callable[[], None]]
@@ -64,7 +78,6 @@ def _finish(futures: list[Future[None]]) -> None:
     error = next((e for e in (future.exception() for future in done) if e is not None), None)
     if error is None:
         return
-    for future in waiting:
-        future.cancel()
-    wait(waiting)
+    # Not for those that were cancelled: they count as ended only when a thread has come to them, behind other blobs.
+    wait([future for future in waiting if not future.cancel()])
     raise error

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from app.database import connection, now, transaction
@@ -47,9 +47,10 @@ class HeldLease:
 
     renew: Callable[[], bool]
     deadline: float
+    #: Seconds that a renewal grants.
+    ttl: float = TTL
     clock: Callable[[], float] = monotonic
     lost: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def remaining(self) -> float:
         """Seconds for which nobody else can hold it; 0 when it is lost."""
@@ -61,7 +62,7 @@ class HeldLease:
         if self.remaining() <= 0.0:
             self.lost = True
         elif self.renew():
-            self.deadline = asked + TTL
+            self.deadline = asked + self.ttl
         else:
             self.lost = True
 
@@ -124,7 +125,7 @@ def named(name: str, ttl: float = TTL) -> Iterator[HeldLease | None]:
     if token is None:
         yield None
         return
-    lease = HeldLease(renew=lambda: _renew(name, holder, token, ttl), deadline=asked + ttl)
+    lease = HeldLease(renew=lambda: _renew(name, holder, token, ttl), deadline=asked + ttl, ttl=ttl)
     try:
         yield lease
     finally:
@@ -135,7 +136,8 @@ def named(name: str, ttl: float = TTL) -> Iterator[HeldLease | None]:
 def _acquire(name: str, holder: str, ttl: float) -> int | None:
     with transaction():
         instant = now()
-        Lease.insert(name=name, owner=None, token=0, expires_at=instant).on_conflict_ignore().execute()
+        new = Lease.insert(name=name, owner=None, token=0, expires_at=instant)
+        new.on_conflict(action="NOTHING", conflict_target=[Lease.name]).execute()
         taken = (
             Lease.update(owner=holder, token=Lease.token + 1, expires_at=instant + timedelta(seconds=ttl))
             .where((Lease.name == name) & (Lease.owner.is_null() | (Lease.expires_at <= instant)))

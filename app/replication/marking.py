@@ -9,7 +9,7 @@ from typing import Any
 
 from peewee import Case, fn
 
-from app.database import in_batches, now, transaction
+from app.database import in_batches, lock, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Reference, Site, SyncState
 from app.registry import is_digest
@@ -58,7 +58,7 @@ class Marks:
         if event.action == "push":
             self._push(marks, event)
         elif event.tag:
-            self._delete(marks, event.tag, event)
+            self._delete(marks.references, event.tag, event)
         elif event.digest:
             marks.deleted_digests[event.digest] = event
         else:
@@ -73,8 +73,8 @@ class Marks:
         _update(mark, event, desired_digest=event.digest, delete_witness=None)
         mark.clears_witness = True
 
-    def _delete(self, marks: _RepositoryMarks, name: str, event: Event) -> None:
-        mark = marks.references.setdefault(name, _Mark())
+    def _delete(self, marks: dict[str, _Mark], name: str, event: Event) -> None:
+        mark = marks.setdefault(name, _Mark())
         if mark.clears_witness and mark.event_at and event.occurred_at < mark.event_at:
             return
         _update(mark, event, desired_digest=None, delete_witness="event")
@@ -84,6 +84,8 @@ class Marks:
         """Write the marks; return how many tracking rows have work now. Call it inside a transaction."""
         instant = now()
         registries = tracking_rows(self._site, self._repositories, instant)
+        # Everywhere the rows come before their references: who takes both must not wait crosswise.
+        lock(Registry, [registry.id for registry in registries.values()])
         touched: list[tuple[Registry, _RepositoryMarks]] = []
         for repository_id, marks in sorted(self._repositories.items(), key=lambda item: registries[item[0]].id):
             registry = registries[repository_id]
@@ -95,9 +97,14 @@ class Marks:
 
     def _apply(self, registry: Registry, marks: _RepositoryMarks, instant: datetime) -> bool:
         wanted = dict(marks.references)
+        # What these very events pushed can be what they delete; no row knows it yet.
+        for name, mark in marks.references.items():
+            deleted = marks.deleted_digests.get(mark.desired_digest or "")
+            for event in filter(None, (deleted, marks.deleted)):
+                self._delete(wanted, name, event)
         if marks.deleted is not None:
             for known in Reference.select().where(Reference.registry == registry):
-                self._delete_known(wanted, known, marks.deleted)
+                self._delete(wanted, known.name, marks.deleted)
         if marks.deleted_digests:
             digests = list(marks.deleted_digests)
             for known in Reference.select().where(
@@ -111,7 +118,7 @@ class Marks:
                 digest = next(
                     d for d in (known.observed_digest, known.desired_digest, known.name) if d in marks.deleted_digests
                 )
-                self._delete_known(wanted, known, marks.deleted_digests[digest])
+                self._delete(wanted, known.name, marks.deleted_digests[digest])
         existing = {r.name: r for r in _references(registry, wanted)}
         for name, mark in sorted(wanted.items()):
             if name in existing:
@@ -120,12 +127,6 @@ class Marks:
                 _create(registry, name, mark, instant)
         # A deletion of something we never put there leaves nothing to do.
         return any(name in existing or mark.delete_witness is None for name, mark in wanted.items())
-
-    def _delete_known(self, wanted: dict[str, _Mark], known: Reference, event: Event) -> None:
-        mark = wanted.setdefault(known.name, _Mark())
-        if not (mark.clears_witness and mark.event_at and event.occurred_at < mark.event_at):
-            _update(mark, event, desired_digest=None, delete_witness="event")
-            mark.clears_witness = False
 
 
 def tracking_rows(site: Site, repository_ids: Iterable[int], instant: datetime) -> dict[int, Registry]:
@@ -138,7 +139,10 @@ def tracking_rows(site: Site, repository_ids: Iterable[int], instant: datetime) 
         if repository_id not in found
     ]
     if missing:
-        Registry.insert_many(missing).on_conflict_ignore().execute()
+        insert = Registry.insert_many(missing)
+        insert.on_conflict(
+            action="NOTHING", conflict_target=[Registry.site, Registry.container_repository]
+        ).execute()
         found = _tracking_rows(site, wanted)
     return found
 
@@ -149,7 +153,10 @@ def _tracking_rows(site: Site, repository_ids: Sequence[int]) -> dict[int, Regis
 
 
 def awaken(registry_ids: Sequence[int], *, since: datetime, priority: int, full: bool = False) -> None:
-    """Make tracking rows due now. A row that is being synced stays so; its holder sees the new generation."""
+    """Make tracking rows due now. A row that is being synced stays so; its holder sees the new generation.
+
+    Call it inside a transaction, before the rows' references are written.
+    """
     values: dict[str, Any] = {
         "generation": Registry.generation + 1,
         "state": Case(None, [(Registry.state == SyncState.STARTED, SyncState.STARTED)], SyncState.PENDING),
@@ -162,8 +169,10 @@ def awaken(registry_ids: Sequence[int], *, since: datetime, priority: int, full:
         "pending_since": fn.COALESCE(Registry.pending_since, since),
     }
     if full:
-        values["full_sync"] = True
-    for batch in in_batches(registry_ids):
+        values |= {"full_sync": True, "full_sync_generation": Registry.generation + 1}
+    for batch in in_batches(sorted(registry_ids)):
+        if len(batch) > 1:
+            lock(Registry, batch)
         Registry.update(**values).where(Registry.id.in_(list(batch))).execute()
 
 
@@ -213,7 +222,7 @@ def _remark(reference: Reference, mark: _Mark) -> None:
 
 
 def _create(registry: Registry, name: str, mark: _Mark, instant: datetime) -> None:
-    Reference.create(
+    insert = Reference.insert(
         registry=registry,
         name=name,
         is_tag=not is_digest(name),
@@ -223,6 +232,10 @@ def _create(registry: Registry, name: str, mark: _Mark, instant: datetime) -> No
         pending_since=mark.since,
         created_at=instant,
     )
+    insert = insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name])
+    if not list(insert.returning(Reference.id).execute()):
+        # A listing found the tag between our look and this.
+        _remark(Reference.get((Reference.registry == registry) & (Reference.name == name)), mark)
 
 
 def _update(mark: _Mark, event: Event, *, desired_digest: str | None, delete_witness: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from peewee import fn
 
 from app import metrics
-from app.database import now, transaction
+from app.database import lock, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncAttempt, SyncState
 from app.replication.backoff import BACKOFF, Backoff
@@ -63,6 +63,8 @@ def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: 
         LeaseLost: when somebody else holds the row by now; nothing is written.
     """
     with transaction():
+        # Locked, so that nobody takes the row over between this look and the end of what is written.
+        lock(Registry, [claim.registry_id])
         held = Registry.select(Registry.id).where(
             (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
         )

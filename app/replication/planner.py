@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from peewee import Case, fn
 
-from app.database import connection, in_batches, now, transaction
+from app.database import connection, in_batches, lock, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
 from app.registry import NotFound, RegistryClient
@@ -24,7 +24,8 @@ class RepositoryMissing(Exception):
 def plan(claim: Claim, source: RegistryClient, generation: int, *, trigger: str = "full") -> int:
     """List the repository on the primary and mark every tag, there or gone; return how many.
 
-    `generation` is the row's at the time of the claim: a full sync asked for after it stays asked for.
+    `generation` is the row's at the time of the claim: a full sync asked for after it stays asked for; what events
+    ask for meanwhile makes no further one.
 
     A tag of ours that a complete listing lacks gets its second witness. An incomplete listing is an error and marks
     nothing.
@@ -33,6 +34,8 @@ def plan(claim: Claim, source: RegistryClient, generation: int, *, trigger: str 
         RegistryError: when the listing is not complete and well formed.
         RepositoryMissing: when the primary has no such repository although we copied tags of it.
     """
+    with connection():
+        before = {tag.id: tag.generation for tag in _tags(claim)}
     try:
         listed = set(source.list_tags(claim.path))
     except NotFound as error:
@@ -40,22 +43,29 @@ def plan(claim: Claim, source: RegistryClient, generation: int, *, trigger: str 
             raise
         listed = _without_listing(claim, error)
     with connection():
-        return _mark_all(claim, listed, trigger, generation)
+        return _mark_all(claim, listed, before, trigger, generation)
 
 
-def _mark_all(claim: Claim, listed: set[str], trigger: str, generation: int) -> int:
+def _tags(claim: Claim) -> list[Reference]:
+    return list(Reference.select().where((Reference.registry == claim.registry_id) & Reference.is_tag))
+
+
+def _mark_all(claim: Claim, listed: set[str], before: Mapping[int, int], trigger: str, generation: int) -> int:
     instant = now()
-    known = {r.name: r for r in Reference.select().where((Reference.registry == claim.registry_id) & Reference.is_tag)}
+    known = {tag.name: tag for tag in _tags(claim)}
+    # A listing is no witness against a tag that an event named while it was being made.
+    missing = {name for name in known.keys() - listed if known[name].id in before}
     for batch in in_batches(sorted(listed - known.keys())):
         _create(claim, batch, trigger, instant)
-    for witness, names in ((None, listed & known.keys()), ("listing", known.keys() - listed)):
-        for ids in in_batches([known[name].id for name in sorted(names)]):
-            _mark(ids, witness, trigger, instant)
+    for ids in in_batches([known[name].id for name in sorted(listed & known.keys())]):
+        _mark(claim, ids, None, trigger, instant)
+    for ids in in_batches([known[name].id for name in sorted(missing)]):
+        _mark(claim, ids, before, trigger, instant)
     with transaction():
         Registry.update(full_sync=False).where(
             (Registry.id == claim.registry_id)
             & (Registry.lease_token == claim.token)
-            & (Registry.generation == generation)
+            & (Registry.full_sync_generation <= generation)
         ).execute()
     return len(listed | known.keys())
 
@@ -91,14 +101,25 @@ def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime)
         for name in names
     ]
     with transaction():
-        Reference.insert_many(rows).on_conflict_ignore().execute()
+        lock(Registry, [claim.registry_id])
+        insert = Reference.insert_many(rows)
+        insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name]).execute()
 
 
-def _mark(ids: Sequence[int], witness: str | None, trigger: str, instant: datetime) -> None:
-    """A reference that an event already asked for keeps its place in the queue, and its witness."""
+def _mark(
+    claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, trigger: str, instant: datetime
+) -> None:
+    """A reference that an event already asked for keeps its place in the queue, and its witness.
+
+    `missing`: they are not listed; the generations that they had before the listing.
+    """
     waiting = Reference.state == SyncState.PENDING
-    kept = Reference.delete_witness if witness is None else fn.COALESCE(Reference.delete_witness, witness)
+    kept = Reference.delete_witness if missing is None else fn.COALESCE(Reference.delete_witness, "listing")
     with transaction():
+        lock(Registry, [claim.registry_id])
+        if missing is not None:
+            now_at = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(list(ids)))
+            ids = [tag.id for tag in now_at if tag.generation == missing[tag.id]]
         Reference.update(
             generation=Reference.generation + 1,
             state=SyncState.PENDING,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from peewee import Model, ModelSelect, fn
+from peewee import JOIN, Model, ModelSelect, fn
 
 from app.models import ContainerRepository, Event, QuarantinedEvent, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
@@ -93,7 +93,7 @@ def repositories(narrow: Filter, *, after: str | None = None, limit: int = MAX_P
     if narrow.state is not None:
         query = query.where(Registry.state == narrow.state)
     if narrow.site is not None:
-        query = query.where(Site.name == narrow.site)
+        query = query.where(Registry.site == Site.select(Site.id).where(Site.name == narrow.site))
     if narrow.search is not None:
         query = query.where(ContainerRepository.path.contains(narrow.search))
     if after is not None:
@@ -112,6 +112,8 @@ def failing(site: Site, limit: int) -> list[Registry]:
 
 def repository(registry_id: int) -> Registry | None:
     """One tracking row, with site and repository."""
+    if registry_id > MAX_ROW_ID:
+        return None
     found: Registry | None = _tracking_rows().where(Registry.id == registry_id).first()
     return found
 
@@ -120,7 +122,7 @@ def repository_counts(site: str | None = None) -> Mapping[SyncState, int]:
     """How many tracking rows are in each state, of one site or all."""
     query = Registry.select(Registry.state, fn.COUNT(Registry.id)).group_by(Registry.state)
     if site is not None:
-        query = query.where(Registry.site.in_(Site.select(Site.id).where(Site.name == site)))
+        query = query.where(Registry.site == Site.select(Site.id).where(Site.name == site))
     return _counts(query)
 
 
@@ -194,7 +196,8 @@ def quarantined(*, after: str | None = None, limit: int = MAX_PAGE) -> Page[Quar
 
 def _tracking_rows() -> ModelSelect[Registry]:
     rows = Registry.select(Registry, ContainerRepository, Site)
-    return rows.join(ContainerRepository).switch(Registry).join(Site)
+    # Every row has its site; an outer join keeps a planner from going through the sites first and sorting everything.
+    return rows.join(ContainerRepository).switch(Registry).join(Site, JOIN.LEFT_OUTER)
 
 
 def _counts(query: ModelSelect[Any]) -> Mapping[SyncState, int]:

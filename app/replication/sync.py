@@ -14,7 +14,7 @@ from peewee import Case, PeeweeException
 from app.database import DatabaseUnavailable, connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
-from app.registry import Manifest, NotFound, RegistryError, Stopped, Unauthorized, Unreachable
+from app.registry import Manifest, NotFound, RegistryError, Stopped, TooManyRequests, Unauthorized, Unreachable
 from app.replication import claim as claims
 from app.replication import deletion, outcome, planner
 from app.replication.claim import Claim, Closed, LeaseLost
@@ -37,6 +37,9 @@ POLL = 0.05
 #: Seconds that what is under way gets when the process has to end; then it is given back.
 GRACE = 8.0
 
+#: What says something of a registry rather than of one reference.
+REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
+
 #: References in a row that fail for a reason of the registry before the rest of the repository is left for later.
 GIVE_UP_AFTER = 3
 
@@ -45,6 +48,13 @@ class DigestMoved(Exception):
     """After a takeover the tag stood on another digest than the one just written: a late write of the former holder."""
 
     reason = "overwritten"
+    temporary = True
+
+
+class NotThereYet(Exception):
+    """The primary does not have what an event says was pushed. Its storage may be late; nothing is deleted for it."""
+
+    reason = "not_on_primary"
     temporary = True
 
 
@@ -67,6 +77,8 @@ class _Sync:
     failures: int = 0
     failures_in_a_row: int = 0
     registry_failure: Failed | None = None
+    #: The listing of a full sync failed; what events named goes on without it.
+    plan_failure: Failed | None = None
     stopped_at: float | None = None
 
     def run(self) -> Closed:
@@ -96,13 +108,14 @@ class _Sync:
                 started,
                 _utcnow(),
                 getattr(error, "retry_after", None),
+                registry_wide=isinstance(error, REGISTRY_WIDE),
             )
         return None
 
     def _close(self) -> Closed:
         if self.context.stopping.is_set():
             return claims.release(self.claim)
-        failed = self.registry_failure
+        failed = self.registry_failure or self.plan_failure
         if failed is not None:
             return claims.close(self.claim, failure=failed.message, retry_after=failed.retry_after)
         return claims.close(self.claim, tried=self.failures > 0)
@@ -179,8 +192,11 @@ class _Sync:
     def _planned(self, failure: Failed | None) -> None:
         self.planning = None
         self.seen_generation = -1
-        if failure is not None:
-            self.failures += 1
+        if failure is None:
+            return
+        self.failures += 1
+        self.plan_failure = failure
+        if failure.registry_wide:
             self.registry_failure = failure
 
     def _record(self, reference: Reference, result: Done | Failed) -> None:
@@ -238,7 +254,7 @@ class _Sync:
             started_at=started,
             finished_at=_utcnow(),
             retry_after=getattr(error, "retry_after", None),
-            registry_wide=isinstance(error, (Unreachable, Unauthorized)),
+            registry_wide=isinstance(error, REGISTRY_WIDE),
         )
 
     def _copy(self, reference: Reference, started: datetime) -> Done:
@@ -274,6 +290,8 @@ class _Sync:
         if error.witnessed and not reference.is_tag and reference.observed_digest is None:
             # A digest that went before we ever copied it leaves nothing to do.
             return Done("forget", started, _utcnow())
+        if error.witnessed:
+            raise NotThereYet(f"{error}; no event and no listing says that it was deleted") from error
         raise error
 
     def _standing(self, name: str) -> str | None:
@@ -284,8 +302,9 @@ class _Sync:
 
     def _put(self, reference: Reference, manifest: Manifest) -> None:
         destination = self.context.destination()
-        self.claim.require(TAG_WRITE_LIMIT)
-        destination.put_manifest(self.claim.path, reference.name, manifest, total_timeout=TAG_WRITE_LIMIT)
+        with self.flights.writing(manifest.digest):
+            self.claim.require(TAG_WRITE_LIMIT)
+            destination.put_manifest(self.claim.path, reference.name, manifest, total_timeout=TAG_WRITE_LIMIT)
         if self.claim.takeover:
             standing = self._standing(reference.name)
             if standing != manifest.digest:
@@ -313,7 +332,10 @@ class _Sync:
 
     def _delete_one(self) -> None:
         _, reference = self.deletions.popitem()
-        result = self._guarded(reference, self._delete)
+        try:
+            result = self._guarded(reference, self._delete)
+        except Stopped:
+            return
         self._record(reference, result)
 
     def _delete(self, reference: Reference, started: datetime) -> Done:

@@ -108,7 +108,8 @@ class _Seed:
         self.reference(row, "stable", SyncState.SYNCED, observed_digest=digest("stable"), synced_at=self.ago(days=2))
         self.reference(row, "theirs", SyncState.SYNCED, drift_digest=digest("somebody else's"))
         self.reference(row, "gone", SyncState.PENDING, desired_digest=None, delete_witness="event")
-        self.reference(row, digest("bare"), SyncState.SYNCED, observed_digest=digest("bare"), is_tag=False)
+        bare = digest("bare")
+        self.reference(row, bare, SyncState.SYNCED, desired_digest=bare, observed_digest=bare, is_tag=False)
         failure = {"outcome": "failed", "reason": "unauthorized", "message": FAILURE, "new_digest": digest("latest")}
         for number in range(4):
             self.attempt(row, "latest", trigger="retry" if number else "event", **failure)

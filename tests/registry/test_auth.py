@@ -234,6 +234,12 @@ def test_a_fixed_token_is_sent_and_not_tried_twice(serve: Serve, connect: Connec
     assert [request.authorization for request in registry.seen] == ["Bearer fixed"]
 
 
+@pytest.mark.parametrize("token", ["", "a b", "a\n", "é"])
+def test_what_cannot_be_a_token_is_refused_without_being_shown(token: str) -> None:
+    with pytest.raises(ValueError, match=r"^a bearer token is printable ASCII without spaces$"):
+        StaticBearer(token)
+
+
 def test_a_client_made_for_reading_never_asks_to_write(serve: Serve, connect: Connect, tokens: KeyToken) -> None:
     # Given a client of a primary
     def script(handler: Handler, request: Request) -> None:

@@ -19,7 +19,7 @@ from app.registry import (
     Unreachable,
     Upload,
 )
-from app.registry.blobs import CHUNK
+from app.registry.blob_stream import CHUNK
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request
 from tests.support.keys import KeyPair

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,8 +12,11 @@ from app.registry import (
     DigestMismatch,
     InvalidResponse,
     NotFound,
+    PatchedMismatch,
+    Patience,
     RegistryClient,
     RegistryError,
+    ResumingStream,
     ServerError,
     Stopped,
     TransferResult,
@@ -138,10 +142,44 @@ def test_a_source_that_breaks_off_commits_nothing(serve: Serve, connect: Connect
         handler.close_connection = True
 
     target = serve(destination)
-    failed(connect(serve(script).url), connect(target.url), Unreachable)
+    source = connect(serve(script).url)
 
+    def impatient(whole: bool) -> ResumingStream:
+        return ResumingStream(source, "a/x", BLOB.digest, BLOB.size, patience=Patience(tries=1))
+
+    with pytest.raises(Unreachable):
+        copy_blob(impatient, connect(target.url), "a/x", BLOB)
     assert destination.committed == []
     assert cancelled(target)
+
+
+def test_what_was_patched_together_wrongly_is_fetched_whole_once(
+    serve: Serve, connect: Connect, destination: Destination
+) -> None:
+    # Given a source that is wrong however it is opened, and one that is right when asked for the whole
+    source = connect(serve(lambda handler, _: handler.reply(200, DATA)).url)
+    target = connect(serve(destination).url)
+    asked: list[bool] = []
+
+    class Patched(ResumingStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield DATA[:1000]
+            raise PatchedMismatch("the parts do not fit")
+
+    def hopeless(whole: bool) -> ResumingStream:
+        asked.append(whole)
+        return Patched(source, "a/x", BLOB.digest, BLOB.size)
+
+    def healed(whole: bool) -> ResumingStream:
+        return (ResumingStream if whole else Patched)(source, "a/x", BLOB.digest, BLOB.size)
+
+    # When they are copied, Then the one fails after two tries and the other is there
+    with pytest.raises(PatchedMismatch):
+        copy_blob(hopeless, target, "a/x", BLOB)
+    assert asked == [False, True]
+    assert destination.committed == []
+    assert copy_blob(healed, target, "a/x", BLOB).bytes_copied == len(DATA)
+    assert destination.committed == [DATA]
 
 
 def test_a_source_of_another_size_begins_no_upload(serve: Serve, connect: Connect, destination: Destination) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app import database, migrate
+from app import database, metrics, migrate
 from app.boot import boot
 from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncAttempt
@@ -85,6 +85,8 @@ class Deployment:
     def start(cls, env: Mapping[str, str]) -> Deployment:
         settings = Settings.from_env(env)
         context = boot(settings)
+        # A query outside `connection()` would open one that its thread never gives back.
+        database.database.obj.autoconnect = False
         migrate.migrate()
         site = sites.apply_environment(settings)
         assert site is not None
@@ -92,6 +94,7 @@ class Deployment:
 
     def close(self) -> None:
         self.context.close()
+        metrics.buffer.close()
         database.database.close_all()
 
     def event(

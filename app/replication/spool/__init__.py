@@ -1,0 +1,100 @@
+"""The spool: a read-through cache of the primary on the local disk, for large blobs.
+
+Shared by all processes of a machine. It only ever helps: when it cannot, the blob is streamed as if there were none.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from app.registry import BlobReader, Descriptor, Digest, Opener, RegistryClient, ResumingStream, Source, Watch
+from app.replication.spool.directory import SpoolDirectory
+from app.replication.spool.fetch import Fetch
+from app.replication.spool.file import SpoolFile
+from app.replication.spool.pace import MOST, Pace
+from app.replication.spool.source import SpooledBlob
+
+__all__ = ["LARGE", "PARALLEL", "Spool", "straight"]
+
+#: Bytes from which on a blob goes through the spool: a smaller one is fetched again sooner than it is kept.
+LARGE = 16 * 1024 * 1024
+
+#: Bytes from which on a blob may come by several connections.
+PARALLEL = 64 * 1024 * 1024
+
+#: Connections that a process opens beside the first ones of its blobs, however many those are.
+EXTRA = 16
+
+log = logging.getLogger(__name__)
+
+
+class Spool:
+    """Opens large blobs through `directory`, at most `limit` bytes in all. One for each process; shared by threads."""
+
+    def __init__(self, directory: Path | SpoolDirectory, limit: int = 20 * 1024**3) -> None:
+        self._directory = SpoolDirectory(directory, limit) if isinstance(directory, Path) else directory
+        self._extra = threading.BoundedSemaphore(EXTRA)
+        self._complained = False
+
+    def opener(
+        self, source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None
+    ) -> Opener:
+        """Return what opens this blob for `copy_blob`: through the spool where that helps."""
+
+        def opener(whole: bool) -> Source:
+            chosen = watch or Watch()
+            spooled = None if whole else self._open(source, repository, descriptor, chosen)
+            return spooled or straight(source, repository, descriptor, chosen)
+
+        return opener
+
+    def _open(
+        self, source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch
+    ) -> SpooledBlob | None:
+        digest, size = descriptor.digest, descriptor.size
+        if size is None or size < LARGE or not Digest.supported(digest):
+            return None
+        file = self._file(digest, size)
+        if file is None:
+            return None
+
+        def reader(start: int, end: int | None = None, may_skip: bool = True) -> BlobReader:
+            return BlobReader(
+                source, repository, digest, start=start, end=end, size=size, may_skip=may_skip, watch=watch
+            )
+
+        def fetch(file: SpoolFile) -> Fetch:
+            return Fetch(file, reader, Pace(MOST if size >= PARALLEL else 1), self._extra)
+
+        blob = SpooledBlob(digest, file, fetch, reader, watch)
+        try:
+            blob.begin()
+        except OSError as error:
+            blob.close()
+            self._complain(error)
+            return None
+        except BaseException:
+            blob.close()
+            raise
+        return blob
+
+    def _file(self, digest: str, size: int) -> SpoolFile | None:
+        try:
+            return self._directory.file(digest, size)
+        except OSError as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            log.warning("the spool %s cannot be used: %s; blobs are streamed without it", self._directory.path, error)
+
+
+def straight(
+    source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None
+) -> ResumingStream:
+    """Open the blob straight from the registry."""
+    return ResumingStream(source, repository, descriptor.digest, descriptor.size, watch=watch)

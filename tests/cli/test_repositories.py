@@ -1,0 +1,156 @@
+"""`geo repositories`, `sync`, `why` and `events` between real registries, and where there is nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from app import database, metrics
+from app.database import connection
+from app.models import Site
+from app.replication import cursor, event_log
+from app.replication.event_log import Origin
+from tests.cli.conftest import Geo
+from tests.support import images
+from tests.support.compare import assert_same
+from tests.support.deployment import environment, event
+from tests.support.registries import DistributionRegistry
+from tests.support.wire import push
+
+
+@pytest.fixture
+def wired(
+    bare: Geo, primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
+) -> Iterator[Geo]:
+    """Commands between two real registries."""
+    bare.env.update(environment(primary, secondary, database_url), BROKER_URL="stub://")
+    assert bare("migrate").exit_code == 0
+    yield bare
+    metrics.buffer.close()
+
+
+def test_where_nothing_is_known_commands_say_what_to_do(geo: Geo) -> None:
+    assert "geo sync --all" in geo("repositories").stdout
+    assert json.loads(geo("repositories", "--json").stdout) == []
+    assert "geo registry-config" in geo("events").stdout
+    assert json.loads(geo("events", "--json").stdout) == []
+    assert "Nothing" in geo("events", "--quarantined").stdout
+    why = geo("why", "team/app:v1")
+    assert why.exit_code == 1
+    assert "geo sync team/app" in why.stderr
+
+
+def test_a_registry_that_does_not_answer_is_named(geo: Geo) -> None:
+    # Given registries that nobody listens for
+    for arguments in (("sync", "team/app"), ("sync", "--all")):
+        result = geo(*arguments)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("geo: ")
+        assert "127.0.0.1:9" in result.stderr
+        assert "Traceback" not in result.output
+
+
+def test_a_repository_is_synced_by_hand(
+    wired: Geo, primary: DistributionRegistry, secondary: DistributionRegistry
+) -> None:
+    # Given
+    push(primary, "team/app", "v1", images.image())
+
+    # When
+    result = wired("sync", "team/app")
+
+    # Then
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("team/app is synced on secondary (1 copied; ")
+    assert_same(primary, secondary, "team/app", "v1")
+    rows = json.loads(wired("repositories", "--json").stdout)
+    assert [(row["path"], row["site"], row["state"], row["last_sync_failure"]) for row in rows] == [
+        ("team/app", "secondary", 2, None)
+    ]
+    assert "synced" in wired("repositories").stdout
+    assert wired("repositories", "--state", "failed").stdout.startswith("No repository")
+    assert json.loads(wired("repositories", "--json", "--state", "synced").stdout) == rows
+
+    # And again there is nothing to do
+    assert "1 already equal" in wired("sync", "team/app").stdout
+
+    # And why tells its story
+    why = wired("why", "team/app:v1")
+    assert why.exit_code == 0
+    assert "full" in why.stdout
+    assert "copy" in why.stdout
+
+
+@pytest.mark.parametrize("path", ["Team/App", "team//app", "http://x", "team/app:v1", "../etc", ""])
+def test_what_is_no_repository_is_wrong_usage(wired: Geo, path: str) -> None:
+    result = wired("sync", path)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+
+
+def test_a_repository_that_the_primary_does_not_have(wired: Geo) -> None:
+    result = wired("sync", "no/such")
+    assert result.exit_code == 1
+    assert "no/such" in result.stderr
+    assert json.loads(wired("repositories", "--json").stdout) == []
+
+
+def test_a_sync_that_fails_exits_1_with_the_reason(
+    wired: Geo, primary: DistributionRegistry, secondary: DistributionRegistry
+) -> None:
+    # Given
+    push(primary, "team/app", "v1", images.image())
+    secondary.stop()
+
+    # When
+    result = wired("sync", "team/app")
+
+    # Then
+    assert result.exit_code == 1
+    assert secondary.host in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.output
+    row = json.loads(wired("repositories", "--json").stdout)[0]
+    assert row["state"] == 3
+    assert row["retry_count"] == 1
+    assert secondary.host in row["last_sync_failure"]
+    why = wired("why", "team/app:v1")
+    assert why.exit_code == 1
+    assert "next try" in why.stdout
+
+    # And the failure is found at a glance
+    assert secondary.host in wired("status").stdout
+
+
+def test_all_are_marked_at_once(wired: Geo, primary: DistributionRegistry) -> None:
+    push(primary, "team/app", "v1", images.image())
+    push(primary, "team/other", "v1", images.image())
+    result = wired("sync", "--all")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("2 repositories are marked")
+    assert {row["state"] for row in json.loads(wired("repositories", "--json").stdout)} == {0}
+
+
+def test_events_are_listed(geo: Geo) -> None:
+    # Given
+    database.configure(geo.env["DATABASE_URL"])
+    event_log.store([event(tag="v1"), event("delete", tag="old")], [], Origin("distribution", 0))
+    with connection():
+        cursor.drain(Site.get(~Site.primary))
+    database.database.close_all()
+
+    # Then the newest comes first
+    rows = json.loads(geo("events", "--json").stdout)
+    assert [(row["action"], row["tag"], row["repository"]) for row in rows] == [
+        ("delete", "old", "team/app"),
+        ("push", "v1", "team/app"),
+    ]
+    assert len(json.loads(geo("events", "--json", "-n", "1").stdout)) == 1
+    assert "team/app" in geo("events").stdout
+
+    # And an image whose event waits is known, though not there
+    why = geo("why", "team/app:v1")
+    assert why.exit_code == 1
+    assert "pending" in why.stdout
+    assert geo("why", "team/app:never").exit_code == 1

@@ -1,0 +1,470 @@
+"""Full syncs: a complete listing finds what no event told of, and a broken one deletes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.database import connection, now
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, Site, SyncState
+from app.replication import backfill, planner, replicator
+from app.replication import claim as claims
+from app.replication.planner import RepositoryMissing
+from tests.support import images
+from tests.support.compare import assert_same
+from tests.support.deployment import Deployment, environment, event
+from tests.support.keys import TokenAuth
+from tests.support.proxy import Proxy
+from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.sessions import Session
+from tests.support.wire import delete_digest, digest_of, push, retag, tags
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.fixture
+def proxied(
+    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
+) -> Iterator[tuple[Deployment, Proxy, Proxy]]:
+    with ExitStack() as stack:
+        before_primary, before_secondary = (stack.enter_context(Proxy(each)) for each in (primary, secondary))
+        env = environment(primary, secondary, database_url)
+        env["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = before_primary.url
+        env["GEO_SECONDARY_REGISTRY_URL"] = before_secondary.url
+        deployment = Deployment.start(env)
+        stack.callback(deployment.close)
+        yield deployment, before_primary, before_secondary
+
+
+def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:
+    digests = {name: push(primary, repository, name, images.image()) for name in names}
+    geo.store(*(event(repository=repository, tag=name, digest=digest) for name, digest in digests.items()))
+    geo.settle()
+    assert geo.row(repository).state == SyncState.SYNCED
+    return digests
+
+
+def tracked(geo: Deployment, primary: DistributionRegistry, repository: str) -> Registry:
+    return replicator.find(geo.fresh_site(), repository, geo.context.primary)
+
+
+# --- what it finds ----------------------------------------------------------------------------------------------------
+
+
+def test_a_full_sync_finds_what_no_event_told_of(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given a replicated repository; then, without any event, a tag pushed, one moved and one deleted on the primary
+    digests = replicated(geo, primary, repository, "same", "moved", "deleted")
+    push(primary, repository, "new", images.image())
+    push(primary, repository, "moved", images.image())
+    delete_digest(primary, repository, digests["deleted"])
+
+    # And one deleted and one moved on the secondary
+    theirs = push(secondary, repository, "theirs", images.image())
+    delete_digest(secondary, repository, digests["same"])
+
+    # When the repository is synced in full
+    closed = geo.row(repository).replicator.sync()
+
+    # Then it is as on the primary; what was never ours is left alone
+    assert closed.state == SyncState.SYNCED
+    for tag in ("same", "moved", "new"):
+        assert_same(primary, secondary, repository, tag)
+    assert tags(secondary, repository) == ["moved", "new", "same", "theirs"]
+    assert digest_of(secondary, repository, "theirs") == theirs
+    row = geo.row(repository)
+    assert (row.state, row.full_sync) == (SyncState.SYNCED, False)
+
+
+def test_a_full_sync_of_a_new_repository_brings_all_of_it(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    push(primary, repository, "v0", images.index())
+    for number in range(1, 12):
+        retag(primary, repository, "v0", f"v{number}")
+    assert tracked(geo, primary, repository).replicator.sync().state == SyncState.SYNCED
+    assert len(tags(secondary, repository)) == 12
+    assert_same(primary, secondary, repository, "v11")
+
+
+def test_a_full_sync_retries_what_failed_whatever_its_time(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given a tag and a digest in backoff
+    made, loose = images.image(), images.image()
+    geo.store(event(repository=repository, tag="v1", digest=made.digest))
+    geo.settle()
+    assert geo.row(repository).state == SyncState.FAILED
+    assert geo.due() == 0
+
+    # When what was missing is there and a person asks
+    push(primary, repository, "v1", made)
+    push(primary, repository, None, loose)
+    assert geo.row(repository).replicator.sync().state == SyncState.SYNCED
+    assert_same(primary, secondary, repository, "v1")
+
+
+def test_a_sync_by_hand_waits_for_a_running_one(
+    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+) -> None:
+    geo, before_primary, _ = proxied
+    made = images.image([images.layer(60_000)])
+    push(primary, repository, "v1", made)
+    slow = before_primary.rule(f"GET .*{made.blobs[-1].digest}", rate=60_000, times=1)
+    geo.event("push", repository, "v1", made.digest)
+    with Session() as worker, Session() as person:
+        running = worker.start(geo.settle)
+        assert slow.arrived.wait(20)
+        asked = person.start(lambda: geo.row(repository).replicator.sync())
+        running.result(30)
+        assert asked.result(30).state == SyncState.SYNCED
+    assert geo.row(repository).state == SyncState.SYNCED
+    assert {attempt.outcome for attempt in geo.attempts(repository)} == {"synced"}
+
+
+# --- broken listings --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, b""),
+        (404, b"<h1>no such page</h1>"),
+        (200, b""),
+        (200, b"<h1>please log in</h1>"),
+        (200, b'{"name": "x"}'),
+        (200, b'{"name": "x", "tags": ["v1", 7]}'),
+        (200, b'{"name": "x", "tags": "v1"}'),
+    ],
+)
+def test_a_broken_listing_deletes_nothing(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+    status: int,
+    body: bytes,
+) -> None:
+    # Given a repository, and a listing of it that is none
+    geo, before_primary, _ = proxied
+    digests = replicated(geo, primary, repository, "v1", "v2")
+    delete_digest(primary, repository, digests["v2"])
+    before_primary.rule("tags/list", status=status, body=body)
+
+    # When it is synced in full
+    closed = geo.row(repository).replicator.sync()
+
+    # Then that failed, and nothing was deleted or forgotten
+    assert closed.state == SyncState.FAILED
+    assert tags(secondary, repository) == ["v1", "v2"]
+    assert set(geo.references(repository)) == {"v1", "v2"}
+    row = geo.row(repository)
+    assert row.full_sync
+    assert row.last_sync_failure.startswith(f"{repository}: ")
+
+    # And the full sync stays owed
+    before_primary.clear()
+    geo.retry(repository)
+    assert tags(secondary, repository) == ["v1"]
+    assert geo.row(repository).state == SyncState.SYNCED
+
+
+def test_a_listing_that_breaks_off_on_a_later_page_deletes_nothing(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+) -> None:
+    geo, before_primary, _ = proxied
+    replicated(geo, primary, repository, "v1", "v2")
+    page = json.dumps({"name": repository, "tags": ["v1"]}).encode()
+    link = {"Link": f'</v2/{repository}/tags/list?last=v1&n=1>; rel="next"'}
+    before_primary.rule("tags/list", status=200, body=page, headers=link, times=1)
+    before_primary.rule("tags/list.*last=", status=502, body=b"<h1>Bad Gateway</h1>")
+    assert geo.row(repository).replicator.sync().state == SyncState.FAILED
+    assert tags(secondary, repository) == ["v1", "v2"]
+
+
+def test_an_empty_listing_of_a_repository_that_lost_its_storage_deletes_nothing(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+) -> None:
+    # Given a primary that does not know the repository any more, in its own words
+    geo, before_primary, _ = proxied
+    replicated(geo, primary, repository, "v1")
+    unknown = json.dumps({"errors": [{"code": "NAME_UNKNOWN", "message": "unknown"}]}).encode()
+    before_primary.rule("tags/list", status=404, body=unknown)
+
+    # When it is synced in full
+    assert geo.row(repository).replicator.sync().state == SyncState.FAILED
+
+    # Then nothing is deleted, and the failure says what that means
+    assert tags(secondary, repository) == ["v1"]
+    assert "nothing was deleted" in geo.row(repository).last_sync_failure
+
+
+def test_the_last_tags_of_a_repository_go_by_an_event(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given a repository whose only tag is deleted, with an event
+    digests = replicated(geo, primary, repository, "v1")
+    delete_digest(primary, repository, digests["v1"])
+    geo.event("delete", repository, digest=digests["v1"])
+    geo.mark()
+
+    # When the sync that looks is a full one
+    assert geo.row(repository).replicator.sync().state == SyncState.SYNCED
+    assert tags(secondary, repository) == []
+
+
+def test_pushes_are_copied_although_the_listing_is_broken(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+) -> None:
+    # Given a repository of which a full sync is owed, whose listing does not work
+    geo, before_primary, _ = proxied
+    replicated(geo, primary, repository, "v0")
+    before_primary.rule("tags/list", status=500)
+    geo.row(repository).replicator.sync()
+
+    # When many tags are pushed
+    digest = push(primary, repository, "v1", images.image())
+    for number in range(2, 15):
+        retag(primary, repository, "v1", f"v{number}")
+    geo.store(*(event(repository=repository, tag=f"v{number}", digest=digest) for number in range(1, 15)))
+    geo.settle()
+
+    # Then they are there, and the row still says what is broken
+    assert len(tags(secondary, repository)) == 15
+    row = geo.row(repository)
+    assert (row.state, row.full_sync) == (SyncState.FAILED, True)
+    assert "500" in row.last_sync_failure
+
+
+# --- what happens meanwhile -------------------------------------------------------------------------------------------
+
+
+def test_a_full_sync_asked_for_during_a_full_sync_is_not_lost(
+    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+) -> None:
+    geo, before_primary, _ = proxied
+    replicated(geo, primary, repository, "v1")
+    row = geo.row(repository)
+    slow = before_primary.rule("tags/list", delay=0.5, times=1)
+    with Session() as worker:
+        running = worker.start(row.replicator.sync)
+        assert slow.arrived.wait(20)
+        row.replicator._mark()  # type: ignore[attr-defined]
+        running.result(30)
+    geo.settle()
+    assert before_primary.count("tags/list") == 2
+    assert not geo.row(repository).full_sync
+
+
+def test_a_listing_is_no_witness_against_a_tag_pushed_while_it_was_made(
+    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a listing that is under way
+    geo, before_primary, _ = proxied
+    replicated(geo, primary, repository, "old", "v1")
+    with connection():
+        claim = claims.claim_row(geo.row(repository).id)
+    assert claim is not None
+
+    # When tags are pushed that it does not have any more, one of them known before
+    page = json.dumps({"name": repository, "tags": ["old"]}).encode()
+    before_primary.rule("tags/list", status=200, body=page)
+    listing = geo.context.primary.list_tags
+
+    class Overtaken:
+        def list_tags(self, path: str) -> list[str]:
+            listed = listing(path)
+            geo.store(event(repository=repository, tag="v1"), event(repository=repository, tag="v2"))
+            geo.mark()
+            return listed
+
+    planner.plan(claim, Overtaken(), claim.generation)  # type: ignore[arg-type]
+
+    # Then it says nothing against them
+    references = geo.references(repository)
+    assert {name: found.delete_witness for name, found in references.items()} == {"old": None, "v1": None, "v2": None}
+    assert references["v2"].trigger == references["v1"].trigger == "event"
+
+
+def test_a_push_during_a_full_sync_keeps_its_place_before_the_old_tags(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a tag that an event asks for
+    replicated(geo, primary, repository, "v1", "v2")
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    geo.store(event(repository=repository, tag="v1", at=at))
+    geo.mark()
+
+    # When the plan of a full sync marks everything
+    claim = claims.claim_next()
+    assert claim is not None
+    planner.plan(claim, geo.context.primary, claim.generation)
+
+    # Then the event's is still the event's
+    references = geo.references(repository)
+    assert (references["v1"].trigger, references["v1"].event_at) == ("event", at)
+    assert (references["v2"].trigger, references["v2"].event_at) == ("full", None)
+
+
+# --- finding repositories ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(
+    registry_factory: RegistryFactory, secondary: DistributionRegistry, token_auth: TokenAuth, database_url: str
+) -> Iterator[tuple[Deployment, DistributionRegistry, Proxy]]:
+    """A deployment whose primary, and so its catalog, is its own."""
+    primary = registry_factory("primary", token=token_auth)
+    with Proxy(primary) as proxy:
+        env = environment(primary, secondary, database_url)
+        env["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = proxy.url
+        geo = Deployment.start(env)
+        yield geo, primary, proxy
+        geo.close()
+
+
+def test_a_backfill_finds_what_was_there_before(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given repositories on the primary that no event ever named, and a site that leaves one of them out
+    geo, primary, _ = alone
+    paths = [f"{repository}/{name}" for name in ("a", "b", "secret")]
+    for path in paths:
+        push(primary, path, "v1", images.image())
+    with connection():
+        Site.update(repositories=f"{repository}/**\n!{repository}/secret").where(Site.id == geo.site.id).execute()
+
+    # When they are looked for
+    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 2
+
+    # Then they are synced
+    assert geo.settle() == 2
+    assert [tags(secondary, path) for path in paths] == [["v1"], ["v1"], []]
+    site = geo.fresh_site()
+    assert (site.reconcile_requested_at, site.reconcile_reason) == (None, None)
+    assert site.reconciled_at is not None
+
+
+def test_a_catalog_that_breaks_off_leaves_the_backfill_owed(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
+) -> None:
+    geo, primary, proxy = alone
+    for name in "abc":
+        push(primary, f"{repository}/{name}", "v1", images.image())
+    page = json.dumps({"repositories": [f"{repository}/a"]}).encode()
+    proxy.rule("_catalog", status=500)
+    proxy.rule("_catalog", status=200, body=page, headers={"Link": '</v2/_catalog?last=a&n=1>; rel="next"'}, times=1)
+    with pytest.raises(backfill.NoCatalog):
+        backfill.mark_all(geo.fresh_site(), geo.context.primary)
+
+    # What was found until then is marked; the request stands.
+    assert geo.due() == 1
+    assert geo.fresh_site().reconcile_requested_at is not None
+
+
+def test_a_backfill_asked_for_during_a_backfill_stays_asked_for(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
+) -> None:
+    # Given a backfill that is under way
+    geo, primary, proxy = alone
+    push(primary, repository, "v1", images.image())
+    slow = proxy.rule("_catalog", delay=0.4)
+    with Session() as scheduler:
+        running = scheduler.start(lambda: backfill.mark_all(geo.fresh_site(), geo.context.primary))
+        assert slow.arrived.wait(20)
+
+        # When something asks for another
+        backfill.request("events were lost")
+        assert running.result(30) == 1
+
+    # Then it is still due
+    site = geo.fresh_site()
+    assert site.reconcile_reason == "events were lost"
+    assert site.reconcile_requested_at is not None
+
+
+def test_without_a_catalog_the_repositories_named_are_taken(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
+) -> None:
+    geo, primary, proxy = alone
+    push(primary, repository, "v1", images.image())
+    refused = json.dumps({"errors": [{"code": "UNSUPPORTED", "message": "no catalog"}]}).encode()
+    proxy.rule("_catalog", status=405, body=refused)
+    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
+        backfill.mark_all(geo.fresh_site(), geo.context.primary)
+    with connection():
+        Site.update(repositories=f"{repository}\nteam/**").where(Site.id == geo.site.id).execute()
+    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
+
+
+# --- the replicator's small things ------------------------------------------------------------------------------------
+
+
+def test_names_that_are_no_repositories_are_refused(geo: Deployment, repository: str) -> None:
+    site = geo.fresh_site()
+    for name in ("", "Team/App", "registry.example.com/app:v1", "../etc"):
+        with pytest.raises(replicator.UnknownRepository):
+            replicator.find(site, name, geo.context.primary)
+    with pytest.raises(RepositoryMissing):
+        replicator.find(site, repository, geo.context.primary)
+
+
+def test_failed_digests_of_a_synced_row_are_taken_up_again(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given a row that is synced although a digest without a tag failed
+    made = images.image()
+    push(primary, repository, None, made)
+    primary.blob_path(made.blobs[-1].digest).unlink()
+    geo.store(event(repository=repository, digest=made.digest))
+    geo.settle()
+    assert geo.row(repository).state == SyncState.SYNCED
+    assert replicator.awaken_digests() == 0
+
+    # When its time comes, and it can be had again
+    primary.blob_path(made.blobs[-1].digest).write_bytes(made.blobs[-1].data)
+    with connection():
+        Reference.update(retry_at=now() - timedelta(seconds=1)).execute()
+    assert replicator.awaken_digests() == 1
+    geo.settle()
+
+    # Then it is copied
+    assert_same(primary, secondary, repository, made.digest)
+
+
+def test_replication_switched_off_syncs_nothing(
+    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str, repository: str
+) -> None:
+    env = environment(primary, secondary, database_url, GEO_REGISTRY_REPLICATION_ENABLED="false")
+    geo = Deployment.start(env)
+    try:
+        assert not Registry.replication_enabled()
+        geo.event("push", repository, "v1", push(primary, repository, "v1", images.image()))
+        assert geo.settle() == 0
+        assert geo.due() == 1
+    finally:
+        geo.close()
+
+
+def test_attempts_are_forgotten_in_time(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    replicated(geo, primary, repository, "v1", "v2")
+    assert replicator.prune_attempts(timedelta(days=1)) == 0
+    assert replicator.prune_attempts(timedelta(seconds=-5), limit=1) == 1
+    assert len(geo.attempts(repository)) == 1

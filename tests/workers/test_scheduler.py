@@ -1,0 +1,276 @@
+"""The scheduler on both databases, against registries that nothing is asked of."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from app.database import connection, now
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Event, Lease, Site, SyncState
+from app.replication import backfill, claim
+from app.replication.context import Context
+from app.replication.lease import TTL
+from tests.support.deployment import Deployment, offline_environment
+from tests.support.postgres import Postgres
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.usefixtures("stub_broker")
+
+
+@dataclass
+class Wakes:
+    events_sent: int = 0
+    rows_sent: list[int] = field(default_factory=list)
+
+    def events(self) -> None:
+        self.events_sent += 1
+
+    def rows(self, count: int) -> None:
+        self.rows_sent.append(count)
+
+
+@pytest.fixture
+def wakes(state: Deployment) -> Wakes:
+    wakes = Wakes()
+    state.context.wake = wakes
+    return wakes
+
+
+def tick(context: Context) -> None:
+    from workers.scheduler import Scheduler
+
+    Scheduler(context).tick()
+
+
+def settle_reconcile(state: Deployment) -> None:
+    """The new site's backfill is not what these tests are about."""
+    with connection():
+        Site.update(reconcile_requested_at=None, reconcile_reason=None).execute()
+
+
+def test_where_nothing_is_due_nobody_is_woken(state: Deployment, wakes: Wakes) -> None:
+    settle_reconcile(state)
+    tick(state.context)
+    assert wakes == Wakes()
+
+
+def test_events_that_nobody_has_read_are_read(state: Deployment, wakes: Wakes) -> None:
+    # Given an event whose wake was lost
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+
+    # When
+    tick(state.context)
+
+    # Then it is marked, and workers are woken for it
+    assert state.row("team/app").state == SyncState.PENDING
+    assert wakes.events_sent == 1
+    assert wakes.rows_sent == [1]
+
+
+def test_rows_that_wait_are_counted_up_to_the_limit(state: Deployment, wakes: Wakes) -> None:
+    # Given more rows than there are threads for
+    settle_reconcile(state)
+    for number in range(40):
+        state.event("push", f"team/app{number}", "v1")
+    state.mark()
+
+    # When
+    tick(state.context)
+
+    # Then twice the threads of both worker processes are woken
+    assert wakes.rows_sent == [32]
+
+
+def test_a_row_whose_holder_died_is_due_when_its_lease_ends(state: Deployment, wakes: Wakes) -> None:
+    # Given a row in somebody's hands
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+    state.mark()
+    assert claim.claim_next() is not None
+    tick(state.context)
+    assert wakes.rows_sent == []
+
+    # When its lease is over
+    with connection():
+        Registry.update(lease_expires_at=now() - timedelta(seconds=1)).execute()
+    tick(state.context)
+
+    # Then somebody is woken for it
+    assert wakes.rows_sent == [1]
+
+
+def test_a_row_that_kills_its_workers_is_failed(state: Deployment, wakes: Wakes) -> None:
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+    state.mark()
+    with connection():
+        past = now() - timedelta(seconds=1)
+        Registry.update(state=SyncState.STARTED, attempts=claim.MAX_ATTEMPTS, lease_expires_at=past).execute()
+    tick(state.context)
+    row = state.row("team/app")
+    assert row.state == SyncState.FAILED
+    assert "workers in a row died" in (row.last_sync_failure or "")
+    assert wakes.rows_sent == []
+
+
+def test_a_failure_is_due_at_its_time(state: Deployment, wakes: Wakes) -> None:
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+    state.mark()
+    with connection():
+        Registry.update(state=SyncState.FAILED, retry_at=now() + timedelta(hours=1)).execute()
+    tick(state.context)
+    assert wakes.rows_sent == []
+    with connection():
+        Registry.update(retry_at=now() - timedelta(seconds=1)).execute()
+    tick(state.context)
+    assert wakes.rows_sent == [1]
+
+
+def test_a_paused_site_is_left_alone(state: Deployment, wakes: Wakes) -> None:
+    state.event("push", "team/app", "v1")
+    state.mark()
+    with connection():
+        Site.update(enabled=False).where(~Site.primary).execute()
+    tick(state.context)
+    assert wakes == Wakes()
+
+
+def test_switched_off_nothing_happens(database_url: str) -> None:
+    deployment = Deployment.start(offline_environment(database_url, GEO_REGISTRY_REPLICATION_ENABLED="false"))
+    try:
+        wakes = deployment.context.wake = Wakes()
+        deployment.event("push", "team/app", "v1")
+        tick(deployment.context)
+        assert wakes == Wakes()
+    finally:
+        deployment.close()
+
+
+def test_a_reconcile_does_not_hold_the_tick_up_and_its_failure_is_survived(state: Deployment, wakes: Wakes) -> None:
+    # Given a site that asked for a reconcile, with a primary that does not answer
+    from workers.scheduler import Scheduler
+
+    backfill.request("by a test")
+    scheduler = Scheduler(state.context)
+    scheduler.stop.set()
+
+    # When
+    scheduler.tick()
+    scheduler.tick()
+
+    # Then it is tried beside the ticks, and still due
+    wait_until(lambda: scheduler._reconcile is not None and not scheduler._reconcile.is_alive())
+    assert state.fresh_site().reconcile_requested_at is not None
+
+
+def test_old_events_are_forgotten(state: Deployment, wakes: Wakes) -> None:
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+    state.event("push", "team/app", "v2")
+    state.mark()
+    with connection():
+        Event.update(created_at=datetime.now(UTC) - timedelta(days=15)).where(Event.tag == "v1").execute()
+    tick(state.context)
+    with connection():
+        assert [event.tag for event in Event.select()] == ["v2"]
+
+
+# --- several schedulers -----------------------------------------------------------------------------------------
+
+
+class Ticking:
+    """A scheduler in a thread of its own that counts its ticks."""
+
+    def __init__(self, context: Context) -> None:
+        from workers.scheduler import Scheduler
+
+        ticking = self
+        self.ticks = 0
+
+        class Counting(Scheduler):
+            def tick(self) -> None:
+                super().tick()
+                ticking.ticks += 1
+
+        self.scheduler = Counting(context)
+        self.thread = threading.Thread(target=self.scheduler.run)
+
+    def stop(self) -> None:
+        self.scheduler.stop.set()
+        if self.thread.is_alive():
+            self.thread.join(20)
+
+
+@pytest.fixture
+def schedulers(state: Deployment, wakes: Wakes, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ticking]]:
+    monkeypatch.setattr("workers.scheduler.INTERVAL", 0.05)
+    settle_reconcile(state)
+    made = [Ticking(state.context), Ticking(state.context)]
+    yield made
+    for one in made:
+        one.stop()
+
+
+def test_of_two_schedulers_one_acts_and_the_other_takes_over(schedulers: list[Ticking]) -> None:
+    # Given
+    first, second = schedulers
+    first.thread.start()
+    wait_until(lambda: first.ticks > 0)
+    second.thread.start()
+    wait_until(lambda: first.ticks > 20)
+    assert second.ticks == 0
+
+    # When the acting one ends
+    first.stop()
+
+    # Then the other acts at once
+    wait_until(lambda: second.ticks > 0, timeout=5)
+    assert not first.thread.is_alive()
+
+
+def test_a_scheduler_that_dies_is_replaced_when_its_lease_ends(schedulers: list[Ticking]) -> None:
+    # Given the lease in a dead scheduler's hands
+    first = schedulers[0]
+    with connection():
+        Lease.create(name="scheduler", owner="gone", token=5, expires_at=now() + timedelta(seconds=TTL))
+    first.thread.start()
+    with pytest.raises(AssertionError):
+        wait_until(lambda: first.ticks > 0, timeout=0.5)
+
+    # When it is over
+    with connection():
+        Lease.update(expires_at=now()).execute()
+
+    # Then another acts
+    wait_until(lambda: first.ticks > 0, timeout=5)
+
+
+def test_a_scheduler_goes_on_as_soon_as_its_database_is_back(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a scheduler at work
+    monkeypatch.setattr("workers.scheduler.INTERVAL", 0.05)
+    deployment = Deployment.start(offline_environment(postgres.create_database()))
+    with contextlib.ExitStack() as stack:
+        stack.callback(deployment.close)
+        settle_reconcile(deployment)
+        ticking = Ticking(deployment.context)
+        stack.callback(ticking.stop)
+        ticking.thread.start()
+        wait_until(lambda: ticking.ticks > 2)
+
+        # When its database is restarted under it
+        postgres.kill()
+        at_loss = ticking.ticks
+        postgres.start()
+
+        # Then it goes on without waiting for the end of its own lease
+        wait_until(lambda: ticking.ticks > at_loss + 2, timeout=10)
