@@ -15,6 +15,12 @@ T = TypeVar("T")
 #: Where everything lives that a single machine keeps: state, broker data, spool, session key.
 STATE_DIRECTORY = Path("var")
 
+#: Bytes that the spool may take where nothing else is said.
+SPOOL_LIMIT = 20 * 1024**3
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
 #: A notification secret shorter than this is accepted (a registry may already be set up with it) but warned of.
 WEAK_SECRET_LENGTH = 16
 
@@ -108,6 +114,9 @@ class Settings:
     secret_key: Secret | None
     repositories: tuple[str, ...]
     deletion: Deletion
+    spool_directory: Path
+    #: Bytes; 0 does without a spool.
+    spool_limit: int
     state_directory: Path = field(default=STATE_DIRECTORY)
 
     @classmethod
@@ -177,6 +186,8 @@ class _Environment:
             secret_key=self.secret("GEO_SECRET_KEY"),
             repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
             deletion=deletion,
+            spool_directory=Path(self.text("GEO_SPOOL_DIR") or STATE_DIRECTORY / "spool"),
+            spool_limit=self.size("GEO_SPOOL_MAX_BYTES", SPOOL_LIMIT),
         )
 
     def registry(self, side: str, url_variable: str) -> RegistrySettings:
@@ -277,6 +288,17 @@ class _Environment:
             self.problems.append(f"{name} must be a whole number from {low} to {high}.")
             return default
         return int(value)
+
+    def size(self, name: str, default: int) -> int:
+        """A number of bytes, with or without a unit."""
+        value = self.text(name)
+        if value is None:
+            return default
+        match = re.fullmatch(r"([0-9]{1,15})\s*([KMGT]i?)?B?", value)
+        if match is None:
+            self.problems.append(f"{name} must be a number of bytes, with K, M, G, T, Ki, Mi, Gi or Ti if you like.")
+            return default
+        return int(match[1]) * _UNITS[match[2] or ""]
 
     def choice(self, name: str, kind: Callable[[str], T], default: T) -> T:
         value = self.text(name)

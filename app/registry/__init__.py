@@ -35,7 +35,7 @@ from app.registry.references import Digest, is_digest, is_repository, is_tag
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
 from app.registry.token_service import Anonymous, Basic
 from app.registry.tokens import SigningKey
-from app.registry.transfer import Opener, Source, TransferResult, copy_blob
+from app.registry.transfer import Opener, Source, TransferResult, copy_blob, straight
 
 __all__ = [
     "ActionNotAllowed",
@@ -86,4 +86,5 @@ __all__ = [
     "is_digest",
     "is_repository",
     "is_tag",
+    "straight",
 ]

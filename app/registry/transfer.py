@@ -55,20 +55,19 @@ def copy_blob(
     present = destination.head_blob(repository, descriptor.digest)
     if present is not None and descriptor.size in (None, present):
         return TransferResult(skipped=True)
-    opener = reading(source, repository, descriptor, stop) if isinstance(source, RegistryClient) else source
+    opener = source
+    if isinstance(opener, RegistryClient):
+        opener = straight(opener, repository, descriptor, Watch() if stop is None else Watch(stop=stop))
     try:
         return _send(opener(False), destination, repository, descriptor, progress, stop)
     except PatchedMismatch:
         return _send(opener(True), destination, repository, descriptor, progress, stop)
 
 
-def reading(
-    source: RegistryClient, repository: str, descriptor: Descriptor, stop: Callable[[], bool] | None = None
-) -> Opener:
+def straight(source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None) -> Opener:
     """Return an opener that reads the blob straight from the registry."""
 
     def opener(_whole: bool) -> ResumingStream:
-        watch = Watch(stop=stop) if stop is not None else Watch()
         return ResumingStream(source, repository, descriptor.digest, descriptor.size, watch=watch)
 
     return opener

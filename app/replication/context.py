@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.registry import Anonymous, Authenticator, Basic, KeyToken, RegistryClient, SigningKey, StaticBearer
+from app.replication.spool import Spool, SpoolDirectory
 from app.settings import AuthKind, RegistrySettings, Settings
 
 #: Threads that carry blobs in one process, shared by all its syncs.
@@ -45,6 +46,8 @@ class Context:
     primary: RegistryClient
     secondary: RegistryClient | None
     wake: Wake = field(default_factory=Nobody)
+    #: Where large blobs pass through on the local disk; None streams them.
+    spool: Spool | None = None
     #: Set when the process has to end: no new work, and what is under way is given back.
     stopping: threading.Event = field(default_factory=threading.Event)
     transfers: ThreadPoolExecutor = field(
@@ -64,6 +67,7 @@ class Context:
             primary=_client(settings.primary, "primary", ("pull",), observe),
             secondary=_client(secondary, "secondary", ("pull", "push", "delete"), observe) if secondary else None,
             wake=wake or Nobody(),
+            spool=_spool(settings),
         )
 
     def destination(self) -> RegistryClient:
@@ -82,6 +86,12 @@ class Context:
         self.primary.close()
         if self.secondary is not None:
             self.secondary.close()
+
+
+def _spool(settings: Settings) -> Spool | None:
+    if settings.spool_limit == 0:
+        return None
+    return Spool(SpoolDirectory(settings.spool_directory, settings.spool_limit))
 
 
 def _client(

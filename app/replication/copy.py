@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Stopped, copy_blob
+from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Stopped, Watch, copy_blob, straight
 from app.replication.flights import Flights
+from app.replication.spool import Spool
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,12 +34,19 @@ class GraphTooLarge(Exception):
 class Tally:
     """What one copy moved. Shared by the threads that carry its blobs."""
 
+    #: Sent to the destination; and received from the source's blobs, which is less where the spool had them, and
+    #: more where a transfer was cut and the registry knows no ranges.
     bytes_copied: int = 0
+    bytes_received: int = 0
     blobs_copied: int = 0
     blobs_mounted: int = 0
     blobs_skipped: int = 0
     manifests_copied: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def received(self, size: int) -> None:
+        with self._lock:
+            self.bytes_received += size
 
     def add(self, *, size: int = 0, copied: int = 0, mounted: int = 0, skipped: int = 0, manifests: int = 0) -> None:
         with self._lock:
@@ -54,7 +62,7 @@ class GraphCopy:
     """Copies what a manifest needs, from one registry to another, within one repository.
 
     `transfers` runs the requests in parallel; no task in it waits for another. `flights` are shared with the other
-    copies of the same sync. `stop` is asked between chunks.
+    copies of the same sync. `stop` is asked between chunks. Large blobs pass through the `spool`, if there is one.
     """
 
     source: RegistryClient
@@ -64,6 +72,7 @@ class GraphCopy:
     flights: Flights
     stop: Callable[[], bool]
     tally: Tally = field(default_factory=Tally)
+    spool: Spool | None = None
 
     def below(self, manifest: Manifest) -> None:
         """Bring everything that `manifest` names to the destination; the manifest itself is left to the caller.
@@ -78,8 +87,11 @@ class GraphCopy:
         self.flights.bring({digest: partial(self._blob, blob) for digest, blob in blobs.items()})
         for child in children:
             self._check()
-            with self.flights.writing(child.digest):
+            with self.flights.writing(child.digest, *(each.digest for each in child.manifests)):
+                if child.digest in self.flights.written:
+                    continue
                 self.destination.put_manifest(self.repository, child.digest, child)
+                self.flights.written.add(child.digest)
             self.tally.add(manifests=1)
 
     def _children(self, manifest: Manifest) -> list[Manifest]:
@@ -110,7 +122,10 @@ class GraphCopy:
 
     def _blob(self, descriptor: Descriptor) -> None:
         self._check()
-        result = copy_blob(self.source, self.destination, self.repository, descriptor, stop=self.stop)
+        watch = Watch(stop=self.stop, received=self.tally.received)
+        opener = self.spool.opener if self.spool is not None else straight
+        source = opener(self.source, self.repository, descriptor, watch)
+        result = copy_blob(source, self.destination, self.repository, descriptor, stop=self.stop)
         self.tally.add(
             size=result.bytes_copied,
             copied=int(result.bytes_copied > 0),

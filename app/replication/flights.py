@@ -17,6 +17,8 @@ class Flights:
         self._under_way: dict[str, Future[None]] = {}
         self._landed: set[str] = set()
         self._manifests: dict[str, threading.Lock] = {}
+        #: Manifests written under their digest; to be looked at while `writing`.
+        self.written: set[str] = set()
 
     def bring(self, transfers: Mapping[str, Callable[[], None]]) -> None:
         """Have every digest brought, by its transfer here or by one that somebody else has begun; wait for all.
@@ -33,15 +35,19 @@ class Flights:
             wanted = {digest: transfer for digest, transfer in wanted.items() if not self._has_landed(digest)}
 
     @contextlib.contextmanager
-    def writing(self, digest: str) -> Iterator[None]:
-        """Look at the manifest of this digest on the destination, or write it, while nobody else of this sync does.
+    def writing(self, *digests: str) -> Iterator[None]:
+        """Look at these manifests on the destination, or write them, while nobody else of this sync does.
 
-        A manifest that is being written for the first time is there for Distribution, and damaged: an index that
-        names it is refused. Tags of the children of an index are often pushed just before it.
+        Name what is written and what it names: Distribution on a file system empties the link of a manifest and fills
+        it again whenever it is pushed, and meanwhile refuses an index that names it. Children of an index are often
+        pushed, by digest or with tags of their own, just before it.
         """
         with self._lock:
-            lock = self._manifests.setdefault(digest, threading.Lock())
-        with lock:
+            # In one order everywhere: two who want the same ones must not wait crosswise.
+            locks = [self._manifests.setdefault(digest, threading.Lock()) for digest in sorted(set(digests))]
+        with contextlib.ExitStack() as held:
+            for lock in locks:
+                held.enter_context(lock)
             yield
 
     def _begin(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from peewee import fn
 from prometheus_client.core import GaugeMetricFamily
@@ -88,13 +89,38 @@ def _age(expires_at: datetime, instant: datetime) -> float:
     return max(0.0, (instant - expires_at).total_seconds() + TTL)
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """References of a site in one state, counted."""
+
+    is_tag: bool
+    state: int
+    count: int
+    drift: int
+    oldest: datetime | None
+
+
 def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
     rows = Registry.select(Registry.state, fn.COUNT(Registry.id)).where(Registry.site == site).group_by(Registry.state)
     states: dict[int, int] = dict(list(rows.tuples()))  # type: ignore[arg-type]  # the stub keeps the model
-    of_site = Reference.select().join(Registry).where(Registry.site == site)
-    tags = of_site.where(Reference.is_tag)
-    waiting = of_site.where(Reference.state.in_([SyncState.PENDING, SyncState.FAILED]) & Reference.is_tag)
-    oldest = waiting.select(fn.MIN(Reference.pending_since)).scalar()
+    # One pass over the references, which may be a million: each count of its own would be another.
+    grouped = (
+        Reference.select(
+            Reference.is_tag,
+            Reference.state,
+            fn.COUNT(Reference.id),
+            fn.COUNT(Reference.drift_digest),
+            fn.MIN(Reference.pending_since),
+        )
+        .join(Registry)
+        .where(Registry.site == site)
+        .group_by(Reference.is_tag, Reference.state)
+    )
+    rows: Any = grouped.tuples()
+    groups = [_Group(*row) for row in rows]
+    tags = [group for group in groups if group.is_tag]
+    waiting = [group.oldest for group in tags if group.state in {SyncState.PENDING, SyncState.FAILED} and group.oldest]
+    oldest = min(waiting, default=None)
     cursor = Cursor.get_or_none(Cursor.site == site)
     failed = Registry.select().where((Registry.site == site) & (Registry.state == SyncState.FAILED))
     first = failed.order_by(Registry.retry_at).first()
@@ -107,10 +133,10 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         started=states.get(SyncState.STARTED, 0),
         synced=states.get(SyncState.SYNCED, 0),
         failed=states.get(SyncState.FAILED, 0),
-        references=tags.count(),
-        references_synced=tags.where(Reference.state == SyncState.SYNCED).count(),
-        references_failed=tags.where(Reference.state == SyncState.FAILED).count(),
-        drift=of_site.where(Reference.drift_digest.is_null(False)).count(),
+        references=sum(group.count for group in tags),
+        references_synced=sum(group.count for group in tags if group.state == SyncState.SYNCED),
+        references_failed=sum(group.count for group in tags if group.state == SyncState.FAILED),
+        drift=sum(group.drift for group in groups),
         unread_events=event_log.unread(_position(cursor)) if cursor else 0,
         last_event_id=newest.id if newest else 0,
         last_event_at=newest.occurred_at if newest else None,

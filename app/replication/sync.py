@@ -268,7 +268,8 @@ class _Sync:
         standing = self._standing(reference.name)
         if standing == manifest.digest:
             return self._done("keep", manifest, standing, started)
-        graph = GraphCopy(source, destination, path, self.context.transfers, self.flights, self._stop)
+        context = self.context
+        graph = GraphCopy(source, destination, path, context.transfers, self.flights, self._stop, spool=context.spool)
         graph.below(manifest)
         self._put(reference, manifest)
         return self._done("copy", manifest, standing, started, graph)
@@ -302,7 +303,9 @@ class _Sync:
 
     def _put(self, reference: Reference, manifest: Manifest) -> None:
         destination = self.context.destination()
-        with self.flights.writing(manifest.digest):
+        with self.flights.writing(manifest.digest, *(child.digest for child in manifest.manifests)):
+            if reference.name in self.flights.written:
+                return
             self.claim.require(TAG_WRITE_LIMIT)
             destination.put_manifest(self.claim.path, reference.name, manifest, total_timeout=TAG_WRITE_LIMIT)
         if self.claim.takeover:

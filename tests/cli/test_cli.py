@@ -199,7 +199,7 @@ def test_wrong_usage_exits_2(bare: Geo, arguments: tuple[str, ...]) -> None:
 # --- as a program ------------------------------------------------------------------------------------------------
 
 
-def run(path: Path, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings(f"sqlite:///{path / 'geo.db'}")}
     return subprocess.run(
         [sys.executable, "-m", "app", *arguments],
@@ -209,7 +209,6 @@ def run(path: Path, *arguments: str, **options: object) -> subprocess.CompletedP
         text=True,
         timeout=60,
         check=False,
-        **options,  # type: ignore[call-overload]
     )
 
 

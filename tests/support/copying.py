@@ -37,12 +37,14 @@ def main() -> None:
     parser.add_argument("repository")
     parser.add_argument("blobs", nargs="+", metavar="DIGEST=SIZE")
     parser.add_argument("--spool", type=Path)
+    parser.add_argument("--careless", action="store_true", help="believe that there is room on the disk")
     options = parser.parse_args()
     descriptors = []
     for blob in options.blobs:
         digest, _, size = blob.partition("=")
         descriptors.append(Descriptor("application/octet-stream", digest, int(size)))
-    spool = Spool(SpoolDirectory(options.spool, 1024**4)) if options.spool else None
+    free = (lambda _: 1024**5) if options.careless else None
+    spool = Spool(SpoolDirectory(options.spool, 1024**4, free=free)) if options.spool else None
     source = RegistryClient(options.source, Anonymous(), actions=("pull",))
     destination = RegistryClient(options.destination, Anonymous(), actions=("pull", "push", "delete"))
     lock, received = threading.Lock(), 0

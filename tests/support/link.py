@@ -32,16 +32,24 @@ class Link:
     """
 
     def __init__(
-        self, port: int, *, round_trip: float = 0.0, rate: float | None = None, cut_after: int | None = None
+        self,
+        port: int,
+        *,
+        round_trip: float = 0.0,
+        rate: float | None = None,
+        shared: bool = False,
+        cut_after: int | None = None,
     ) -> None:
         """Describe the link.
 
         :param round_trip: seconds there and back; connecting takes one too.
         :param rate: bytes a second that one connection brings from the server.
+        :param shared: the rate is that of all connections together.
         :param cut_after: bytes from the server after which a connection ends.
         """
         self.round_trip = round_trip
         self.rate = rate
+        self.shared = shared
         self.cut_after = cut_after
         #: Bytes that came from the server, over all connections.
         self.carried = 0
@@ -50,6 +58,7 @@ class Link:
         self.cuts = 0
         self._upstream = port
         self._lock = threading.Lock()
+        self._free_at = 0.0
         self._flowing = threading.Event()
         self._flowing.set()
         self._over = threading.Event()
@@ -183,7 +192,7 @@ class Link:
             if not data:
                 return
             if self.rate is not None:
-                free_at = max(free_at, time.monotonic()) + len(data) / self.rate
+                free_at = self._slot(free_at, len(data) / self.rate)
                 due = max(due, free_at)
             self._over.wait(max(0.0, due - time.monotonic()))
             room = len(data) if self.cut_after is None else min(len(data), self.cut_after - carried)
@@ -198,6 +207,14 @@ class Link:
                 # Not reset: that would drop what has been counted and waits in a buffer.
                 self.cuts += 1
                 return
+
+    def _slot(self, free_at: float, seconds: float) -> float:
+        """Return when a piece that takes so many seconds is through, the one before it being through at `free_at`."""
+        if not self.shared:
+            return max(free_at, time.monotonic()) + seconds
+        with self._lock:
+            self._free_at = max(self._free_at, time.monotonic()) + seconds
+            return self._free_at
 
 
 def _drain(pieces: queue.Queue[_Piece]) -> None:

@@ -53,9 +53,13 @@ class Running:
 
     def start(self) -> Self:
         self._process.start()
-        self._process.wait_for_http(f"{self.url}/-/readiness", timeout=60, status=200)
-        # Ready says that events are taken in; the workers may still be importing.
-        wait_until(lambda: "Worker process is ready" in self.log_text, timeout=60, message="no worker came up")
+        try:
+            self._process.wait_for_http(f"{self.url}/-/readiness", timeout=60, status=200)
+            # Ready says that events are taken in; the workers may still be importing.
+            wait_until(lambda: "Worker process is ready" in self.log_text, timeout=60, message="no worker came up")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self, timeout: float = 25) -> int:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from pathlib import Path
 
-from app.registry import BlobReader, Descriptor, Digest, Opener, RegistryClient, ResumingStream, Source, Watch
+from app.registry import BlobReader, Descriptor, Digest, Opener, RegistryClient, Source, Watch, straight
 from app.replication.spool.directory import SpoolDirectory
 from app.replication.spool.fetch import Fetch
 from app.replication.spool.file import SpoolFile
 from app.replication.spool.pace import MOST, Pace
-from app.replication.spool.source import SpooledBlob
+from app.replication.spool.source import FOLLOW_PATIENCE, SpooledBlob
 
-__all__ = ["LARGE", "PARALLEL", "Spool", "straight"]
+__all__ = ["LARGE", "PARALLEL", "Spool", "SpoolDirectory"]
 
 #: Bytes from which on a blob goes through the spool: a smaller one is fetched again sooner than it is kept.
 LARGE = 16 * 1024 * 1024
@@ -31,10 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class Spool:
-    """Opens large blobs through `directory`, at most `limit` bytes in all. One for each process; shared by threads."""
+    """Opens large blobs through the directory. One for each process; shared by its threads.
 
-    def __init__(self, directory: Path | SpoolDirectory, limit: int = 20 * 1024**3) -> None:
-        self._directory = SpoolDirectory(directory, limit) if isinstance(directory, Path) else directory
+    `follow_patience` is for how many seconds another process may get nowhere with a blob that is wanted here, too.
+    """
+
+    def __init__(self, directory: SpoolDirectory, *, follow_patience: float = FOLLOW_PATIENCE) -> None:
+        self._directory = directory
+        self._follow_patience = follow_patience
         self._extra = threading.BoundedSemaphore(EXTRA)
         self._complained = False
 
@@ -43,10 +46,11 @@ class Spool:
     ) -> Opener:
         """Return what opens this blob for `copy_blob`: through the spool where that helps."""
 
+        plain = straight(source, repository, descriptor, watch)
+
         def opener(whole: bool) -> Source:
-            chosen = watch or Watch()
-            spooled = None if whole else self._open(source, repository, descriptor, chosen)
-            return spooled or straight(source, repository, descriptor, chosen)
+            spooled = None if whole else self._open(source, repository, descriptor, watch or Watch())
+            return spooled or plain(whole)
 
         return opener
 
@@ -68,7 +72,7 @@ class Spool:
         def fetch(file: SpoolFile) -> Fetch:
             return Fetch(file, reader, Pace(MOST if size >= PARALLEL else 1), self._extra)
 
-        blob = SpooledBlob(digest, file, fetch, reader, watch)
+        blob = SpooledBlob(digest, file, fetch, reader, watch, follow_patience=self._follow_patience)
         try:
             blob.begin()
         except OSError as error:
@@ -91,10 +95,3 @@ class Spool:
         if not self._complained:
             self._complained = True
             log.warning("the spool %s cannot be used: %s; blobs are streamed without it", self._directory.path, error)
-
-
-def straight(
-    source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None
-) -> ResumingStream:
-    """Open the blob straight from the registry."""
-    return ResumingStream(source, repository, descriptor.digest, descriptor.size, watch=watch)

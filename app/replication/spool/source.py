@@ -79,6 +79,9 @@ class SpooledBlob:
         if self._fetch is not None:
             self._fetch.close()
         with contextlib.suppress(OSError):
+            if self._fetch is not None and self._file.total == 0:
+                # Nothing came, so there is nothing to keep room for.
+                self._file.discard()
             self._file.unlock()
         self._file.release()
 

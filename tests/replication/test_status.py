@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from app.database import connection
+from app.replication import status
+from tests.support import images
+from tests.support.deployment import Deployment
+from tests.support.registries import DistributionRegistry
+from tests.support.wire import push
+
+
+def test_a_site_is_counted_by_repository_and_by_tag(geo: Deployment, primary: DistributionRegistry) -> None:
+    # Given a synced tag, and one whose image the primary does not have, asked for an hour ago
+    digest = push(primary, "team/app", "v1", images.image())
+    geo.event("push", "team/app", "v1", digest)
+    geo.settle()
+    asked = datetime.now(UTC) - timedelta(hours=1)
+    geo.event("push", "team/missing", "v1", images.sha256(b"missing"), at=asked)
+    geo.settle()
+
+    # When everything is counted
+    with connection():
+        found = status.status()
+
+    # Then repositories, tags and the oldest that waits are told
+    (site,) = found.sites
+    assert (site.total, site.synced, site.failed) == (2, 1, 1)
+    assert (site.references, site.references_synced, site.references_failed) == (2, 1, 1)
+    assert site.oldest_pending_at == asked
+    assert 3600 <= site.oldest_pending_seconds < 3700
+    assert site.first_failure is not None
+    assert "team/missing" in site.first_failure
+    assert (found.repositories, found.events, site.unread_events) == (2, 2, 0)
+
+
+def test_every_gauge_of_gitlab_is_there_and_bounded(geo: Deployment) -> None:
+    # Given
+    names = (
+        "geo_container_repositories",
+        *(f"geo_container_repositories_{part}" for part in ("registry", "synced", "failed", "checksum_total")),
+        *(f"geo_container_repositories_{part}" for part in ("checksummed", "checksum_failed", "verification_total")),
+        *(f"geo_container_repositories_{part}" for part in ("verified", "verification_failed")),
+    )
+
+    # When
+    with connection():
+        found = {family.name: family for family in status.gauges()}
+
+    # Then
+    for name in names:
+        assert [sorted(sample.labels) for sample in found[name].samples] == [["name", "url"]]
