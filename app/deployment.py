@@ -35,7 +35,7 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def web_command() -> list[str]:
-    return [sys.executable, "-P", "-m", "gunicorn", "-c", "python:app.gunicorn_conf", "app:create_app()"]
+    return [sys.executable, "-P", "-m", "app.server", "-c", "python:app.gunicorn_conf", "app:create_app()"]
 
 
 def worker_command(settings: Settings) -> list[str]:

@@ -13,7 +13,7 @@ from peewee import (
     CharField,
     CompositeKey,
     DateTimeField,
-    FloatField,
+    DoubleField,
     ForeignKeyField,
     IntegerField,
     JSONField,
@@ -159,7 +159,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         old_digest = CharField(null=True)
         new_digest = CharField(null=True)
         bytes_copied = BigIntegerField()
-        lag_seconds = FloatField(null=True)
+        lag_seconds = DoubleField(null=True)
         worker = CharField()
         started_at = DateTimeField()
         finished_at = DateTimeField(index=True)
@@ -191,7 +191,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         name = CharField()
         labels = CharField()
         bucket = CharField()
-        value = FloatField()
+        value = DoubleField()
 
         class Meta:
             table_name = "geo_metric_values"

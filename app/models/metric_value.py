@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import CharField, CompositeKey, FloatField
+from peewee import CharField, CompositeKey, DoubleField
 
 from app.models.base import BaseModel
 
@@ -13,7 +13,8 @@ class MetricValue(BaseModel):
     name = CharField()
     labels = CharField(default="{}")
     bucket = CharField(default="")
-    value = FloatField(default=0.0)
+    #: Eight bytes: PostgreSQL's `real` stops counting bytes at 16 MiB.
+    value = DoubleField(default=0.0)
 
     class Meta:
         table_name = "geo_metric_values"

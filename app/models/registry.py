@@ -12,7 +12,7 @@ from peewee import (
     BigIntegerField,
     BooleanField,
     CharField,
-    FloatField,
+    DoubleField,
     ForeignKeyField,
     IntegerField,
     TextField,
@@ -178,7 +178,7 @@ class SyncAttempt(BaseModel):
     old_digest = CharField(null=True)
     new_digest = CharField(null=True)
     bytes_copied = BigIntegerField(default=0)
-    lag_seconds = FloatField(null=True)
+    lag_seconds = DoubleField(null=True)
     worker = CharField()
     started_at = UTCDateTimeField()
     finished_at = UTCDateTimeField(index=True)

@@ -42,7 +42,7 @@ def advance(site: Site, limit: int = BATCH) -> Advance:
         cursor.gaps = {str(gap): xmax for gap, xmax in batch.position.gaps.items()}
         if batch.events:
             times = [event.occurred_at for event in batch.events]
-            cursor.event_at = max(times + [cursor.event_at] if cursor.event_at else times)
+            cursor.event_at = max([*times, cursor.event_at] if cursor.event_at else times)
         cursor.updated_at = now()
         cursor.save()
     return Advance(len(batch.events), registries)

@@ -151,6 +151,7 @@ class Batch:
 #: was rolled back; of those the last are the ones that somebody may still be about to commit.
 MAX_GAP = 10_000
 
+
 def read(position: Position, limit: int = 200) -> Batch:
     """The next events after `position`, late ones first. Call it inside a transaction.
 

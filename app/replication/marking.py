@@ -140,9 +140,7 @@ def tracking_rows(site: Site, repository_ids: Iterable[int], instant: datetime) 
     ]
     if missing:
         insert = Registry.insert_many(missing)
-        insert.on_conflict(
-            action="NOTHING", conflict_target=[Registry.site, Registry.container_repository]
-        ).execute()
+        insert.on_conflict(action="NOTHING", conflict_target=[Registry.site, Registry.container_repository]).execute()
         found = _tracking_rows(site, wanted)
     return found
 

@@ -106,9 +106,7 @@ def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime)
         insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name]).execute()
 
 
-def _mark(
-    claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, trigger: str, instant: datetime
-) -> None:
+def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, trigger: str, instant: datetime) -> None:
     """A reference that an event already asked for keeps its place in the queue, and its witness.
 
     `missing`: they are not listed; the generations that they had before the listing.

@@ -116,8 +116,8 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         .where(Registry.site == site)
         .group_by(Reference.is_tag, Reference.state)
     )
-    rows: Any = grouped.tuples()
-    groups = [_Group(*row) for row in rows]
+    counted: Any = grouped.tuples()
+    groups = [_Group(*row) for row in counted]
     tags = [group for group in groups if group.is_tag]
     waiting = [group.oldest for group in tags if group.state in {SyncState.PENDING, SyncState.FAILED} and group.oldest]
     oldest = min(waiting, default=None)

@@ -23,9 +23,7 @@ def shared_primary(tmp_path_factory: pytest.TempPathFactory, token_auth: TokenAu
 
 
 @pytest.fixture(scope="package")
-def shared_secondary(
-    tmp_path_factory: pytest.TempPathFactory, token_auth: TokenAuth
-) -> Iterator[DistributionRegistry]:
+def shared_secondary(tmp_path_factory: pytest.TempPathFactory, token_auth: TokenAuth) -> Iterator[DistributionRegistry]:
     with DistributionRegistry(tmp_path_factory.mktemp("secondary"), token=token_auth) as registry:
         yield registry
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.database import connection
-from app.models import Cursor, Event, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Cursor, Event, Reference, Site, SyncState
 from app.replication import cursor, marking
 from app.replication.cursor import Advance
 from tests.support import images
@@ -65,8 +65,8 @@ def test_nothing_moves_when_marking_fails(state: Deployment, monkeypatch: pytest
         awaken(*args, **options)  # type: ignore[arg-type]
 
     # When the cursor advances
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(marking, "awaken", failing)
+    monkeypatch.setattr(marking, "awaken", failing)
+    with pytest.raises(ZeroDivisionError):
         state.mark()
 
     # Then neither the position nor any mark is there

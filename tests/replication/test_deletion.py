@@ -207,7 +207,7 @@ def test_absence_alone_deletes_nothing(
     assert reference.retry_at is not None
     assert reference.retry_at < datetime.now(UTC) + timedelta(minutes=1)
     assert digest_of(secondary, repository, "v1") == digests["v1"]
-    assert "404" in geo.row(repository).last_sync_failure
+    assert "404" in geo.failure(repository)
 
 
 @pytest.mark.parametrize("status", [404, 500, 403])
@@ -394,7 +394,7 @@ def test_a_secondary_that_does_not_delete_is_a_lasting_failure(
         assert reference.throwaway_digest is None
         row = geo.row(repository)
         assert row.state == SyncState.FAILED
-        assert "delete" in row.last_sync_failure
+        assert "delete" in geo.failure(repository)
         assert row.retry_at > datetime.now(UTC) + timedelta(hours=1)
 
         # And it is done once the registry deletes
@@ -495,7 +495,7 @@ def test_many_deletions_wait_for_consent(
     assert len(tags(secondary, repository)) == 3
     row = geo.row(repository)
     assert row.state == SyncState.FAILED
-    assert f"geo sites release-deletions {geo.site.name}" in row.last_sync_failure
+    assert f"geo sites release-deletions {geo.site.name}" in geo.failure(repository)
     waiting = [found for found in geo.references(repository).values() if found.state == SyncState.FAILED]
     assert {found.failure_reason for found in waiting} == {"deletion_brake"}
 
@@ -543,4 +543,3 @@ def test_the_brake_lets_go_with_time_and_grows_with_the_site(state: Deployment) 
     deleted(timedelta(minutes=1), 3)
     with pytest.raises(deletion.DeletionHeld):
         deletion.brake(claim)
-

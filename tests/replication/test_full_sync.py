@@ -166,7 +166,7 @@ def test_a_broken_listing_deletes_nothing(
     assert set(geo.references(repository)) == {"v1", "v2"}
     row = geo.row(repository)
     assert row.full_sync
-    assert row.last_sync_failure.startswith(f"{repository}: ")
+    assert geo.failure(repository).startswith(f"{repository}: ")
 
     # And the full sync stays owed
     before_primary.clear()
@@ -208,7 +208,7 @@ def test_an_empty_listing_of_a_repository_that_lost_its_storage_deletes_nothing(
 
     # Then nothing is deleted, and the failure says what that means
     assert tags(secondary, repository) == ["v1"]
-    assert "nothing was deleted" in geo.row(repository).last_sync_failure
+    assert "nothing was deleted" in geo.failure(repository)
 
 
 def test_the_last_tags_of_a_repository_go_by_an_event(
@@ -248,7 +248,7 @@ def test_pushes_are_copied_although_the_listing_is_broken(
     assert len(tags(secondary, repository)) == 15
     row = geo.row(repository)
     assert (row.state, row.full_sync) == (SyncState.FAILED, True)
-    assert "500" in row.last_sync_failure
+    assert "500" in geo.failure(repository)
 
 
 # --- what happens meanwhile -------------------------------------------------------------------------------------------
@@ -269,6 +269,34 @@ def test_a_full_sync_asked_for_during_a_full_sync_is_not_lost(
     geo.settle()
     assert before_primary.count("tags/list") == 2
     assert not geo.row(repository).full_sync
+
+
+def test_an_event_during_a_full_sync_makes_no_further_one(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+) -> None:
+    # Given a full sync whose listing is under way
+    geo, before_primary, _ = proxied
+    replicated(geo, primary, repository, "v1")
+    slow = before_primary.rule("tags/list", delay=0.5, times=1)
+    with Session() as worker:
+        running = worker.start(geo.row(repository).replicator.sync)
+        assert slow.arrived.wait(20)
+
+        # When a tag is pushed
+        digest = push(primary, repository, "v2", images.image())
+        geo.event("push", repository, "v2", digest)
+        geo.mark()
+        running.result(30)
+    geo.settle()
+
+    # Then it is copied, and a busy repository is not listed over and over
+    assert digest_of(secondary, repository, "v2") == digest
+    assert before_primary.count("tags/list") == 1
+    row = geo.row(repository)
+    assert (row.state, row.full_sync) == (SyncState.SYNCED, False)
 
 
 def test_a_listing_is_no_witness_against_a_tag_pushed_while_it_was_made(
@@ -461,9 +489,7 @@ def test_replication_switched_off_syncs_nothing(
         geo.close()
 
 
-def test_attempts_are_forgotten_in_time(
-    geo: Deployment, primary: DistributionRegistry, repository: str
-) -> None:
+def test_attempts_are_forgotten_in_time(geo: Deployment, primary: DistributionRegistry, repository: str) -> None:
     replicated(geo, primary, repository, "v1", "v2")
     assert replicator.prune_attempts(timedelta(days=1)) == 0
     assert replicator.prune_attempts(timedelta(seconds=-5), limit=1) == 1

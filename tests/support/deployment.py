@@ -152,6 +152,10 @@ class Deployment:
             )
             return row
 
+    def failure(self, repository: str) -> str:
+        """What the row says is wrong; empty when nothing is."""
+        return self.row(repository).last_sync_failure or ""
+
     def reference(self, repository: str, name: str) -> Reference | None:
         row = self.row(repository)
         with connection():

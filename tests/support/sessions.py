@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -66,6 +66,14 @@ class Session:
 
 class _Undone(Exception):
     pass
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """A transaction that fails at its end."""
+    with contextlib.suppress(_Undone), transaction():
+        yield
+        raise _Undone
 
 
 def at_once(number: int, work: Callable[[int], T]) -> list[T]:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,45 +14,14 @@ import pytest
 from app.models import SyncState
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment
-from tests.support.processes import Process
+from tests.support.deployment import environment
 from tests.support.proxy import Proxy, Rule
 from tests.support.registries import DistributionRegistry
 from tests.support.running import ROOT
+from tests.support.stage import Stage
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
-
-
-class Stage:
-    """The database's side in this process, and workers and schedulers as processes of their own."""
-
-    def __init__(self, path: Path, env: dict[str, str], stack: ExitStack) -> None:
-        self.path = path
-        self.env = {"PATH": os.environ["PATH"], "HOME": str(path), "PYTHONPATH": str(ROOT), **env}
-        self.stack = stack
-        self.geo = Deployment.start(env)
-        stack.callback(self.geo.close)
-
-    def run(self, command: str, name: str) -> Process:
-        process = Process(
-            [sys.executable, "-m", "app", command], log=self.path / f"{name}.log", env=self.env, cwd=self.path
-        )
-        self.stack.enter_context(process)
-        return process
-
-    def worker(self, name: str) -> Process:
-        process = self.run("worker", name)
-        wait_until(lambda: "ready for action" in process.log_text, message=lambda: process.log_text[-3000:])
-        return process
-
-    def send(self) -> None:
-        """Send a wake as the webhook does."""
-        code = "from workers import process_events; process_events.send()"
-        subprocess.run([sys.executable, "-c", code], env=self.env, cwd=self.path, check=True)
-
-    def state(self, repository: str) -> int:
-        return self.geo.row(repository).state
 
 
 @pytest.fixture
@@ -88,8 +56,8 @@ def stage(
         WORKER_THREADS="2",
         LOG_FORMAT="json",
     )
-    with ExitStack() as stack:
-        yield Stage(tmp_path, env, stack)
+    with Stage(tmp_path, env) as stage:
+        yield stage
 
 
 def slow_push(stage: Stage, primary: DistributionRegistry, proxy: Proxy, rate: float) -> Rule:
@@ -113,7 +81,7 @@ def test_a_worker_that_has_to_end_gives_its_row_to_another(
     first = stage.worker("first")
     stage.send()
     assert rule.arrived.wait(20), first.log_text
-    assert stage.state("team/slow") == SyncState.STARTED
+    assert stage.geo.row("team/slow").state == SyncState.STARTED
 
     # When it is told to end
     status = first.stop(timeout=20)

@@ -71,7 +71,7 @@ class SpoolDirectory:
         except FileNotFoundError:
             with self._turn() as ours:
                 return SpoolFile.open(partial, final, size, create=True) if ours and self._make_room(size) else None
-        found.touch()
+        found.touch(self._clock())
         return found
 
     @contextlib.contextmanager

@@ -168,7 +168,8 @@ class Fetch:
         if not self._ranges or self._file.reach(self.consumed) - self.consumed > _AHEAD:
             self._pace.settle(self._running)
             return
-        self._narrow()
+        if self._running == 1:
+            self._narrow()
         while self._running < wanted and self._free:
             if not self._extra.acquire(blocking=False):
                 self._pace.settle(self._running)
@@ -176,11 +177,11 @@ class Fetch:
             self._spawn(extra=True)
 
     def _narrow(self) -> None:
-        """Leave to the others what a lone connection had taken upon itself."""
+        """Leave to the others what a lone connection had taken upon itself; its stream is broken off there."""
         for reader in self._readers:
             end = reader.end
             cut = reader.position - reader.position % SEGMENT + 2 * SEGMENT
-            if end is not None and end - cut > _RUN * SEGMENT:
+            if end is not None and end - cut >= SEGMENT:
                 insort(self._free, (cut, end))
                 reader.end = cut
 

@@ -152,7 +152,9 @@ class SpoolFile:
         with self._lock:
             if self._writer and os.fstat(self._descriptor).st_size != self.size:
                 os.ftruncate(self._descriptor, self.size)
-                self._partial.rename(self._final)
+                # Not there: what a power failure left under the final name was filled anew.
+                with contextlib.suppress(FileNotFoundError):
+                    self._partial.rename(self._final)
                 self._writer = False
 
     def discard(self) -> None:
@@ -192,9 +194,9 @@ class SpoolFile:
     def _ledger_end(self) -> int:
         return self.size + len(_HEADER) + self._entries * _ENTRY.size
 
-    def touch(self) -> None:
-        """Note that the file was of use, so that it is evicted late."""
-        os.utime(self._descriptor)
+    def touch(self, at: float) -> None:
+        """Note when the file was of use, in seconds since the epoch, so that it is evicted late."""
+        os.utime(self._descriptor, (at, at))
 
     def hold(self) -> None:
         """Keep the file open for one more `release`."""

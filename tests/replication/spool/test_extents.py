@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +25,7 @@ def test_extents_are_a_set_of_positions(added: list[tuple[int, int]]) -> None:
     gaps = extents.missing(SIZE)
     assert {position for start, end in gaps for position in range(start, end)} == set(range(SIZE)) - there
     assert gaps == sorted(gaps)
-    assert all(before[1] < after[0] for before, after in zip(gaps, gaps[1:], strict=False))
+    assert all(before[1] < after[0] for before, after in pairwise(gaps))
     for position in range(SIZE):
         reach = extents.reach(position)
         assert set(range(position, reach)) <= there

@@ -1,0 +1,196 @@
+"""The environment: all of its mistakes at once, and its secrets never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from app.settings import AuthKind, Deletion, Role, Settings, SettingsError
+
+GOOD = {
+    "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050/",
+    "GEO_SECONDARY_REGISTRY_URL": "http://10.0.0.2:5000",
+    "GEO_NOTIFICATION_SECRET": "a-notification-secret",
+}
+
+
+def problems(environ: Mapping[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    assert all(problem in str(caught.value) for problem in caught.value.problems)
+    return caught.value.problems
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    path = tmp_path / "registry.key"
+    path.write_text("a key")
+    return str(path)
+
+
+def test_little_is_needed() -> None:
+    # Given the least that a deployment needs
+    settings = Settings.from_env(GOOD)
+
+    # Then the rest is as documented
+    assert settings.database_url.value == "sqlite:///var/geo.db"
+    assert (settings.redis_url, settings.broker_url) == (None, None)
+    assert (settings.port, settings.worker_processes, settings.worker_threads) == (8000, 2, 8)
+    assert (settings.role, settings.site_name, settings.replication_enabled) == (Role.BOTH, "secondary", True)
+    assert settings.deletion is Deletion.TAGS
+    assert settings.repositories == ()
+    assert settings.primary.url == "https://registry.example.com:5050"
+    assert settings.primary.auth is AuthKind.ANONYMOUS
+    assert (settings.primary.issuer, settings.primary.service) == ("geo-registry", "container_registry")
+    assert settings.secondary is not None
+    assert settings.secondary.url == "http://10.0.0.2:5000"
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    # Given an environment with a mistake everywhere
+    found = problems(
+        {
+            "DATABASE_URL": "mysql://host/db",
+            "REDIS_URL": "http://host",
+            "BROKER_URL": "kafka://host",
+            "PORT": "99999",
+            "WORKER_PROCESSES": "0",
+            "WORKER_THREADS": "many",
+            "GEO_SITE_NAME": "primary",
+            "GEO_REGISTRY_REPLICATION_ENABLED": "perhaps",
+            "GEO_SECONDARY_REGISTRY_URL": "ftp://host",
+            "GEO_REGISTRY_KEY_PATH": "/not/there",
+            "GEO_PRIMARY_REGISTRY_AUTH": "kerberos",
+            "GEO_SECONDARY_REGISTRY_AUTH": "basic",
+            "GEO_DELETION": "everything",
+        }
+    )
+
+    # Then each is named by its variable
+    for name in (
+        "DATABASE_URL",
+        "REDIS_URL",
+        "BROKER_URL",
+        "PORT",
+        "WORKER_PROCESSES",
+        "WORKER_THREADS",
+        "GEO_SITE_NAME",
+        "GEO_REGISTRY_REPLICATION_ENABLED",
+        "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL",
+        "GEO_SECONDARY_REGISTRY_URL",
+        "GEO_REGISTRY_KEY_PATH",
+        "GEO_PRIMARY_REGISTRY_AUTH",
+        "GEO_SECONDARY_REGISTRY_USERNAME",
+        "GEO_DELETION",
+        "GEO_NOTIFICATION_SECRET",
+    ):
+        assert any(name in problem for problem in found), name
+
+
+def test_an_empty_environment_names_what_is_required() -> None:
+    found = "\n".join(problems({}))
+    for name in ("GEO_REGISTRY_REPLICATION_PRIMARY_API_URL", "GEO_SECONDARY_REGISTRY_URL", "GEO_NOTIFICATION_SECRET"):
+        assert f"{name} is required" in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "registry.example.com",
+        "http://",
+        "http://host:port",
+        "http://host:99999",
+        "https://user:hidden@host",
+        "https://host/v2/",
+        "https://host/?a=b",
+        "http://[::1",
+    ],
+)
+def test_an_address_that_cannot_be_a_registrys_is_refused(url: str) -> None:
+    (problem,) = problems(GOOD | {"GEO_SECONDARY_REGISTRY_URL": url})
+    assert problem.startswith("GEO_SECONDARY_REGISTRY_URL")
+    assert "hidden" not in problem
+
+
+@pytest.mark.parametrize("name", ["GEO_PRIMARY_REGISTRY_AUTH", "GEO_SECONDARY_REGISTRY_AUTH"])
+def test_each_way_of_proving_who_we_are_needs_its_means(name: str) -> None:
+    assert "GEO_REGISTRY_KEY_PATH" in problems(GOOD | {name: "token"})[0]
+    assert "USERNAME" in problems(GOOD | {name: "basic", name.replace("AUTH", "USERNAME"): "geo"})[0]
+    assert "PASSWORD" in problems(GOOD | {name: "bearer"})[0]
+
+
+def test_secrets_never_print_themselves(key: str) -> None:
+    # Given secrets everywhere
+    settings = Settings.from_env(
+        GOOD
+        | {
+            "DATABASE_URL": "postgresql://geo:hidden-1@host/geo",
+            "REDIS_URL": "redis://:hidden-2@host",
+            "BROKER_URL": "amqp://geo:hidden-3@host",
+            "GEO_NOTIFICATION_SECRET": "hidden-4, hidden-5",
+            "GEO_ADMIN_TOKEN": "hidden-6",
+            "GEO_SECRET_KEY": "hidden-7",
+            "GEO_SECONDARY_REGISTRY_AUTH": "basic",
+            "GEO_SECONDARY_REGISTRY_USERNAME": "geo",
+            "GEO_SECONDARY_REGISTRY_PASSWORD": "hidden-8",
+        }
+    )
+
+    # Then no way of printing shows one
+    for text in (repr(settings), str(settings), f"{settings.admin_token}", "\n".join(settings.warnings())):
+        assert "hidden" not in text
+    assert [secret.value for secret in settings.notification_secrets] == ["hidden-4", "hidden-5"]
+
+
+def test_problems_do_not_show_secrets_either() -> None:
+    found = problems(
+        GOOD | {"DATABASE_URL": "mysql://u:hidden@h/d", "REDIS_URL": "http://:hidden@h", "BROKER_URL": "x://hidden"}
+    )
+    assert len(found) == 3
+    assert "hidden" not in "".join(found)
+
+
+def test_one_side_may_differ_from_what_is_shared(key: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.key"
+    other.write_text("another")
+    settings = Settings.from_env(
+        GOOD
+        | {
+            "GEO_REGISTRY_KEY_PATH": key,
+            "GEO_REGISTRY_ISSUER": "shared",
+            "GEO_PRIMARY_REGISTRY_KEY_PATH": str(other),
+            "GEO_PRIMARY_REGISTRY_ISSUER": "own",
+            "GEO_PRIMARY_REGISTRY_SERVICE": "own-service",
+        }
+    )
+    assert settings.secondary is not None
+    assert (settings.primary.key_path, settings.secondary.key_path) == (other, Path(key))
+    assert (settings.primary.issuer, settings.secondary.issuer) == ("own", "shared")
+    assert (settings.primary.service, settings.secondary.service) == ("own-service", "container_registry")
+    assert settings.primary.auth is settings.secondary.auth is AuthKind.TOKEN
+
+
+def test_a_primary_alone_needs_no_secondary() -> None:
+    env = {name: value for name, value in GOOD.items() if "SECONDARY" not in name}
+    settings = Settings.from_env(env | {"GEO_ROLE": "primary"})
+    assert settings.secondary is None
+    assert problems(GOOD | {"GEO_ROLE": "secondary"})
+
+
+@pytest.mark.parametrize(("value", "switched"), [("true", True), ("0", False), ("No", False), ("ON", True), ("", True)])
+def test_switches_are_read_as_people_write_them(value: str, switched: bool) -> None:
+    assert Settings.from_env(GOOD | {"GEO_REGISTRY_REPLICATION_ENABLED": value}).replication_enabled is switched
+
+
+def test_repositories_are_separated_by_anything() -> None:
+    settings = Settings.from_env(GOOD | {"GEO_REPOSITORIES": "team/*, !team/secret\n other/app ,"})
+    assert settings.repositories == ("team/*", "!team/secret", "other/app")
+
+
+def test_what_works_but_should_not_stay_is_warned_of() -> None:
+    assert any("GEO_ADMIN_TOKEN is not set" in text for text in Settings.from_env(GOOD).warnings())
+    weak = Settings.from_env(GOOD | {"GEO_NOTIFICATION_SECRET": "weak", "GEO_ADMIN_TOKEN": "weak"}).warnings()
+    assert len(weak) == 2
+    assert Settings.from_env(GOOD | {"GEO_ADMIN_TOKEN": "long enough to be one"}).warnings() == []
