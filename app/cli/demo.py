@@ -16,7 +16,7 @@ from app.demo.registries import DemoError
 from app.demo.stage import Stage, stage
 from app.demo.token_service import PASSWORD, USERNAME
 from app.embedded import EmbeddedValkeyError
-from app.registry import NotFound
+from app.registry import NotFound, RegistryError
 
 REPOSITORY, TAG = "demo/hello", "latest"
 
@@ -77,7 +77,7 @@ def _watch(running: Stage, image: images.DemoImage, pushed: float) -> float:
             arrived.append(time.perf_counter())
             progress.show(total, total)
             return True
-        waiting.difference_update([d for d in waiting if running.target.head_blob(REPOSITORY, d) is not None])
+        waiting.difference_update([d for d in waiting if _has_blob(running, d)])
         there = sum(_digest(running, m.digest) is not None for m in image.manifests)
         progress.show(len(image.blobs) - len(waiting) + there, total)
         return False
@@ -88,10 +88,22 @@ def _watch(running: Stage, image: images.DemoImage, pushed: float) -> float:
 
 
 def _digest(running: Stage, reference: str) -> str | None:
+    """What the reference stands on. Asked while it is being written Distribution may answer 500: not there yet."""
     try:
         return running.target.head_manifest(REPOSITORY, reference).digest
-    except NotFound:
-        return None
+    except RegistryError as error:
+        if isinstance(error, NotFound) or error.temporary:
+            return None
+        raise
+
+
+def _has_blob(running: Stage, digest: str) -> bool:
+    try:
+        return running.target.head_blob(REPOSITORY, digest) is not None
+    except RegistryError as error:
+        if error.temporary:
+            return False
+        raise
 
 
 def _compare(running: Stage, image: images.DemoImage) -> bool:

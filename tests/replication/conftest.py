@@ -6,14 +6,55 @@ to repositories of its own (`repository`), and makes itself a registry if it sto
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from app import database, migrate
 from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.keys import TokenAuth
+from tests.support.postgres import Postgres
 from tests.support.registries import DistributionRegistry
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database to copy: migrating anew for each test would take longer than most of them."""
+    path = tmp_path_factory.mktemp("template") / "geo.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgres_server: Postgres) -> str:
+    """The name of a migrated database to copy."""
+    url = postgres_server.create_database()
+    _migrate(url)
+    return url.rpartition("/")[2]
+
+
+def _migrate(url: str) -> None:
+    database.configure(url)
+    migrate.migrate()
+    # A copy of a SQLite file needs all of it in the file; PostgreSQL copies no database that somebody is connected to.
+    database.database.close_all()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a fresh, migrated database: each test runs once on each kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "geo.db")
+        yield f"sqlite:///{tmp_path / 'geo.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.create_database(request.getfixturevalue("postgresql_template"))
+    yield url
+    if server.running:
+        server.drop_database(url)
 
 
 @pytest.fixture(scope="package")

@@ -661,5 +661,40 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_tag(
     assert [attempt.new_digest for attempt in geo.attempts(repository)] == [new]
 
 
+def test_a_late_write_of_a_former_holder_is_found_and_overwritten(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+) -> None:
+    geo, _, before_secondary = proxied
+    # Given a row that is taken over from a holder who is not quite dead
+    new = push(primary, repository, "v1", images.image())
+    geo.event("push", repository, "v1", new)
+    geo.mark()
+    former = claims.claim_next()
+    assert former is not None
+    with connection():
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        Registry.update(lease_expires_at=past).where(Registry.id == former.registry_id).execute()
+
+    # When his write of an older digest arrives just after the new holder's
+    written = before_secondary.rule(r"HEAD .*/manifests/v1$", gate=_closed(), times=1)
+    before_secondary.rule(r"HEAD .*/manifests/v1$", times=1)
+    with Session() as worker:
+        running = worker.start(geo.settle)
+        assert written.arrived.wait(20)
+        push(secondary, repository, "v1", images.image())
+        assert written.gate is not None
+        written.gate.set()
+        running.result(30)
+
+    # Then the new holder sees it, and puts it right the next time
+    assert geo.references(repository)["v1"].failure_reason == "overwritten"
+    geo.retry(repository)
+    assert digest_of(secondary, repository, "v1") == new
+    assert geo.row(repository).state == SyncState.SYNCED
+
+
 def _closed() -> threading.Event:
     return threading.Event()

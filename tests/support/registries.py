@@ -116,7 +116,7 @@ class DistributionRegistry:
         :param cache: the in-memory blob descriptor cache of the packaged configuration.
         :param schema1: accept Docker schema 1 manifests (2.8 alone can).
         :param tls: serve HTTPS with this pair.
-        :param config: merged into the configuration last, section by section.
+        :param config: merged into the configuration last, section by section; None takes a section out.
         """
         self.path = path
         self.version: Version = version
@@ -314,6 +314,9 @@ RegistryFactory = Callable[..., DistributionRegistry]
 def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for name, value in extra.items():
+        if value is None:
+            merged.pop(name, None)
+            continue
         known = merged.get(name)
         merged[name] = _merge(known, value) if isinstance(known, dict) and isinstance(value, Mapping) else value
     return merged

@@ -550,6 +550,8 @@ def test_a_gigabyte_over_connections_that_end_after_64_mib(lab: Lab) -> None:
 def test_the_memory_of_a_process_does_not_grow_with_its_blobs(lab: Lab) -> None:
     # Given four blobs of 2 GiB over a line that makes all of them come by several connections
     blobs = [big(lab, 2048, seed) for seed in range(4)]
-    lab.link.rate = 40e6
+    lab.link.rate = 30e6
 
-    assert copied(lab, *blobs)["memory"] < 150e6
+    # When they are copied at the same time, Then that costs a few buffers for each connection
+    assert copied(lab, *blobs)["memory"] < 100e6
+    assert lab.link.most_at_once > 8
