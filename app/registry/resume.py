@@ -149,6 +149,8 @@ class BlobReader:
         if self._stream is None:
             try:
                 self._stream = self._open()
+                if self._aborted:
+                    raise Stopped("the transfer was told to stop")
             except Rejected as error:
                 if error.status == 416 and self.size is None:
                     # The break came after the last byte of a blob whose size nobody said.

@@ -17,14 +17,19 @@ class Backoff:
     cap: float = 3600.0
     #: A failure that will not heal by itself is still looked at, rarely: configuration gets repaired.
     permanent: float = 6 * 3600.0
+    #: While a whole registry is away each repository looks again this often: it comes back for all of them at once.
+    outage: float = 120.0
     random: Callable[[], float] = random.random
 
-    def delay(self, retries: int, *, temporary: bool = True, at_least: float | None = None) -> timedelta:
+    def delay(
+        self, retries: int, *, temporary: bool = True, outage: bool = False, at_least: float | None = None
+    ) -> timedelta:
         """The wait after the `retries`-th failure in a row (the first is 1), between 50 % and 100 % of the step.
 
         `at_least` is what a registry asked for (`Retry-After`, in seconds); it is never undercut.
         """
-        step = min(self.cap, self.first * self.factor ** min(retries - 1, 32)) if temporary else self.permanent
+        cap = min(self.cap, self.outage) if outage else self.cap
+        step = min(cap, self.first * self.factor ** min(retries - 1, 32)) if temporary else self.permanent
         seconds = step * (0.5 + self.random() / 2)
         return timedelta(seconds=max(seconds, at_least or 0.0))
 

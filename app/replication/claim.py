@@ -134,12 +134,14 @@ def close(
     *,
     failure: str | None = None,
     retry_after: float | None = None,
+    outage: bool = False,
     tried: bool = True,
     backoff: Backoff = BACKOFF,
 ) -> Closed:
     """Let go of the row, in the state that its references are in.
 
-    `failure` is one of the whole row (the registry does not answer, the listing is broken) and overrules them.
+    `failure` is one of the whole row (the registry does not answer, the listing is broken) and overrules them; an
+    `outage` is one of the whole registry.
     `tried` is False when nothing failed in this sync although something is still in failure: it does not count.
     Synced only if every tag is and no event came meanwhile (compare-and-set on the generation); pending if work is
     left. State None: the lease was lost and nothing was written.
@@ -158,7 +160,7 @@ def close(
             state = SyncState.SYNCED
         else:
             count = claim.retry_count + 1 if tried else max(1, claim.retry_count)
-            retry_at = instant + backoff.delay(count, at_least=retry_after)
+            retry_at = instant + backoff.delay(count, outage=outage, at_least=retry_after)
             if failure is None:
                 failure, retry_at = summary.failure, summary.retry_at or retry_at
             values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}

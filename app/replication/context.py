@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.registry import Anonymous, Authenticator, Basic, KeyToken, RegistryClient, SigningKey, StaticBearer
+from app.replication.lanes import Lanes
 from app.replication.spool import Spool, SpoolDirectory
 from app.settings import AuthKind, RegistrySettings, Settings
-
-#: Threads that carry blobs in one process, shared by all its syncs.
-TRANSFERS = 16
 
 Observer = Callable[[str, str, str, float], None]
 
@@ -50,9 +47,7 @@ class Context:
     spool: Spool | None = None
     #: Set when the process has to end: no new work, and what is under way is given back.
     stopping: threading.Event = field(default_factory=threading.Event)
-    transfers: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
-    )
+    lanes: Lanes = field(default_factory=Lanes)
 
     @classmethod
     def build(cls, settings: Settings, wake: Wake | None = None, observe: Observer | None = None) -> Context:
@@ -82,7 +77,7 @@ class Context:
 
     def close(self) -> None:
         self.stopping.set()
-        self.transfers.shutdown(wait=True, cancel_futures=True)
+        self.lanes.close()
         self.primary.close()
         if self.secondary is not None:
             self.secondary.close()

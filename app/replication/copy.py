@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Stopped, Watch, copy_blob, straight
-from app.replication.flights import Flights
+from app.replication.flights import Flights, Transfer
+from app.replication.lanes import Lanes
 from app.replication.spool import Spool
 
 T = TypeVar("T")
@@ -61,14 +62,14 @@ class Tally:
 class GraphCopy:
     """Copies what a manifest needs, from one registry to another, within one repository.
 
-    `transfers` runs the requests in parallel; no task in it waits for another. `flights` are shared with the other
+    `lanes` run the requests in parallel; no task in them waits for another. `flights` are shared with the other
     copies of the same sync. `stop` is asked between chunks. Large blobs pass through the `spool`, if there is one.
     """
 
     source: RegistryClient
     destination: RegistryClient
     repository: str
-    transfers: Executor
+    lanes: Lanes
     flights: Flights
     stop: Callable[[], bool]
     tally: Tally = field(default_factory=Tally)
@@ -84,7 +85,9 @@ class GraphCopy:
         """
         children = self._children(manifest)
         blobs = {blob.digest: blob for one in (manifest, *children) for blob in one.blobs}
-        self.flights.bring({digest: partial(self._blob, blob) for digest, blob in blobs.items()})
+        self.flights.bring(
+            {digest: Transfer(self.lanes.of(blob.size), partial(self._blob, blob)) for digest, blob in blobs.items()}
+        )
         for child in children:
             self._check()
             with self.flights.writing(child.digest, *(each.digest for each in child.manifests)):
@@ -137,7 +140,7 @@ class GraphCopy:
         """Run `work` on all items in parallel; the first error stops those not begun and is raised."""
         if len(items) == 1:
             return [work(items[0])]
-        futures = [self.transfers.submit(work, item) for item in items]
+        futures = [self.lanes.small.submit(work, item) for item in items]
         done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
         waiting = {future for future in waiting if not future.cancel()}
         errors: Iterable[BaseException | None] = (future.exception() for future in done)

@@ -6,13 +6,21 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How a blob is brought, and by whose threads."""
+
+    lane: Executor
+    carry: Callable[[], None]
 
 
 class Flights:
     """The transfers of one sync. Children of an index are pushed before it, so their blobs are often under way."""
 
-    def __init__(self, transfers: Executor) -> None:
-        self._transfers = transfers
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[None]] = {}
         self._landed: set[str] = set()
@@ -20,7 +28,7 @@ class Flights:
         #: Manifests written under their digest; to be looked at while `writing`.
         self.written: set[str] = set()
 
-    def bring(self, transfers: Mapping[str, Callable[[], None]]) -> None:
+    def bring(self, transfers: Mapping[str, Transfer]) -> None:
         """Have every digest brought, by its transfer here or by one that somebody else has begun; wait for all.
 
         The waiting is done by the caller's thread: a thread that carries bytes never waits for another. A transfer
@@ -50,9 +58,7 @@ class Flights:
                 held.enter_context(lock)
             yield
 
-    def _begin(
-        self, wanted: Mapping[str, Callable[[], None]]
-    ) -> tuple[dict[str, Future[None]], dict[str, Future[None]]]:
+    def _begin(self, wanted: Mapping[str, Transfer]) -> tuple[dict[str, Future[None]], dict[str, Future[None]]]:
         ours, theirs = {}, {}
         with self._lock:
             for digest, transfer in wanted.items():
@@ -61,7 +67,7 @@ class Flights:
                 if digest in self._under_way:
                     theirs[digest] = self._under_way[digest]
                 else:
-                    ours[digest] = self._under_way[digest] = self._transfers.submit(transfer)
+                    ours[digest] = self._under_way[digest] = transfer.lane.submit(transfer.carry)
         # Outside the lock: a future that is done already calls back in this very thread.
         for digest, future in ours.items():
             future.add_done_callback(lambda done, digest=digest: self._ended(digest, done))  # type: ignore[misc]

@@ -215,6 +215,8 @@ def _remark(reference: Reference, mark: _Mark) -> None:
         event_at=reference.event_at if stale_push else mark.event_at,
         pending_since=fn.COALESCE(Reference.pending_since, mark.since),
         trigger="event",
+        # What failed before says nothing of what was pushed now.
+        retry_count=0,
         retry_at=None,
     ).where(Reference.id == reference.id).execute()
 

@@ -115,7 +115,8 @@ def _failed(reference: Reference, outcome: Failed, backoff: Backoff) -> None:
     Reference.update(
         state=SyncState.FAILED,
         retry_count=count,
-        retry_at=now() + backoff.delay(count, temporary=outcome.temporary, at_least=outcome.retry_after),
+        retry_at=now()
+        + backoff.delay(count, temporary=outcome.temporary, outage=outcome.registry_wide, at_least=outcome.retry_after),
         failure=outcome.message[:MAX_MESSAGE],
         failure_reason=outcome.reason,
         desired_digest=fn.COALESCE(outcome.digest, Reference.desired_digest),

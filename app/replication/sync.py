@@ -61,7 +61,7 @@ class NotThereYet(Exception):
 def sync(claim: Claim, context: Context) -> Closed:
     """Bring the claimed row in order and close it. Never raises for what a registry does: that is in the outcome."""
     with heartbeat.keeping(claim.lease):
-        return _Sync(claim, context, Flights(context.transfers)).run()
+        return _Sync(claim, context, Flights()).run()
 
 
 @dataclass
@@ -117,7 +117,9 @@ class _Sync:
             return claims.release(self.claim)
         failed = self.registry_failure or self.plan_failure
         if failed is not None:
-            return claims.close(self.claim, failure=failed.message, retry_after=failed.retry_after)
+            return claims.close(
+                self.claim, failure=failed.message, retry_after=failed.retry_after, outage=failed.registry_wide
+            )
         return claims.close(self.claim, tried=self.failures > 0)
 
     # --- references -------------------------------------------------------------------------------------------------
@@ -269,7 +271,7 @@ class _Sync:
         if standing == manifest.digest:
             return self._done("keep", manifest, standing, started)
         context = self.context
-        graph = GraphCopy(source, destination, path, context.transfers, self.flights, self._stop, spool=context.spool)
+        graph = GraphCopy(source, destination, path, context.lanes, self.flights, self._stop, spool=context.spool)
         graph.below(manifest)
         self._put(reference, manifest)
         return self._done("copy", manifest, standing, started, graph)

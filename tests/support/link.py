@@ -74,6 +74,12 @@ class Link:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        with self._lock:
+            return len(self._open)
+
     def pause(self) -> None:
         """Let nothing from the server through; connections stay open."""
         self._flowing.clear()

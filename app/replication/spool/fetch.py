@@ -20,7 +20,7 @@ _RUN = 4
 #: Bytes between two entries in the ledger: what a killed process's successor fetches again, for each connection.
 _NOTE = 1024 * 1024
 
-#: Bytes that wait for the consumer from which on it, and not the line, is what takes the time.
+#: Bytes that wait for the consumer from which on more connections would not bring it anything sooner.
 _AHEAD = 64 * 1024 * 1024
 
 #: Seconds for the threads to see that it is over. One that still waits for an answer ends by the idle limit.
@@ -137,17 +137,18 @@ class Fetch:
             return reader
 
     def _carry(self, reader: BlobReader) -> None:
-        noted = reader.position
+        noted = written = reader.position
         try:
             while chunk := reader.read():
-                self._file.write(reader.position - len(chunk), chunk)
+                self._file.write(written, chunk)
+                written += len(chunk)
                 self._moved(len(chunk))
-                if reader.position - noted >= _NOTE:
-                    self._file.note(noted, reader.position)
-                    noted = reader.position
+                if written - noted >= _NOTE:
+                    self._file.note(noted, written)
+                    noted = written
         finally:
             with contextlib.suppress(OSError):
-                self._file.note(noted, reader.position)
+                self._file.note(noted, written)
         with self._changed:
             self._readers.discard(reader)
             self.patched = self.patched or reader.resumed > 0
@@ -155,18 +156,18 @@ class Fetch:
 
     def _moved(self, size: int) -> None:
         with self._changed:
-            if self._closed:
+            if self._closed or self.broken:
                 raise Stopped("the transfer is over")
-            self._pace.count(size)
-            self._grow()
+            if self._file.reach(self.consumed) - self.consumed > _AHEAD:
+                self._pace.pause()
+            else:
+                self._pace.count(size)
+                self._grow()
             self._changed.notify_all()
 
     def _grow(self) -> None:
         wanted = self._pace.look()
         if wanted <= self._running:
-            return
-        if not self._ranges or self._file.reach(self.consumed) - self.consumed > _AHEAD:
-            self._pace.settle(self._running)
             return
         if self._running == 1:
             self._narrow()

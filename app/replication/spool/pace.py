@@ -55,6 +55,10 @@ class Pace:
             self._judge(self._bytes / (now - self._measured_since))
         return self.wanted
 
+    def pause(self) -> None:
+        """The rate does not matter now; measure anew when it does."""
+        self._began = self._measured_since = None
+
     def settle(self, connections: int) -> None:
         """Try no more than this from now on."""
         self.wanted = max(1, min(self.wanted, connections))

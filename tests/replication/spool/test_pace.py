@@ -68,6 +68,21 @@ def test_what_comes_while_new_connections_get_up_to_speed_is_not_measured() -> N
     assert pace.wanted == MOST
 
 
+def test_a_pause_does_not_count_as_slowness() -> None:
+    # Given a line that is slow per connection, and pauses of ten seconds
+    clock = Clock()
+    pace = Pace(clock=clock)
+    for _ in range(20):
+        for _ in range(200):
+            clock.now += 0.01
+            pace.count(int(0.01 * 20 * MB * pace.wanted))
+            pace.look()
+        pace.pause()
+        clock.now += 10
+
+    assert pace.wanted == MOST
+
+
 def test_a_settled_pace_stays() -> None:
     clock = Clock()
     pace = Pace(clock=clock)

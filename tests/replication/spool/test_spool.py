@@ -208,6 +208,7 @@ def test_no_connections_are_added_that_bring_nothing(lab: Lab) -> None:
     assert 2 <= lab.link.most_at_once <= 3
 
 
+@pytest.mark.long
 def test_parallel_parts_survive_a_line_that_breaks(lab: Lab) -> None:
     blob = lab.pushed(PARALLEL + 60 * MIB)
     lab.link.rate, lab.link.cut_after = 15e6, 10 * MIB
@@ -303,7 +304,7 @@ def follower(lab: Lab, blob: Blob, **options: float) -> tuple[Process, threading
     wait_until(lambda: lab.link.carried > 2 * MIB, 30, process.log.read_text)
     thread = threading.Thread(target=lab.copy, args=(blob,), kwargs={"spool": lab.spool(**options)})  # type: ignore[arg-type]
     thread.start()
-    # It has begun its upload, and so asked its own destination whether the blob is there, and found the spool's writer at work.
+    # It has begun its upload, and so has found the spool's writer at work.
     wait_until(lambda: list((lab.secondary.storage / "docker/registry/v2/repositories").glob("**/_uploads/*/data")))
     return process, thread
 
@@ -423,6 +424,21 @@ def test_a_transfer_that_is_told_to_stop_leaves_what_it_has(lab: Lab) -> None:
     assert lab.link.carried < 40 * MIB * 1.15
 
 
+def test_who_resumes_uses_several_connections_too(lab: Lab) -> None:
+    # Given a killed worker's blob of which 70 MiB are missing
+    blob = lab.pushed(PARALLEL + 46 * MIB)
+    lab.link.rate = 40e6
+    process = lab.process(blob)
+    wait_until(lambda: lab.link.carried >= 40 * MIB, 60, process.log.read_text)
+    process.kill()
+    wait_until(lambda: lab.link.open == 0)
+    lab.link.rate, lab.link.most_at_once = 15e6, 0
+
+    lab.copy(blob)
+    assert lab.arrived(blob)
+    assert lab.link.most_at_once >= 3
+
+
 class Rangeless:
     """A source that answers every range with the whole blob, at the start or from a time on."""
 
@@ -443,7 +459,7 @@ class Rangeless:
         handler.reply(206, body, Content_Range=f"bytes {start}-{end}/{len(self.data)}")
 
 
-@pytest.mark.parametrize("ranges", [0, 2])
+@pytest.mark.parametrize("ranges", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_source_without_ranges_is_read_by_one_connection(lab: Lab, ranges: int) -> None:
     # Given a slow line to a source that can do ranges never, or no longer
     blob = Blob(PARALLEL + 20 * MIB, 3)
