@@ -20,7 +20,7 @@ demo: ## Run two registries and replicate between them
 
 test: ## Run the tests, but for the long ones
 	@deploy/setup.sh test
-	@$(PYTHON) -m pytest -m "not long" $(ARGS)
+	@$(PYTHON) -m pytest -m "not long" -n 2 --dist loadfile $(ARGS)
 
 test-long: ## Run the tests that take minutes
 	@deploy/setup.sh test

@@ -175,6 +175,8 @@ class PatchedMismatch(DigestMismatch):
     What was kept is discarded; fetched whole, once more, the blob may well be right.
     """
 
+    default_reason = "patched_mismatch"
+
 
 class InvalidReference(RegistryError):
     """A repository name, tag or digest outside the grammar of the specification; nothing was sent."""
