@@ -74,7 +74,8 @@ class BlobStream:
         """
         request = self._response.request
         try:
-            data: bytes = self._response.raw.read(CHUNK, decode_content=False)
+            # What has come by now: waiting until a chunk is full would keep a slow link from being told to stop.
+            data: bytes = self._response.raw.read1(CHUNK, decode_content=False)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(error, request.method or "", self._response.url) from error
         self.position += len(data)

@@ -40,8 +40,9 @@ def apply_environment(settings: Settings) -> Site | None:
         site = _upsert(settings.site_name, secondary.url, primary=False, settings=settings)
         # A site that is new begins at the head of the log: what was there before it is the backfill's work.
         newest = Event.select(Event.id).order_by(Event.id.desc()).scalar() or 0
-        if Cursor.get_or_none(Cursor.site == site) is None:
-            Cursor.create(site=site, position=newest, updated_at=now())
+        cursor = Cursor.insert(site=site, position=newest, updated_at=now())
+        cursor = cursor.on_conflict(action="NOTHING", conflict_target=[Cursor.site])
+        if list(cursor.returning(Cursor.site).execute()):
             backfill.request("new site")
         return Site.get_by_id(site.id)
 
@@ -53,17 +54,17 @@ def enabled_secondaries() -> list[Site]:
 def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     instant = now()
     patterns = "\n".join(settings.repositories)
-    site = Site.get_or_none(Site.name == name)
-    if site is None:
-        return Site.create(
-            name=name,
-            primary=primary,
-            url=url,
-            deletion=settings.deletion.value,
-            repositories=patterns,
-            created_at=instant,
-            updated_at=instant,
-        )
+    # Several processes start at once: one makes the row, the others wait for it and find it.
+    Site.insert(
+        name=name,
+        primary=primary,
+        url=url,
+        deletion=settings.deletion.value,
+        repositories=patterns,
+        created_at=instant,
+        updated_at=instant,
+    ).on_conflict(action="NOTHING", conflict_target=[Site.name]).execute()
+    site = Site.get(Site.name == name)
     if (site.url, site.deletion, site.repositories) != (url, settings.deletion.value, patterns):
         Site.update(url=url, deletion=settings.deletion.value, repositories=patterns, updated_at=instant).where(
             Site.id == site.id

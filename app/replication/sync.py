@@ -177,6 +177,9 @@ class _Sync:
         free = len(self.running) < SLOTS
         under_way: set[Future[Any]] = {*self.running, *([self.planning] if self.planning else [])}
         done, _ = wait(under_way, timeout=POLL if free else 1.0, return_when=FIRST_COMPLETED)
+        if self.context.stopping.is_set():
+            # The grace runs from here: a slow transfer may not ask for a long time.
+            self._since_stop()
         if self.planning in done and self.planning is not None:
             self._planned(self.planning.result())
         for future in done & self.running.keys():
@@ -222,9 +225,13 @@ class _Sync:
             return True
         if not self.context.stopping.is_set():
             return False
+        return self._since_stop() > GRACE
+
+    def _since_stop(self) -> float:
+        """Seconds since this sync learned that the process has to end."""
         clock = self.claim.lease.clock
         self.stopped_at = self.stopped_at or clock()
-        return clock() - self.stopped_at > GRACE
+        return clock() - self.stopped_at
 
     # --- one reference ----------------------------------------------------------------------------------------------
 

@@ -143,11 +143,14 @@ def fetch_blob(registry: Registry, repository: str, digest: str) -> bytes:
 
 
 def digest_of(registry: Registry, repository: str, reference: str) -> str | None:
-    """Return the digest of what `reference` names, or None if it is not there."""
+    """Return the digest of what `reference` names, or None if it is not there.
+
+    Or not yet: Distribution answers 500 to who asks just while it writes the file that a tag or digest is.
+    """
     try:
         return fetch(registry, repository, reference).digest
     except WireError as error:
-        if error.status == 404:
+        if error.status in {404, 500}:
             return None
         raise
 
