@@ -55,7 +55,7 @@ def main() -> None:
         seconds = [run["seconds"] for run in done]
         median = statistics.median(seconds)
         total = options.mib * options.blobs
-        print(  # noqa: T201
+        print(
             f"{mode:6} median {median:6.2f} s ({total / median:6.0f} MiB/s), all {seconds},"
             f" memory {max(run['memory'] for run in done) // MIB} MiB,"
             f" received {done[-1]['received'] / MIB:.0f} MiB,"
