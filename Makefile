@@ -6,7 +6,7 @@ LOCK := uv pip compile pyproject.toml --generate-hashes --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format lock wheel clean
+.PHONY: help setup demo test test-long bench lint format lock wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test: ## Run the tests, but for the long ones
 test-long: ## Run the tests that take minutes
 	@deploy/setup.sh test
 	@$(PYTHON) -m pytest -m long $(ARGS)
+
+bench: ## Measure how long a push takes to arrive, beside skopeo copy
+	@deploy/setup.sh test
+	@$(PYTHON) -m tests.benchmarks.lag $(ARGS)
 
 lint: ## Check format, style and types
 	@deploy/setup.sh lint

@@ -35,6 +35,9 @@ MAX_CONNECTIONS = 64
 #: Key of the PostgreSQL advisory lock that lets one process migrate at a time.
 MIGRATION_LOCK = 0x6765_6F72
 
+#: Class of the advisory locks that let one process at a time read the event log for a site.
+READER_LOCK = 0x6765_6F73
+
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or cannot be written; try again when it can."""
@@ -176,6 +179,16 @@ def claim(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> list[M]:
         .returning(model)
     )
     return list(query.execute())
+
+
+def one_at_a_time(key: int) -> None:
+    """Wait until no other transaction that asked for `key` is under way. SQLite has one writer at a time anyway.
+
+    An advisory lock and not a row's: locking a row gives the transaction its id at once, and the event log takes its
+    own id as a fence, which has to be drawn after what it read.
+    """
+    if not is_sqlite():
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s, %s)", (READER_LOCK, key))
 
 
 def lock(model: type[peewee.Model], ids: Sequence[int]) -> None:

@@ -68,7 +68,8 @@ class Deployment:
             programs.append(self.valkey.program())
         if self.settings.role.replicates:
             programs.append(Program("worker", worker_command(self.settings), environ))
-            programs.append(Program("scheduler", [sys.executable, "-P", "-m", "app", "scheduler"], environ))
+        # Also where nothing is copied: it prunes the event log.
+        programs.append(Program("scheduler", [sys.executable, "-P", "-m", "app", "scheduler"], environ))
         programs.append(Program("web", web_command(), environ, ready=self.answers))
         return programs
 

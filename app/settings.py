@@ -29,7 +29,7 @@ class SettingsError(Exception):
     """The environment cannot be used; `problems` lists every mistake, a line each."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("The settings are not complete:\n" + "\n".join(f"  - {p}" for p in problems))
+        super().__init__("The settings cannot be used:\n" + "\n".join(f"  - {p}" for p in problems))
         self.problems = problems
 
 
@@ -96,7 +96,7 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the processes are told from outside (DESIGN section 7)."""
+    """Everything the processes are told from outside (docs/settings.md)."""
 
     database_url: Secret
     redis_url: Secret | None
@@ -147,6 +147,18 @@ class Settings:
         return found
 
 
+#: Said in place of what the parser says, which quotes the part it stumbled over: often half a password.
+UNREADABLE = "cannot be read: reserved characters in a user name or password must be percent-encoded"
+
+
+def _readable(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (parts.port or 1) > 0 and "#" not in url
+    except ValueError:
+        return False
+
+
 class _Environment:
     """Reads variables and gathers problems instead of stopping at the first."""
 
@@ -161,6 +173,9 @@ class _Environment:
                 "GEO_ROLE=secondary is not available in this version: run one deployment with GEO_ROLE=both"
                 " beside the primary registry."
             )
+        for name in ("GEO_PRIMARY_URL", "GEO_SITE_TOKEN", "GEO_PRIMARY_DATABASE_URL"):
+            if self.text(name):
+                self.problems.append(f"{name} is for a secondary's own deployment, which this version does not have.")
         deletion = self.choice("GEO_DELETION", Deletion, Deletion.TAGS)
         if deletion is Deletion.MIRROR:
             self.problems.append("GEO_DELETION=mirror is not available in this version: use tags or tags+untagged.")
@@ -224,6 +239,8 @@ class _Environment:
 
     def database_url(self) -> str:
         url = self.text("DATABASE_URL") or f"sqlite:///{STATE_DIRECTORY}/geo.db"
+        if not _readable(url):
+            self.problems.append(f"DATABASE_URL {UNREADABLE}.")
         scheme = url.partition("://")[0]
         if scheme not in {"sqlite", "postgresql", "postgres"}:
             self.problems.append("DATABASE_URL must begin with sqlite:/// or postgresql://.")
@@ -258,7 +275,9 @@ class _Environment:
 
     def secret_url(self, name: str, schemes: set[str]) -> Secret | None:
         value = self.text(name)
-        if value and value.partition("://")[0] not in schemes:
+        if value and not _readable(value):
+            self.problems.append(f"{name} {UNREADABLE}.")
+        elif value and value.partition("://")[0] not in schemes:
             self.problems.append(
                 f"{name} must begin with one of: " + ", ".join(f"{s}://" for s in sorted(schemes)) + "."
             )

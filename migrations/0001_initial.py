@@ -38,6 +38,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         primary = BooleanField()
         url = CharField()
         enabled = BooleanField()
+        retired = BooleanField()
         deletion = CharField()
         repositories = TextField()
         deletions_released_at = DateTimeField(null=True)

@@ -23,7 +23,7 @@ def names(deployment: Deployment) -> list[str]:
 
 def test_what_runs_depends_on_the_role_and_the_broker(tmp_path: Path) -> None:
     assert names(Deployment(settings(), {})) == ["worker", "scheduler", "web"]
-    assert names(Deployment(settings(GEO_ROLE="primary"), {})) == ["web"]
+    assert names(Deployment(settings(GEO_ROLE="primary"), {})) == ["scheduler", "web"]
     with EmbeddedValkey(tmp_path / "valkey") as valkey:
         deployment = Deployment(settings(), {}, valkey)
         programs = deployment.programs()

@@ -80,19 +80,19 @@ class Scheduler:
 
     def tick(self) -> None:
         """One look at everything that could be due."""
-        if not self.context.settings.replication_enabled:
-            return
         with connection():
+            if self.clock() - self._tidied > TIDY:
+                self._tidied = self.clock()
+                event_log.prune(KEEP_EVENTS)
+                replicator.prune_attempts(KEEP_ATTEMPTS)
+            if not self.context.settings.replication_enabled:
+                return
             for site in sites.enabled_secondaries():
                 self._advance(site)
                 self._reconcile_if_due(site)
             claim.fail_poisonous()
             replicator.awaken_digests()
             waiting = claim.count_due(limit(self.context.settings))
-            if self.clock() - self._tidied > TIDY:
-                self._tidied = self.clock()
-                event_log.prune(KEEP_EVENTS)
-                replicator.prune_attempts(KEEP_ATTEMPTS)
         if waiting:
             self.context.wake.rows(waiting)
 

@@ -105,7 +105,7 @@ def use_embedded_broker() -> None:
 def site_named(name: str | None) -> Site:
     """The secondary with this name, or the only one there is."""
     with connection():
-        secondaries = list(Site.select().where(~Site.primary).order_by(Site.id))
+        secondaries = list(Site.select().where(~Site.primary & ~Site.retired).order_by(Site.id))
     found = [site for site in secondaries if name in {None, site.name}]
     if len(found) == 1:
         return found[0]

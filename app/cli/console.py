@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import code
+import sys
 from typing import Any
 
 import click
+from dramatiq.brokers.stub import StubBroker
+from peewee import ModelSelect
 
 from app.cli.common import load, plainly
 from app.database import database
+
+#: Rows of a query that are printed.
+SHOWN = 20
 
 BANNER = """geo-registry console. At hand: {names}
 
@@ -26,6 +32,13 @@ BANNER = """geo-registry console. At hand: {names}
 def console(command: str | None) -> None:
     """Open a Python console with the models, the actors and both registries at hand."""
     names = namespace()
+    if command is None and isinstance(names["sync_repository"].broker, StubBroker):
+        click.echo(
+            "geo: warning: no broker is known here, so nobody hears of .send(); set REDIS_URL,"
+            " or open the console in the directory of `geo up`",
+            err=True,
+        )
+    sys.displayhook = show
     # One connection for the whole of a person's visit; the models' queries need one, and nothing waits for it.
     database.connect()
     try:
@@ -36,6 +49,17 @@ def console(command: str | None) -> None:
     finally:
         if not database.is_closed():
             database.close()
+
+
+def show(value: Any) -> None:
+    """Print what a line gives, and of a query the rows: that is what a person asks for."""
+    if not isinstance(value, ModelSelect):
+        sys.__displayhook__(value)
+        return
+    rows = list(value.limit(SHOWN + 1))
+    for row in rows[:SHOWN]:
+        click.echo(repr(row))
+    click.echo(f"({len(rows)} rows)" if len(rows) <= SHOWN else f"(the first {SHOWN}; .count() counts them)")
 
 
 def namespace() -> dict[str, Any]:

@@ -28,7 +28,8 @@ def sites(context: click.Context, as_json: bool) -> None:
             "name": site.name,
             "role": "primary" if site.primary else "secondary",
             "url": site.url,
-            "enabled": site.enabled,
+            "enabled": site.enabled and not site.retired,
+            "retired": site.retired,
             "deletion": site.deletion,
             "repositories": site.repositories.splitlines(),
         }
@@ -44,7 +45,7 @@ def sites(context: click.Context, as_json: bool) -> None:
                 r["name"],
                 r["role"],
                 r["url"],
-                "enabled" if r["enabled"] else "paused",
+                "retired" if r["retired"] else "enabled" if r["enabled"] else "paused",
                 "-" if r["role"] == "primary" else r["deletion"],
                 " ".join(r["repositories"]) or "all",
             )

@@ -36,6 +36,14 @@ class Event(BaseModel):
     class Meta:
         table_name = "geo_events"
 
+    def __repr__(self) -> str:
+        """One line, as a person at the console wants to see an event."""
+        what = f"{self.tag or ''}{f'@{self.digest}' if self.digest else ''}"
+        return (
+            f"<Event id: {self.id}, {self.replicable_name} {self.event_name},"
+            f" container_repository_id: {self.container_repository_id}, {self.action} {what}, {self.occurred_at}>"
+        )
+
 
 class QuarantinedEvent(BaseModel):
     """Something authenticated that could not be read. Kept, counted and shown; never refused."""

@@ -17,6 +17,8 @@ class Site(BaseModel):
     url = CharField()
     #: A site that is not enabled keeps its backlog and copies nothing.
     enabled = BooleanField(default=True)
+    #: No longer named by the environment; kept with its history, and taken up again when it comes back.
+    retired = BooleanField(default=False)
     #: One of `settings.Deletion`.
     deletion = CharField(default="tags")
     #: Allow and deny patterns, a line each; empty covers everything.

@@ -205,11 +205,16 @@ class RegistryClient:
             return blobs.start_upload(self._endpoint, require_repository(repository), mount, from_repository)
 
     def supports_delete(self, repository: str) -> bool:
-        """Tell whether manifests can be deleted here, by deleting one that does not exist."""
+        """Tell whether manifests can be deleted here, by deleting one that does not exist.
+
+        Raises `NotFound` for a 404 that is not the registry's own word: a proxy's says nothing of what is behind it.
+        """
         with self._endpoint.observed("supports_delete"):
             try:
                 self._delete(repository, Digest.of(secrets.token_bytes(32)), None)
-            except NotFound:
+            except NotFound as error:
+                if not error.witnessed:
+                    raise
                 return True
             except Unsupported:
                 return False

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 from app.database import connection, now, transaction
 from app.models import ContainerRepository, Site
-from app.registry import NotFound, RegistryClient, RegistryError
+from app.registry import Denied, NotFound, RegistryClient, RegistryError, Unauthorized, Unsupported
 from app.replication import marking
 from app.replication.event_log import repository_ids
 from app.replication.scope import Scope
+
+log = logging.getLogger(__name__)
 
 
 class NoCatalog(Exception):
@@ -57,11 +60,20 @@ def _paths(scope: Scope, source: RegistryClient) -> Iterator[str]:
         known = [row.path for row in rows]
     yield from known
     yield from scope.listed
+    if scope.is_list:
+        return
+    listed = 0
     try:
-        yield from source.list_repositories()
-    except (NotFound, RegistryError) as error:
-        if not (known or scope.listed) or error.temporary:
+        for path in source.list_repositories():
+            listed += 1
+            yield path
+    except (NotFound, Unsupported, Unauthorized, Denied) as error:
+        # A catalog that breaks off is not a catalog that is not there.
+        if listed or (isinstance(error, Unauthorized) and not scope.listed):
+            raise
+        if not (known or scope.listed):
             raise NoCatalog(f"{error}; name the repositories in GEO_REPOSITORIES") from error
+        log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error)
 
 
 def _batched(paths: Iterator[str]) -> Iterator[list[str]]:

@@ -74,17 +74,19 @@ def claim_next() -> Claim | None:
 
 
 def claim_row(registry_id: int) -> Claim | None:
-    """Take this row whatever its state and due time; None when somebody else holds it."""
+    """Take this row whatever its state and due time; None when somebody else holds it, or its site is retired: the
+    registry that we reach is another one's."""
     with connection():
         asked = lease.monotonic()
         instant = now()
         free = (Registry.state != SyncState.STARTED) | (Registry.lease_expires_at <= instant)
-        query = Registry.select(Registry.id).where((Registry.id == registry_id) & free).limit(1)
+        current = Registry.site.in_(Site.select(Site.id).where(~Site.retired))
+        query = Registry.select(Registry.id).where((Registry.id == registry_id) & free & current).limit(1)
         return _claim(query, instant, asked)
 
 
 def _enabled(query: ModelSelect[Registry]) -> ModelSelect[Registry]:
-    sites = Site.select(Site.id).where(Site.enabled & ~Site.primary)
+    sites = Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary)
     return query.where(Registry.site.in_(sites))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.database import is_sqlite, now, transaction
+from app.database import now, one_at_a_time, transaction
 from app.models import ContainerRepository, Cursor, Event, Site
 from app.replication import event_log
 from app.replication.event_log import Position
@@ -27,12 +27,12 @@ class Advance:
 def advance(site: Site, limit: int = BATCH) -> Advance:
     """Read the next events for `site` and mark what they name; the position moves with the marks or not at all.
 
-    The cursor's row is locked for the length of the transaction, so two processes cannot both act; the second waits
-    and reads on from where the first ended. A lease beside it would only add a way to lose it.
+    One at a time for a site: the second process waits and reads on from where the first ended. A lease beside the
+    transaction would only add a way to lose it.
     """
     with transaction():
-        query = Cursor.select().where(Cursor.site == site)
-        cursor = query.get() if is_sqlite() else query.for_update().get()
+        one_at_a_time(site.id)
+        cursor = Cursor.get(Cursor.site == site)
         position = Position(cursor.position, {int(gap): xmax for gap, xmax in cursor.gaps.items()})
         batch = event_log.read(position, limit)
         if not batch.moved and batch.position == position:

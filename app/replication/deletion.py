@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, SyncAttempt
+from app.models import Reference, Site, SyncAttempt
 from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Unsupported
 from app.registry.media_types import OCI_MANIFEST
 from app.replication.claim import Claim
 from app.settings import Deletion
 
-#: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer (DESIGN rule 5).
+#: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
 TAG_WRITE_LIMIT = 15.0
 
 #: Deletions of one site in a sliding hour that need no one's consent, and the share of its tags above that.
@@ -60,6 +60,9 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
         LeaseLost: before anything was written.
         RegistryError: from the secondary.
     """
+    with connection():
+        # Read again: the policy may have changed, or a person released deletions, since the row was claimed.
+        claim.site = Site.get_by_id(claim.site.id)
     policy = Deletion(claim.site.deletion)
     allowed = (
         policy is not Deletion.OFF if reference.is_tag else policy in {Deletion.TAGS_AND_UNTAGGED, Deletion.MIRROR}
@@ -94,8 +97,7 @@ def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | Non
             # An answer to HEAD has no body, and so no word of the registry's own.
             return destination.get_manifest(claim.path, name).digest
         except NotFound as error:
-            if not error.witnessed:
-                raise
+            _require_witness(error)
             return None
 
 
@@ -138,8 +140,8 @@ def _delete_tag(claim: Claim, reference: Reference, destination: RegistryClient)
     claim.require(TAG_WRITE_LIMIT)
     try:
         destination.delete_manifest(claim.path, reference.name, total_timeout=TAG_WRITE_LIMIT)
-    except NotFound:
-        return
+    except NotFound as error:
+        _require_witness(error)
     except (Unsupported, Rejected):
         # Distribution 2.x deletes by digest only, and deleting the digest would take every other tag on it away.
         _overwrite_and_delete(claim, reference, destination)
@@ -182,10 +184,16 @@ def _delete_manifest(claim: Claim, destination: RegistryClient, digest: str) -> 
     claim.require(TAG_WRITE_LIMIT)
     try:
         destination.delete_manifest(claim.path, digest, total_timeout=TAG_WRITE_LIMIT)
-    except NotFound:
-        return
+    except NotFound as error:
+        _require_witness(error)
     except Unsupported as error:
         raise DeletionUnsupported(str(error)) from error
+
+
+def _require_witness(error: NotFound) -> None:
+    """A 404 that is not the registry's own word (a proxy's) does not mean that the thing is gone."""
+    if not error.witnessed:
+        raise error
 
 
 def _stands_under_a_tag(claim: Claim, digest: str, destination: RegistryClient) -> bool:
@@ -193,7 +201,6 @@ def _stands_under_a_tag(claim: Claim, digest: str, destination: RegistryClient) 
     try:
         tags = destination.list_tags(claim.path)
     except NotFound as error:
-        if not error.witnessed:
-            raise
+        _require_witness(error)
         return False
     return any(_standing(claim, tag, destination) == digest for tag in tags)

@@ -204,7 +204,15 @@ def _remark(reference: Reference, mark: _Mark) -> None:
         and mark.event_at is not None
         and mark.event_at < reference.event_at
     )
-    if stale_push:
+    stale_delete = (
+        mark.delete_witness is not None
+        and reference.delete_witness is None
+        and reference.event_at is not None
+        and mark.event_at is not None
+        and mark.event_at < reference.event_at
+    )
+    if stale_push or stale_delete:
+        # Events come out of order; what happened last counts.
         witness = reference.delete_witness
     Reference.update(
         generation=Reference.generation + 1,
@@ -212,7 +220,7 @@ def _remark(reference: Reference, mark: _Mark) -> None:
         desired_digest=mark.desired_digest if mark.desired_digest else Reference.desired_digest,
         delete_witness=witness,
         event_id=mark.event_id,
-        event_at=reference.event_at if stale_push else mark.event_at,
+        event_at=reference.event_at if stale_push or stale_delete else mark.event_at,
         pending_since=fn.COALESCE(Reference.pending_since, mark.since),
         trigger="event",
         # What failed before says nothing of what was pushed now.

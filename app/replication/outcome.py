@@ -54,6 +54,8 @@ class Failed:
     digest: str | None = None
     #: It says something of the registry rather than of this reference.
     registry_wide: bool = False
+    #: What was being done.
+    action: Action = "copy"
 
 
 def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: Backoff = BACKOFF) -> None:
@@ -137,7 +139,7 @@ def _attempt(claim: Claim, reference: Reference, outcome: Done | Failed, lag: fl
     SyncAttempt.insert(
         registry=claim.registry_id,
         reference=reference.name,
-        action="copy" if isinstance(outcome, Failed) else outcome.action,
+        action=outcome.action,
         trigger=reference.trigger,
         event_id=reference.event_id,
         outcome="failed" if failed else "synced",

@@ -41,7 +41,7 @@ class Replicator:
         Returns how the row was left: synced, or failed with the reason.
         """
         context = current()
-        self._mark()
+        self.mark()
         closed = Closed(None)
         while not context.stopping.is_set():
             claim = claims.claim_row(self.registry_id)
@@ -53,7 +53,8 @@ class Replicator:
                 break
         return closed
 
-    def _mark(self) -> None:
+    def mark(self) -> None:
+        """Ask for a full sync of the repository, with one try of everything in it that has failed."""
         with transaction():
             instant = now()
             marking.awaken([self.registry_id], since=instant, priority=marking.MANUAL, full=True)
@@ -142,8 +143,8 @@ def release_deletions(site: Site) -> int:
             Registry.select(Registry.id).where(Registry.site == site)
         )
         ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
-        count: int = Reference.update(retry_at=None, state=SyncState.PENDING).where(held).execute()
         marking.awaken(ids, since=instant, priority=marking.MANUAL)
+        count: int = Reference.update(retry_at=None, state=SyncState.PENDING).where(held).execute()
     return count
 
 

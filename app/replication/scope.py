@@ -37,6 +37,12 @@ class Scope:
         return allowed
 
     @property
+    def is_list(self) -> bool:
+        """Whether everything in scope is named: there is nothing to find."""
+        positive = [p for p in self.patterns if not p.startswith("!")]
+        return bool(positive) and not any(set(p) & {"*", "?"} for p in positive)
+
+    @property
     def listed(self) -> Sequence[str]:
         """Repositories named without a wildcard, those denied left out."""
         return [p for p in self.patterns if not set(p) & {"*", "?", "!"} and self.covers(p)]

@@ -48,7 +48,7 @@ def apply_environment(settings: Settings) -> Site | None:
 
 
 def enabled_secondaries() -> list[Site]:
-    return list(Site.select().where(~Site.primary, Site.enabled).order_by(Site.id))
+    return list(Site.select().where(~Site.primary & Site.enabled & ~Site.retired).order_by(Site.id))
 
 
 def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
@@ -69,22 +69,24 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
         Site.update(url=url, deletion=settings.deletion.value, repositories=patterns, updated_at=instant).where(
             Site.id == site.id
         ).execute()
-    if (site.url, site.repositories) != (url, patterns):
-        # What was seen on another registry, or left out by another scope, says nothing now.
-        backfill.request(f"the address or the scope of {name} changed")
+    if site.retired:
+        Site.update(retired=False).where(Site.id == site.id).execute()
+    if site.retired or (site.url, site.repositories) != (url, patterns):
+        # What was seen on another registry, left out by another scope, or before a long absence, says nothing now.
+        backfill.request(f"the address or the scope of {name} changed, or it came back")
     return Site.get_by_id(site.id)
 
 
 def _retire_others(name: str, url: str) -> None:
-    """One deployment has one secondary: a former one is renamed if only its name changed, and otherwise paused."""
+    """One deployment has one secondary: a former one is renamed if only its name changed, and otherwise retired."""
     known = Site.select().where(Site.name == name).exists()
     for other in Site.select().where(~Site.primary & (Site.name != name)):
         if not known and other.url == url:
             Site.update(name=name).where(Site.id == other.id).execute()
             known = True
-        elif other.enabled:
-            log.warning("site %s is no longer in the environment and is paused", other.name)
-            Site.update(enabled=False).where(Site.id == other.id).execute()
+        elif not other.retired:
+            log.warning("site %s is no longer in the environment and is retired", other.name)
+            Site.update(retired=True).where(Site.id == other.id).execute()
 
 
 def _address(url: str) -> tuple[str | None, int | None, str]:

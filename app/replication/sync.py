@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,6 +94,13 @@ class _Sync:
             return Closed(None)
         except (PeeweeException, DatabaseUnavailable) as error:
             log.error("the database failed during a sync of %s: %s", self.claim.path, error)
+            return self._let_go()
+
+    def _let_go(self) -> Closed:
+        """Give the row back, if the database takes it by now; else its lease ends by itself."""
+        try:
+            return claims.release(self.claim)
+        except (PeeweeException, DatabaseUnavailable):
             return Closed(None)
 
     def _plan(self, generation: int) -> Failed | None:
@@ -148,6 +155,7 @@ class _Sync:
             generation = Registry.select(Registry.generation).where(Registry.id == self.claim.registry_id).scalar()
             if generation == self.seen_generation and (self.running or self.planning):
                 return
+            self._reconsider_deletions()
             due = self._due(free)
         # Read before the references: closing compares it, and an event between the two makes the row pending again.
         self.claim.generation = generation
@@ -342,13 +350,19 @@ class _Sync:
 
     # --- deletion ---------------------------------------------------------------------------------------------------
 
+    def _reconsider_deletions(self) -> None:
+        """An event since the witnesses spoke (the tag was pushed again, say) makes the reference due like any other."""
+        now_at = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(list(self.deletions)))
+        current = {row.id: row.generation for row in now_at} if self.deletions else {}
+        self.deletions = {i: r for i, r in self.deletions.items() if current.get(i) == r.generation}
+
     def _delete_one(self) -> None:
         _, reference = self.deletions.popitem()
         try:
             result = self._guarded(reference, self._delete)
         except Stopped:
             return
-        self._record(reference, result)
+        self._record(reference, replace(result, action="delete") if isinstance(result, Failed) else result)
 
     def _delete(self, reference: Reference, started: datetime) -> Done:
         gone = deletion.delete(self.claim, reference, self.context.destination())

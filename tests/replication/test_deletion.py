@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,8 @@ from tests.support.deployment import Deployment, environment, event
 from tests.support.keys import TokenAuth
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.sessions import Session
+from tests.support.wait import wait_until
 from tests.support.wire import delete_digest, digest_of, fetch, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
@@ -543,3 +546,77 @@ def test_the_brake_lets_go_with_time_and_grows_with_the_site(state: Deployment) 
     deleted(timedelta(minutes=1), 3)
     with pytest.raises(deletion.DeletionHeld):
         deletion.brake(claim)
+
+
+@pytest.mark.parametrize("version", ["2.8", "3"])
+def test_a_wordless_404_to_a_deletion_is_not_its_success(
+    version: str, database_url: str, token_auth: TokenAuth, registry_factory: RegistryFactory, repository: str
+) -> None:
+    # Given a tag that is gone from the primary, and a proxy before the secondary that answers deletions by itself
+    primary = registry_factory("primary", token=token_auth, version=version)
+    secondary = registry_factory("secondary", token=token_auth, version=version)
+    with Proxy(secondary) as proxy:
+        env = environment(primary, secondary, database_url, GEO_SECONDARY_REGISTRY_URL=proxy.url)
+        geo = Deployment.start(env)
+        try:
+            digest = push(primary, repository, "v1", images.image())
+            geo.event("push", repository, "v1", digest)
+            geo.settle()
+            delete_digest(primary, repository, digest)
+            geo.event("delete", repository, "v1")
+            proxy.rule(f"DELETE /v2/{repository}/manifests/", status=404)
+            geo.settle()
+
+            # Then nothing counts as deleted, and the tag is not left on a throw-away manifest
+            assert geo.row(repository).state == SyncState.FAILED
+            assert digest_of(secondary, repository, "v1") == digest
+            assert [a.action for a in geo.attempts(repository) if a.outcome == "failed"] == ["delete"]
+
+            # And when the registry is asked itself, the tag goes
+            proxy.clear()
+            geo.retry(repository)
+            assert digest_of(secondary, repository, "v1") is None
+        finally:
+            geo.close()
+
+
+def test_a_tag_pushed_again_while_its_deletion_waits_is_not_deleted(
+    database_url: str, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given a deletion that waits for a large copy of the same repository to end
+    gate = threading.Event()
+    with Proxy(primary) as proxy:
+        env = environment(primary, secondary, database_url, GEO_REGISTRY_REPLICATION_PRIMARY_API_URL=proxy.url)
+        geo = Deployment.start(env)
+        try:
+            old = push(primary, repository, "v1", images.image())
+            geo.event("push", repository, "v1", old)
+            geo.settle()
+            large = images.image([images.layer(200_000)])
+            slow = proxy.rule(f"GET .*{large.blobs[-1].digest}", gate=gate, times=1)
+            gone = proxy.rule(f"GET /v2/{repository}/manifests/v1$", status=404, body=MANIFEST_UNKNOWN, times=1)
+            push(primary, repository, "large", large)
+            geo.event("push", repository, "large", large.digest)
+            geo.event("delete", repository, "v1")
+            with Session() as worker:
+                running = worker.start(geo.settle)
+                assert slow.arrived.wait(20)
+                assert gone.arrived.wait(20)
+
+                # When the tag is pushed again meanwhile
+                new = push(primary, repository, "v1", images.image())
+                geo.event("push", repository, "v1", new)
+                geo.mark()
+
+                # Then it is copied beside the large one, and never missing
+                wait_until(lambda: digest_of(secondary, repository, "v1") == new, message="the push waited")
+                gate.set()
+                running.result(30)
+            assert digest_of(secondary, repository, "v1") == new
+            assert "delete" not in [attempt.action for attempt in geo.attempts(repository, "v1")]
+        finally:
+            gate.set()
+            geo.close()
+
+
+MANIFEST_UNKNOWN = b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}'

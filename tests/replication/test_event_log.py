@@ -454,3 +454,36 @@ def test_unread_counts_what_a_reader_has_not_seen(state: Deployment) -> None:
     with connection():
         assert event_log.unread(Position(first)) == 2
         assert event_log.unread(Position(first + 2, {first: 1})) == 1
+
+
+def test_an_event_whose_transaction_began_while_a_cursor_was_reading_is_not_lost(
+    postgresql: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fence of a gap must be younger than every transaction that may have drawn the missing id."""
+    state = postgresql
+    state.store(event(tag="first"))
+    with Session() as late, Session() as prompt:
+        read = event_log.read
+
+        def read_meanwhile(position: Position, limit: int = 200) -> event_log.Batch:
+            # Given that, after a cursor has begun its step and before it reads, one writer draws an id and does not
+            # commit, and another draws the next one and does
+            if not started:
+                started.append(True)
+                late.begin()
+                late.do(lambda: event_log.store([event(tag="late")], [], Origin("distribution", 0)))
+                prompt.do(lambda: event_log.store([event(tag="prompt")], [], Origin("distribution", 0)))
+            return read(position, limit)
+
+        started: list[bool] = []
+        monkeypatch.setattr(event_log, "read", read_meanwhile)
+
+        # When the cursor steps, and looks again before the late one commits
+        state.mark()
+        state.mark()
+        assert set(state.references("team/app")) == {"first", "prompt"}
+        late.commit()
+
+    # Then the late one is read when it is there
+    state.mark()
+    assert set(state.references("team/app")) == {"first", "late", "prompt"}

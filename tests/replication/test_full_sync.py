@@ -12,6 +12,7 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState
+from app.registry import ServerError
 from app.replication import backfill, planner, replicator
 from app.replication import claim as claims
 from app.replication.planner import RepositoryMissing
@@ -261,7 +262,7 @@ def test_a_full_sync_asked_for_during_a_full_sync_is_not_lost(
     with Session() as worker:
         running = worker.start(row.replicator.sync)
         assert slow.arrived.wait(20)
-        row.replicator._mark()  # type: ignore[attr-defined]
+        row.replicator.mark()  # type: ignore[attr-defined]
         running.result(30)
     geo.settle()
     assert before_primary.count("tags/list") == 2
@@ -394,7 +395,7 @@ def test_a_catalog_that_breaks_off_leaves_the_backfill_owed(
     page = json.dumps({"repositories": [f"{repository}/a"]}).encode()
     proxy.rule("_catalog", status=500)
     proxy.rule("_catalog", status=200, body=page, headers={"Link": '</v2/_catalog?last=a&n=1>; rel="next"'}, times=1)
-    with pytest.raises(backfill.NoCatalog):
+    with pytest.raises(ServerError):
         backfill.mark_all(geo.fresh_site(), geo.context.primary)
 
     # What was found until then is marked; the request stands.
@@ -491,3 +492,41 @@ def test_attempts_are_forgotten_in_time(geo: Deployment, primary: DistributionRe
     assert replicator.prune_attempts(timedelta(days=1)) == 0
     assert replicator.prune_attempts(timedelta(seconds=-5), limit=1) == 1
     assert len(geo.attempts(repository)) == 1
+
+
+def test_repositories_that_are_all_named_need_no_catalog(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
+) -> None:
+    # Given a registry that refuses its catalog, and a list of repositories
+    geo, primary, proxy = alone
+    push(primary, repository, "v1", images.image())
+    refused = proxy.rule("_catalog", status=401)
+    with connection():
+        Site.update(repositories=repository).where(Site.id == geo.site.id).execute()
+
+    # When everything is looked for
+    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
+
+    # Then nobody asked for the catalog, and the request is settled
+    assert not refused.arrived.is_set()
+    assert geo.fresh_site().reconcile_requested_at is None
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_without_a_catalog_what_is_known_is_looked_at(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str, status: int
+) -> None:
+    geo, primary, proxy = alone
+    proxy.rule("_catalog", status=status)
+
+    # Given nothing to go by
+    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
+        backfill.mark_all(geo.fresh_site(), geo.context.primary)
+
+    # When one repository is known
+    digest = push(primary, repository, "v1", images.image())
+    geo.event("push", repository, "v1", digest)
+    geo.mark()
+
+    # Then that is looked at
+    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1

@@ -37,6 +37,34 @@ def worker(stub: StubBroker) -> Iterator[Worker]:
     worker.stop()
 
 
+def test_with_an_id_it_looks_at_everything_in_the_repository(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry
+) -> None:
+    from workers import sync_repository
+
+    # Given a synced repository, and a tag that no event told of
+    push(primary, "team/app", "v1", images.image())
+    geo.event("push", "team/app", "v1")
+    geo.settle()
+    push(primary, "team/app", "v2", images.image())
+
+    # When the row is synced by its id
+    sync_repository(geo.row("team/app").id)
+
+    # Then the tag is there
+    assert_same(primary, secondary, "team/app", "v2")
+
+    # And a failed row is tried whatever its time
+    secondary.stop()
+    push(primary, "team/app", "v3", images.image())
+    geo.event("push", "team/app", "v3")
+    geo.settle()
+    assert geo.row("team/app").state == SyncState.FAILED
+    secondary.start()
+    sync_repository(geo.row("team/app").id)
+    assert_same(primary, secondary, "team/app", "v3")
+
+
 def test_called_by_hand(geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry) -> None:
     from workers import process_events, sync_repository
 
