@@ -15,6 +15,7 @@ from app.models import ContainerRepository, Cursor, Event, Lease, QuarantinedEve
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import event_log
 from app.replication.event_log import Position
+from app.replication.lease import TTL
 
 #: The lease whose holder is the acting scheduler; its age is the scheduler's heartbeat.
 SCHEDULER = "scheduler"
@@ -84,8 +85,6 @@ def status() -> Status:
 
 
 def _age(expires_at: datetime, instant: datetime) -> float:
-    from app.replication.lease import TTL
-
     return max(0.0, (instant - expires_at).total_seconds() + TTL)
 
 
