@@ -15,8 +15,9 @@ from app.api.webhook import PATH as WEBHOOK
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry_config import InvalidRegistryConfig, distribution_yaml
-from app.replication import health, marking, queries
+from app.replication import health, queries
 from app.replication.queries import Filter, Page
+from app.replication.replicator import Replicator
 from app.replication.status import status
 
 M = TypeVar("M", bound=Model)
@@ -119,9 +120,8 @@ def history(registry_id: int) -> str:
 def resync(registry_id: int) -> Response:
     with connection():
         row = _find(registry_id)
-        marking.mark_full(row.site, [row.container_repository_id], priority=marking.MANUAL)
+        Replicator(row.id).queue(context())
         path = row.container_repository.path
-    context().wake.rows(1)
     flash(f"{path} will be compared tag by tag with the primary, and what differs copied.")
     return redirect(url_for(".repository", registry_id=registry_id), 303)
 

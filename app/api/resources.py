@@ -19,8 +19,9 @@ from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site
-from app.replication import health, marking, queries
+from app.replication import health, queries
 from app.replication.queries import Filter, InvalidQuery, Page
+from app.replication.replicator import Replicator
 from app.replication.status import Status, status
 
 M = TypeVar("M", bound=Model)
@@ -149,10 +150,9 @@ def attempts(registry_id: int) -> Response:
 def resync(registry_id: int) -> tuple[Response, int]:
     """Ask for a full sync, now. 202: it is written down and a worker was woken; the state tells when it is done."""
     with connection():
-        row = _find_repository(registry_id)
-        marking.mark_full(row.site, [row.container_repository_id], priority=marking.MANUAL)
+        _find_repository(registry_id)
+        Replicator(registry_id).queue(context())
         shown = representations.repository(_find_repository(registry_id))
-    context().wake.rows(1)
     return jsonify(shown), 202
 
 

@@ -39,6 +39,9 @@ class Replicator:
         """A full sync here and now, one try, whatever `retry_at` says; waits for a running one first.
 
         Returns how the row was left: synced, or failed with the reason.
+
+        Raises:
+            UnknownRepository: when the row is gone, or its site is no longer this deployment's.
         """
         context = current()
         self.mark()
@@ -46,12 +49,18 @@ class Replicator:
         while not context.stopping.is_set():
             claim = claims.claim_row(self.registry_id)
             if claim is None:
+                self._require_current()
                 self.sleep(POLL)
                 continue
             closed = sync(claim, context)
             if closed.state in {SyncState.SYNCED, SyncState.FAILED}:
                 break
         return closed
+
+    def queue(self, context: Context) -> None:
+        """Ask for the same of a worker, and wake one."""
+        self.mark()
+        context.wake.rows(1)
 
     def mark(self) -> None:
         """Ask for a full sync of the repository, with one try of everything in it that has failed."""
@@ -61,6 +70,15 @@ class Replicator:
             Reference.update(retry_at=None, state=SyncState.PENDING, trigger="manual").where(
                 (Reference.registry == self.registry_id) & (Reference.state == SyncState.FAILED)
             ).execute()
+
+    def _require_current(self) -> None:
+        """What nobody can ever claim must not be waited for."""
+        with connection():
+            row = Registry.select().join(Site).where((Registry.id == self.registry_id) & ~Site.retired)
+            if not row.exists():
+                raise UnknownRepository(
+                    f"tracking row {self.registry_id} is gone, or of a site that the environment no longer names"
+                )
 
 
 def find(site: Site, path: str, source: RegistryClient) -> Registry:

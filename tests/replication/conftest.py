@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from app import database, migrate
 from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
+from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 
 
@@ -105,3 +107,18 @@ def state(database_url: str) -> Iterator[Deployment]:
         yield deployment
     finally:
         deployment.close()
+
+
+@pytest.fixture
+def proxied(
+    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
+) -> Iterator[tuple[Deployment, Proxy, Proxy]]:
+    """A deployment whose registries a test can make slow and broken, on each kind of database."""
+    with ExitStack() as stack:
+        before_primary, before_secondary = (stack.enter_context(Proxy(each)) for each in (primary, secondary))
+        env = environment(primary, secondary, database_url)
+        env["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = before_primary.url
+        env["GEO_SECONDARY_REGISTRY_URL"] = before_secondary.url
+        deployment = Deployment.start(env)
+        stack.callback(deployment.close)
+        yield deployment, before_primary, before_secondary

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,20 +25,6 @@ from tests.support.sessions import Session
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture
-def proxied(
-    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
-) -> Iterator[tuple[Deployment, Proxy, Proxy]]:
-    with ExitStack() as stack:
-        before_primary, before_secondary = (stack.enter_context(Proxy(each)) for each in (primary, secondary))
-        env = environment(primary, secondary, database_url)
-        env["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = before_primary.url
-        env["GEO_SECONDARY_REGISTRY_URL"] = before_secondary.url
-        deployment = Deployment.start(env)
-        stack.callback(deployment.close)
-        yield deployment, before_primary, before_secondary
 
 
 def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:

@@ -5,9 +5,10 @@ import pytest
 from app.database import connection
 from app.models import Cursor, Site
 from app.replication import sites
+from app.replication.replicator import UnknownRepository
 from app.replication.sites import SameRegistry
 from app.settings import Settings
-from tests.support.deployment import Deployment, offline_environment
+from tests.support.deployment import Deployment, event, offline_environment
 
 
 def settings(**extra: str) -> Settings:
@@ -55,3 +56,16 @@ def test_one_registry_cannot_be_both(state: Deployment) -> None:
         sites.apply_environment(
             settings(GEO_REGISTRY_REPLICATION_PRIMARY_API_URL=url, GEO_SECONDARY_REGISTRY_URL="http://PRIMARY.example")
         )
+
+
+def test_a_row_of_a_retired_site_is_not_waited_for(state: Deployment) -> None:
+    # Given a row of a site that the environment no longer names
+    state.store(event(tag="v1"))
+    state.mark()
+    row = state.row("team/app")
+    with connection():
+        sites.apply_environment(settings(GEO_SITE_NAME="other", GEO_SECONDARY_REGISTRY_URL="http://other.example"))
+
+    # Then a person who syncs it is told so at once
+    with pytest.raises(UnknownRepository, match="no longer names"):
+        row.replicator.sync()

@@ -6,7 +6,6 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,21 +31,6 @@ pytestmark = pytest.mark.timeout(90)
 
 #: Starts a deployment between proxies before the two registries.
 Proxied = Callable[..., tuple[Deployment, Proxy, Proxy]]
-
-
-@pytest.fixture
-def proxied(
-    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
-) -> Iterator[tuple[Deployment, Proxy, Proxy]]:
-    """A deployment whose registries a test can make slow and broken, on each kind of database."""
-    with ExitStack() as stack:
-        before_primary, before_secondary = (stack.enter_context(Proxy(each)) for each in (primary, secondary))
-        env = environment(primary, secondary, database_url)
-        env["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = before_primary.url
-        env["GEO_SECONDARY_REGISTRY_URL"] = before_secondary.url
-        deployment = Deployment.start(env)
-        stack.callback(deployment.close)
-        yield deployment, before_primary, before_secondary
 
 
 # --- formats ----------------------------------------------------------------------------------------------------------
