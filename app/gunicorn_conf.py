@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from typing import Any
+
+#: What asks a worker to end.
+STOPPING = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT}
 
 
 def _number(name: str, default: int) -> int:
@@ -57,3 +62,25 @@ limit_request_field_size = 16380
 # A request that matters leaves a metric and a log line of ours; load balancers' health checks would drown them.
 accesslog = None
 errorlog = "-"
+
+
+def on_starting(_arbiter: Any) -> None:
+    """Hold the signals that end a worker from its fork until it has handlers of its own.
+
+    gunicorn's child starts with its parent's handlers, which queue a signal for a main loop that the child does not
+    have: a stop within those milliseconds was lost, and the web process ended only when `graceful_timeout` was over.
+    """
+    os.register_at_fork(before=_hold, after_in_parent=_release)
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Take what was held."""
+    _release()
+
+
+def _hold() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)

@@ -9,6 +9,7 @@ import requests
 
 from tests.support.ports import free_port
 from tests.support.processes import Process, clean_environment
+from tests.support.wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -78,3 +79,29 @@ def test_it_serves(tmp_path: Path) -> None:
         # A control socket would be here
         assert [path.name for path in tmp_path.iterdir()] == ["log"]
         assert web.stop() == 0
+
+
+def test_a_stop_while_a_worker_starts_is_not_lost(tmp_path: Path) -> None:
+    # Given a second worker that is forked and has no signal handlers of its own yet
+    gate = tmp_path / "gate"
+    (tmp_path / "slow.py").write_text(
+        "import os, time\n"
+        "from app.gunicorn_conf import *\n"
+        "def post_fork(arbiter, worker):\n"
+        "    if worker.age == 2:\n"
+        f"        os.mkfifo({str(gate)!r})\n"
+        f"        open({str(gate)!r}).close()\n"
+    )
+    port = free_port()
+    environment = clean_environment(PORT=str(port), GEO_BIND="127.0.0.1", HOME=str(tmp_path))
+    words = [sys.executable, "-m", "gunicorn", "-c", str(tmp_path / "slow.py"), APPLICATION]
+    with Process(words, log=tmp_path / "log", env=environment, cwd=ROOT) as web:
+        web.wait_for_http(f"http://127.0.0.1:{port}/")
+        wait_until(gate.exists, 10, lambda: web.log_text)
+        # When it is asked to stop, and that worker goes on
+        web.ask_to_stop()
+        wait_until(lambda: "Worker exiting" in web.log_text, 10, lambda: web.log_text)
+        gate.write_bytes(b"")
+        # Then it ends by itself, well before gunicorn would kill that worker
+        assert web.wait(timeout=10) == 0
+        assert web.log_text.count("Worker exiting") == 2

@@ -91,6 +91,10 @@ class Process:
         """
         return self._end(self.stop_signal, timeout)
 
+    def ask_to_stop(self) -> None:
+        """Send what `stop` sends, and do not wait."""
+        os.kill(self.pid, self.stop_signal)
+
     def kill(self) -> int:
         """End it by SIGKILL, at once, and whatever it left running in its process group."""
         return self._end(signal.SIGKILL, 10)
