@@ -17,6 +17,7 @@ from app.registry.errors import (
     InvalidResponse,
     NotFound,
     PatchedMismatch,
+    RateLimited,
     RegistryError,
     Rejected,
     ServerError,
@@ -30,10 +31,11 @@ from app.registry.errors import (
     Unsupported,
     UnsupportedDigest,
 )
+from app.registry.limits import Limiter, Meter, NoLimit, Permit, Quota, always_bulk, bulk
 from app.registry.manifests import Descriptor, Manifest
 from app.registry.references import Digest, is_digest, is_repository, is_tag
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
-from app.registry.token_service import Anonymous, Basic
+from app.registry.token_service import Anonymous, Basic, OwnTokenService
 from app.registry.tokens import SigningKey
 from app.registry.transfer import Opener, Source, TransferResult, copy_blob, straight
 
@@ -55,11 +57,18 @@ __all__ = [
     "InvalidReference",
     "InvalidResponse",
     "KeyToken",
+    "Limiter",
     "Manifest",
+    "Meter",
+    "NoLimit",
     "NotFound",
+    "OwnTokenService",
     "Opener",
     "PatchedMismatch",
     "Patience",
+    "Permit",
+    "Quota",
+    "RateLimited",
     "RegistryClient",
     "RegistryError",
     "Rejected",
@@ -81,6 +90,8 @@ __all__ = [
     "UnsupportedDigest",
     "Upload",
     "Watch",
+    "always_bulk",
+    "bulk",
     "copy_blob",
     "from_response",
     "is_digest",

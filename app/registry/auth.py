@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -194,27 +194,43 @@ class KeyToken:
                 self._key_id = "thumbprint" if kid == self._key.libtrust_kid else "libtrust"
             return self._mint(scope)
 
+    @property
+    def lifetime(self) -> int:
+        """Seconds that a token lives."""
+        return self._lifetime
+
+    @property
+    def certified(self) -> bool:
+        """Whether tokens carry a certificate, so that nothing has to be found out about the registry first."""
+        return self._key.x5c is not None
+
+    def grant(self, access: Sequence[Mapping[str, Any]], subject: str) -> str:
+        """Return a token with exactly this `access`, for somebody else: what a token service gives."""
+        return self._signed(access, subject, int(self._clock()))
+
     def _mint(self, scope: Scope) -> str:
         # Whole seconds: Distribution's claims are integers, and a fraction makes the whole token malformed there.
         now = int(self._clock())
-        expires = now + self._lifetime
-        claims = {
-            "iss": self._issuer,
-            "sub": self._subject,
-            # A string, not a list: Distribution 2.8 cannot read a list.
-            "aud": self._service,
-            "exp": expires,
-            "nbf": now - _BACKDATED,
-            "iat": now,
-            "jti": str(uuid.uuid4()),
-            "access": scope.access,
-        }
-        header = f"Bearer {self._key.sign(claims, self._key_id)}"
-        self._tokens[scope] = (header, expires)
+        header = f"Bearer {self._signed(scope.access, self._subject, now)}"
+        self._tokens[scope] = (header, now + self._lifetime)
         self._tokens.move_to_end(scope)
         if len(self._tokens) > TOKENS_KEPT:
             self._tokens.popitem(last=False)
         return header
+
+    def _signed(self, access: Sequence[Mapping[str, Any]], subject: str, now: int) -> str:
+        claims = {
+            "iss": self._issuer,
+            "sub": subject,
+            # A string, not a list: Distribution 2.8 cannot read a list.
+            "aud": self._service,
+            "exp": now + self._lifetime,
+            "nbf": now - _BACKDATED,
+            "iat": now,
+            "jti": str(uuid.uuid4()),
+            "access": list(access),
+        }
+        return self._key.sign(claims, self._key_id)
 
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")

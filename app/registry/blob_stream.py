@@ -11,6 +11,7 @@ import urllib3.exceptions
 
 from app.registry.errors import DigestMismatch, Unreachable
 from app.registry.failures import unreachable
+from app.registry.limits import Meter
 from app.registry.references import Digest
 
 #: Bytes of a blob in memory at a time.
@@ -27,7 +28,14 @@ class BlobStream:
     """
 
     def __init__(
-        self, response: requests.Response, digest: str, offset: int, size: int | None, end: int | None = None
+        self,
+        response: requests.Response,
+        digest: str,
+        offset: int,
+        size: int | None,
+        end: int | None = None,
+        *,
+        meter: Meter | None = None,
     ) -> None:
         self.digest = digest
         self.offset = offset
@@ -36,6 +44,7 @@ class BlobStream:
         #: Where the next chunk starts.
         self.position = offset
         self._response = response
+        self._meter = meter
 
     def __enter__(self) -> BlobStream:
         return self
@@ -79,6 +88,9 @@ class BlobStream:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise unreachable(error, request.method or "", self._response.url) from error
         self.position += len(data)
+        if self._meter is not None:
+            # Afterwards: nobody knows before how many will come, and the sender waits just the same.
+            self._meter(len(data))
         if not data and self.end is not None and self.position != self.end:
             raise Unreachable(
                 f"the blob ended after {self.position} of {self.end} bytes",

@@ -14,6 +14,7 @@ from app.registry.blob_stream import BlobStream
 from app.registry.endpoint import Endpoint
 from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError
 from app.registry.failures import causes, unreachable
+from app.registry.limits import metered
 from app.registry.media_types import OCTET_STREAM
 from app.registry.references import Digest
 from app.registry.transport import Body, Redirects, SizedBody, discard
@@ -56,8 +57,9 @@ class Upload:
                 endpoint.scope(self.repository, "pull", "push"),
                 expect=(201, 204),
                 headers={"Content-Type": OCTET_STREAM},
-                body=_body(chunks, size),
+                body=_body(metered(chunks, endpoint.meter), size),
                 patience=_COMMIT_SECONDS * (size or 0) / _GIB,
+                size=size,
             )
             stored = response.headers.get("Docker-Content-Digest")
             discard(response)
@@ -147,20 +149,29 @@ def head_blob(endpoint: Endpoint, repository: str, digest: str) -> int | None:
     return int(length)
 
 
-def open_blob(endpoint: Endpoint, repository: str, digest: str, offset: int = 0, end: int | None = None) -> BlobStream:
-    """Start reading the blob, from `offset` to `end` (exclusive) where the registry can."""
+def open_blob(
+    endpoint: Endpoint,
+    repository: str,
+    digest: str,
+    offset: int = 0,
+    end: int | None = None,
+    *,
+    size: int | None = None,
+) -> BlobStream:
+    """Start reading the blob, from `offset` to `end` (exclusive) where the registry can. `size` is the whole blob's."""
+    stop = size if end is None else end
     headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"} if offset or end is not None else {}
-    response = _get(endpoint, repository, digest, headers)
+    response = _get(endpoint, repository, digest, headers, None if stop is None else stop - offset)
     if response.status_code == 200:
-        return BlobStream(response, digest, 0, _length(response))
-    first, last, size = _content_range(endpoint, response)
+        return BlobStream(response, digest, 0, _length(response), meter=endpoint.meter)
+    first, last, whole = _content_range(endpoint, response)
     if first != offset or last < first or (end is not None and last >= end):
         raise endpoint.invalid(response, f"the range {first}-{last}, which is not the one that was asked")
-    return BlobStream(response, digest, offset, size, last + 1)
+    return BlobStream(response, digest, offset, whole, last + 1, meter=endpoint.meter)
 
 
-def blob_present(endpoint: Endpoint, repository: str, digest: str, size: int) -> bool:
-    """Tell whether the blob can really be read and is of this size, by its first byte.
+def blob_present(endpoint: Endpoint, repository: str, digest: str, size: int | None) -> bool:
+    """Tell whether the blob can really be read and is of this size (None: whatever it is), by its first byte.
 
     HEAD, mount and the push of a manifest say yes of blobs that are gone: Distribution answers them from its cache.
     So does the head of its answer to a range, size and all; then the connection ends without the byte. That is asked
@@ -173,9 +184,9 @@ def blob_present(endpoint: Endpoint, repository: str, digest: str, size: int) ->
     return False
 
 
-def _first_byte(endpoint: Endpoint, repository: str, digest: str, size: int) -> bool | None:
+def _first_byte(endpoint: Endpoint, repository: str, digest: str, size: int | None) -> bool | None:
     try:
-        response = _get(endpoint, repository, digest, {"Range": "bytes=0-0"} if size else {})
+        response = _get(endpoint, repository, digest, {} if size == 0 else {"Range": "bytes=0-0"}, 1)
     except RegistryError as error:
         # 404 is the word for it; 416 says that not even the first byte is there.
         if error.status in (404, 416):
@@ -185,9 +196,9 @@ def _first_byte(endpoint: Endpoint, repository: str, digest: str, size: int) -> 
         stated = _content_range(endpoint, response)[2] if response.status_code == 206 else _length(response)
         if stated is None:
             raise endpoint.invalid(response, "a blob without its size")
-        if stated != size:
+        if size not in (None, stated):
             return False
-        return len(response.raw.read(1, decode_content=False)) == min(size, 1)
+        return len(response.raw.read(1, decode_content=False)) == min(stated, 1)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         if any(isinstance(cause, http.client.IncompleteRead) for cause in causes(error)):
             return None
@@ -196,7 +207,9 @@ def _first_byte(endpoint: Endpoint, repository: str, digest: str, size: int) -> 
         response.close()
 
 
-def _get(endpoint: Endpoint, repository: str, digest: str, headers: dict[str, str]) -> requests.Response:
+def _get(
+    endpoint: Endpoint, repository: str, digest: str, headers: dict[str, str], size: int | None
+) -> requests.Response:
     return endpoint.call(
         "GET",
         endpoint.url(f"{repository}/blobs/{digest}"),
@@ -205,6 +218,7 @@ def _get(endpoint: Endpoint, repository: str, digest: str, headers: dict[str, st
         headers=headers,
         redirects=Redirects.ANY,
         resend=True,
+        size=size,
     )
 
 

@@ -19,6 +19,8 @@ from app.registry.blobs import Upload
 from app.registry.connections import Deadline
 from app.registry.endpoint import Endpoint, Observer
 from app.registry.errors import DigestMismatch, NotFound, Unsupported
+from app.registry.limits import Limiter, Meter
+from app.registry.listing import CatalogPage
 from app.registry.manifests import SIZE_LIMIT, Descriptor, Manifest
 from app.registry.media_types import ACCEPT, essence, is_generic
 from app.registry.references import (
@@ -41,7 +43,7 @@ class RegistryClient:
     `actions` is the most that is ever asked of the registry; an operation that needs more raises `ActionNotAllowed`
     and sends nothing. `read_timeout` is idle time, in seconds, in both directions; there is no total limit but where a
     `total_timeout` is given. `ca_path` (file or directory) replaces the system's trust. `observe` is told of every
-    request-making operation.
+    request-making operation. `limiter` and `meter` hold the client back (app.registry.limits).
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class RegistryClient:
         user_agent: str = "geo-registry",
         actions: tuple[str, ...] = ("pull",),
         observe: Observer | None = None,
+        limiter: Limiter | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._transport = Transport(
             ca_path=ca_path,
@@ -64,7 +68,9 @@ class RegistryClient:
             pool_size=pool_size,
             user_agent=user_agent,
         )
-        self._endpoint = Endpoint(url, authenticator, self._transport, actions=actions, observe=observe)
+        self._endpoint = Endpoint(
+            url, authenticator, self._transport, actions=actions, observe=observe, limiter=limiter, meter=meter
+        )
 
     def __enter__(self) -> RegistryClient:
         return self
@@ -85,6 +91,10 @@ class RegistryClient:
     def name(self) -> str:
         """Host and port, for messages."""
         return self._endpoint.name
+
+    def roomy(self) -> bool:
+        """Tell whether requests that could be done without are welcome now."""
+        return self._endpoint.limiter.roomy()
 
     def ping(self) -> None:
         """Make sure that a registry answers at the URL and accepts who we are."""
@@ -160,11 +170,23 @@ class RegistryClient:
 
     def list_repositories(self, page_size: int = 1000) -> Iterator[str]:
         """Yield the names of all repositories (the catalog); an error in the middle means that it is not complete."""
+        for page in self.catalog(page_size):
+            yield from page.repositories
+
+    def catalog(self, page_size: int = 1000, after: str | None = None) -> Iterator[CatalogPage]:
+        """Yield the catalog page by page, from its beginning or `after` an earlier page (its `following`).
+
+        An error in the middle means that it is not complete. A registry may refuse an old `after`, with any 4xx.
+        """
         with self._endpoint.observed("list_repositories"):
-            yield from listing.list_repositories(self._endpoint, page_size)
+            yield from listing.catalog(self._endpoint, page_size, after)
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor] | None:
-        """Return the manifests whose subject is this digest; None where the registry has no referrers API."""
+        """Return the manifests whose subject is this digest; None where the registry has no referrers API.
+
+        Raises `NotFound`, witnessed, where it calls the repository or manifest unknown: some with the API say so of a
+        subject that is not there, and some without it of everything.
+        """
         with self._endpoint.observed("referrers"):
             return listing.referrers(self._endpoint, require_repository(repository), require_digest(digest))
 
@@ -176,17 +198,21 @@ class RegistryClient:
         with self._endpoint.observed("head_blob"):
             return blobs.head_blob(self._endpoint, require_repository(repository), require_digest(digest))
 
-    def open_blob(self, repository: str, digest: str, offset: int = 0, end: int | None = None) -> BlobStream:
+    def open_blob(
+        self, repository: str, digest: str, offset: int = 0, end: int | None = None, *, size: int | None = None
+    ) -> BlobStream:
         """Start reading a blob at `offset`, which must be below its size, to `end` (exclusive) or its own end.
 
         Where the registry cannot do ranges the stream starts at 0: look at its `offset`. It may end before `end`: look
-        at its own. Redirects are followed without credentials.
+        at its own. Redirects are followed without credentials. `size` is the whole blob's, for the limiter.
         """
         with self._endpoint.observed("open_blob"):
-            return blobs.open_blob(self._endpoint, require_repository(repository), require_digest(digest), offset, end)
+            return blobs.open_blob(
+                self._endpoint, require_repository(repository), require_digest(digest), offset, end, size=size
+            )
 
-    def blob_present(self, repository: str, digest: str, size: int) -> bool:
-        """Tell whether the blob can really be read and has this size, by asking for one byte of it."""
+    def blob_present(self, repository: str, digest: str, size: int | None) -> bool:
+        """Tell whether the blob can really be read and has this size, if one is given, by asking for one byte of it."""
         with self._endpoint.observed("blob_present"):
             return blobs.blob_present(self._endpoint, require_repository(repository), require_digest(digest), size)
 

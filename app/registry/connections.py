@@ -10,7 +10,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,8 +166,27 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
+class Answer(requests.Response):
+    """A response that tells when nobody wants anything of it any more."""
+
+    _told: Callable[[], None] | None = None
+
+    def on_close(self, told: Callable[[], None]) -> None:
+        """Call `told` when the response is closed, once."""
+        self._told = told
+
+    def close(self) -> None:
+        """Give the connection back, or end it when there is more to read."""
+        try:
+            super().close()
+        finally:
+            told, self._told = self._told, None
+            if told is not None:
+                told()
+
+
 class Adapter(requests.adapters.HTTPAdapter):
-    """Gives a session those connections, one TLS context for all, and no retries.
+    """Gives a session those connections, one TLS context for all, answers that tell of their end, and no retries.
 
     The context is made once: requests would read the whole trust store again for every connection. Without a CA
     path the system's trust applies, and what certifi ships where the system has none.
@@ -181,6 +200,12 @@ class Adapter(requests.adapters.HTTPAdapter):
         """Make the pools with our connections and our TLS context."""
         super().init_poolmanager(*args, **kwargs, ssl_context=self._context)
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
+        """Make the response one that tells when it is closed."""
+        answer = Answer()
+        answer.__dict__.update(super().build_response(req, resp).__dict__)
+        return answer
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None

@@ -11,8 +11,16 @@ import requests
 
 from app.registry.answers import from_response
 from app.registry.auth import Authenticator, Challenge, Fetch, Scope
-from app.registry.connections import Deadline
-from app.registry.errors import BODY_LIMIT, ActionNotAllowed, InvalidResponse, RegistryError
+from app.registry.connections import Answer, Deadline
+from app.registry.errors import (
+    BODY_LIMIT,
+    ActionNotAllowed,
+    InvalidResponse,
+    RateLimited,
+    RegistryError,
+    TooManyRequests,
+)
+from app.registry.limits import Limiter, Meter, NoLimit, Permit
 from app.registry.transport import Body, Redirects, Transport, discard, join, origin, read
 
 #: Told of every operation: its name, "ok" or the error's reason, and its seconds.
@@ -22,7 +30,8 @@ Observer = Callable[[str, str, float], None]
 class Endpoint:
     """One registry and our credentials there. Shared by threads.
 
-    `url` is the registry's root (`/v2` may be part of it). `actions` is the most that is ever asked for.
+    `url` is the registry's root (`/v2` may be part of it). `actions` is the most that is ever asked for. `limiter`
+    permits every exchange, `meter` is told of the bytes of blobs in both directions.
     """
 
     def __init__(
@@ -33,6 +42,8 @@ class Endpoint:
         *,
         actions: tuple[str, ...],
         observe: Observer | None = None,
+        limiter: Limiter | None = None,
+        meter: Meter | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
@@ -45,6 +56,8 @@ class Endpoint:
         self._transport = transport
         self._actions = actions
         self._observe = observe
+        self.limiter: Limiter = limiter or NoLimit()
+        self.meter = meter
 
     @contextmanager
     def observed(self, operation: str) -> Iterator[None]:
@@ -108,22 +121,76 @@ class Endpoint:
         resend: bool = False,
         deadline: Deadline | None = None,
         patience: float = 0.0,
+        size: int | None = 0,
     ) -> requests.Response:
         """Send a request and return its response, body unread, if its status is expected.
 
         A 401 is answered once with a renewed token (a streamed body cannot be sent twice: there the token is renewed
-        for the next try). Raises the error that `from_response` builds for any other status.
+        for the next try). Raises the error that `from_response` builds for any other status, and what the limiter
+        raises. `size` is how many bytes of a blob the exchange carries, None if that is not known; its permit is
+        given back when the response is closed. Where the limiter says so, a request that was answered with 429 is sent
+        again once it permits it.
         """
-        fetch = self._fetch(deadline)
+        resends = 0 if isinstance(body, Body) else self.limiter.resends
+        refusal: RegistryError | None = None
+        waited = 0.0
+        while True:
+            try:
+                permit = self.limiter.enter(size, deadline, waited)
+            except RateLimited as error:
+                raise refusal or error from None
+            waited = permit.waited
+            try:
+                response = self._exchange(
+                    method,
+                    url,
+                    scope,
+                    permit,
+                    headers=headers or {},
+                    body=body,
+                    redirects=redirects,
+                    resend=resend,
+                    deadline=deadline,
+                    patience=patience,
+                )
+                response.on_close(permit.release)
+            except BaseException:
+                permit.release()
+                raise
+            if response.status_code in expect:
+                return response
+            refusal = from_response(response, own=self.is_own(response.url))
+            throttled = isinstance(refusal, TooManyRequests)
+            if throttled and response.status_code != 429:
+                permit.answered(429, response.headers)
+            if not throttled or resends <= 0:
+                raise refusal
+            resends -= 1
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        scope: Scope,
+        permit: Permit,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | Body | None,
+        redirects: Redirects,
+        resend: bool,
+        deadline: Deadline | None,
+        patience: float,
+    ) -> Answer:
+        fetch = self._fetch(permit, deadline)
         # Whatever host an upload's Location names: only the registry itself is told who we are.
         known = self.is_own(url)
         authorization = self._authenticator.authorization(scope, fetch) if known else None
 
-        def send(authorization: str | None) -> requests.Response:
-            return self._transport.send(
+        def send(authorization: str | None) -> Answer:
+            response = self._transport.send(
                 method,
                 url,
-                headers=headers or {},
+                headers=headers,
                 authorization=authorization,
                 body=body,
                 redirects=redirects,
@@ -131,6 +198,8 @@ class Endpoint:
                 deadline=deadline,
                 patience=patience,
             )
+            permit.answered(response.status_code, response.headers)
+            return response
 
         response = send(authorization)
         if response.status_code == 401 and known and self.is_own(response.url):
@@ -138,9 +207,7 @@ class Endpoint:
             if renewed is not None and not isinstance(body, Body):
                 discard(response)
                 response = send(renewed)
-        if response.status_code in expect:
-            return response
-        raise from_response(response, own=self.is_own(response.url))
+        return response
 
     def _renewed(
         self,
@@ -168,7 +235,7 @@ class Endpoint:
         discard(response)
         return response.headers.get("WWW-Authenticate") or ""
 
-    def _fetch(self, deadline: Deadline | None) -> Fetch:
+    def _fetch(self, permit: Permit, deadline: Deadline | None) -> Fetch:
         def fetch(
             method: str,
             url: str,
@@ -186,6 +253,7 @@ class Endpoint:
                 method, url, headers=sent, authorization=authorization, body=body, deadline=deadline, resend=True
             )
             if response.status_code != 200:
+                permit.answered(response.status_code, response.headers)
                 raise from_response(response)
             return read(response, BODY_LIMIT, deadline=deadline)
 

@@ -126,6 +126,12 @@ class TooManyRequests(RegistryError):
     default_reason = "too_many_requests"
 
 
+class RateLimited(TooManyRequests):
+    """No permit in time: the registry has asked for a pause, or others use up what it takes. Nothing was sent."""
+
+    default_reason = "rate_limited"
+
+
 class Unsupported(RegistryError):
     """405, or code UNSUPPORTED: this registry does not do that."""
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import requests
 
 from app.registry import media_types
 from app.registry.auth import Scope
 from app.registry.endpoint import Endpoint
-from app.registry.errors import InvalidResponse, RegistryError, Unsupported
+from app.registry.errors import InvalidReference, InvalidResponse, NotFound, RegistryError, Unsupported
 from app.registry.manifests import Descriptor
 from app.registry.references import is_digest, is_repository, is_tag
 from app.registry.transport import Redirects, read
@@ -31,7 +32,14 @@ PAGES_LIMIT = 10_000
 #: Smaller page sizes tried when a registry says that one is too large; the last is to name none.
 _SMALLER = (100, None)
 
+#: What registries and proxies answer to a path that they do not know.
+_NO_SUCH_API = frozenset({400, 404, 405, 406, 501})
+
 _LINK = re.compile(r"<([^>]*)>([^<]*)")
+#: A single link without the angle brackets that RFC 8288 wants.
+_BARE = re.compile(r"""([^<>;\s"]+)\s*;\s*rel\s*=\s*"?next"?""", re.IGNORECASE)
+#: That there is a next page, wherever: taken for the end, what stands on it would count as gone.
+_SAYS_NEXT = re.compile(r"""\brel\s*=[\s"']*[^;,]*\bnext\b""", re.IGNORECASE)
 _NEXT = re.compile(r"""(?:^|;)\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,]+))""", re.IGNORECASE)
 
 
@@ -40,35 +48,50 @@ def list_tags(endpoint: Endpoint, repository: str, page_size: int | None) -> lis
     scope = endpoint.scope(repository, "pull")
     tags: dict[str, None] = {}
     for page in _pages(endpoint, f"{repository}/tags/list", scope, page_size):
-        tags.update(dict.fromkeys(_names(page, "tags", is_tag)))
+        tags.update(dict.fromkeys(_fresh(page, _names(page, "tags", is_tag), tags.keys())))
     return list(tags)
 
 
-def list_repositories(endpoint: Endpoint, page_size: int | None) -> Iterator[str]:
-    """Yield all repositories, each once, page by page; raises in the middle when a page is not right."""
+@dataclass(frozen=True, slots=True)
+class CatalogPage:
+    """A page of the catalog. `following` leads to the next one, for `after`; None: this is the last."""
+
+    repositories: tuple[str, ...]
+    following: str | None
+
+
+def catalog(endpoint: Endpoint, page_size: int | None, after: str | None) -> Iterator[CatalogPage]:
+    """Yield the catalog page by page, from its beginning or from where an earlier page said that it goes on.
+
+    Each repository comes once. Raises in the middle when a page is not right.
+    """
     seen: set[str] = set()
-    for page in _pages(endpoint, "_catalog", Scope.catalog(), page_size):
-        for name in _names(page, "repositories", is_repository):
-            if name not in seen:
-                seen.add(name)
-                yield name
+    for page in _pages(endpoint, "_catalog", Scope.catalog(), page_size, after):
+        fresh = _fresh(page, _names(page, "repositories", is_repository), seen)
+        seen.update(fresh)
+        following = page.next_url()
+        yield CatalogPage(tuple(fresh), None if following is None else _below_host(following))
 
 
 def referrers(endpoint: Endpoint, repository: str, digest: str) -> list[Descriptor] | None:
     """Return what refers to the digest, or None where the registry has no such API.
 
-    404 is how a registry without it answers (distribution-spec, "Unavailable Referrers API"), with or without
-    JSON, so here it is no word on the repository.
+    404 is how a registry without it answers (distribution-spec, "Unavailable Referrers API"); proxies and old
+    registries say other things to a path that they do not know. One that calls the manifest invalid has looked it up:
+    so Quay says that it does not have it. Raises `NotFound` where repository or manifest are called unknown, which
+    leaves open whether there is an API.
     """
     scope = endpoint.scope(repository, "pull")
     found: dict[str, Descriptor] = {}
     try:
         for page in _pages(endpoint, f"{repository}/referrers/{digest}", scope, None):
             found.update((each.digest, each) for each in _descriptors(page))
-    except Unsupported:
-        return None
     except RegistryError as error:
-        if error.status == 404 and not found:
+        if found or (isinstance(error, NotFound) and error.witnessed):
+            raise
+        if error.status == 400 and "MANIFEST_INVALID" in error.codes:
+            return []
+        if isinstance(error, Unsupported) or error.status in _NO_SUCH_API:
             return None
         raise
     return list(found.values())
@@ -91,8 +114,11 @@ class _Page:
 
     def next_url(self) -> str | None:
         """Return the URL of the next page. Only a link says that there is one: a short page does not mean the end."""
-        link = _next_link(self._response.headers.get("Link", ""))
+        header = self._response.headers.get("Link", "")
+        link = _next_link(header)
         if link is None:
+            if _SAYS_NEXT.search(header):
+                raise self.wrong("a listing whose link to the next page cannot be read")
             return None
         url = self._endpoint.resolve(self._response.url, link)
         if not self._endpoint.is_own(url):
@@ -103,8 +129,10 @@ class _Page:
         return self._endpoint.invalid(self._response, message, reason="invalid_listing")
 
 
-def _pages(endpoint: Endpoint, path: str, scope: Scope, page_size: int | None) -> Iterator[_Page]:
-    page = _first(endpoint, path, scope, page_size)
+def _pages(
+    endpoint: Endpoint, path: str, scope: Scope, page_size: int | None, after: str | None = None
+) -> Iterator[_Page]:
+    page = _first(endpoint, path, scope, page_size) if after is None else _get(endpoint, _own(endpoint, after), scope)
     urls: set[str] = set()
     for _ in range(PAGES_LIMIT):
         yield page
@@ -136,6 +164,25 @@ def _first(endpoint: Endpoint, path: str, scope: Scope, page_size: int | None) -
 def _get(endpoint: Endpoint, url: str, scope: Scope) -> _Page:
     headers = {"Accept": f"application/json, {media_types.OCI_INDEX}"}
     return _Page(endpoint, endpoint.call("GET", url, scope, headers=headers, redirects=Redirects.SAFE, resend=True))
+
+
+def _own(endpoint: Endpoint, after: str) -> str:
+    url = endpoint.resolve(endpoint.root, after)
+    if not endpoint.is_own(url):
+        raise InvalidReference("this page is at another host")
+    return url
+
+
+def _below_host(url: str) -> str:
+    return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl()
+
+
+def _fresh(page: _Page, names: list[str], seen: Set[str]) -> list[str]:
+    """What earlier pages did not have. Pages overlap while somebody pushes; one with nothing new leads nowhere."""
+    fresh = [name for name in dict.fromkeys(names) if name not in seen]
+    if names and not fresh:
+        raise page.wrong("a listing that repeats a page")
+    return fresh
 
 
 def _names(page: _Page, key: str, valid: Callable[[str], bool]) -> list[str]:
@@ -174,6 +221,9 @@ def _descriptors(page: _Page) -> Iterator[Descriptor]:
 
 
 def _next_link(header: str) -> str | None:
+    bare = _BARE.fullmatch(header.strip())
+    if bare is not None:
+        return str(bare.group(1))
     # The parameter is quoted or not; both are met.
     for target, parameters in _LINK.findall(header):
         relation = _NEXT.search(parameters)

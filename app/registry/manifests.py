@@ -29,13 +29,20 @@ class Descriptor:
     size: int | None
     artifact_type: str | None = None
 
+    @property
+    def is_index(self) -> bool:
+        """Whether it describes an OCI index or a Docker manifest list."""
+        return media_types.is_index(self.media_type)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One manifest, byte for byte. Made by `parse`, which checks it and reads its references.
 
     `manifests` are the children behind the manifests endpoint and `blobs` those behind the blobs endpoint, each
-    digest once. A child is routed by its media type and not by its place: BuildKit lists cache blobs in an index.
+    digest once. What an index lists is routed by its media type: BuildKit lists cache blobs in an index. Of a type
+    that nobody knows, there, it may be a manifest, and is among them (`media_types.may_be_manifest`). Everything else
+    that is named, as configuration, layer or blob, is a blob whatever its type.
     `foreign` are layers that should not be uploaded, so they are not in `blobs`. `subject` is what this manifest is
     about (a signature, an attestation): a weak reference, never a child.
     """
@@ -108,9 +115,11 @@ class _Children:
         self._count = 0
 
     def read(self, document: dict[str, Any]) -> None:
-        for name, missing_type in (("manifests", media_types.OCI_MANIFEST), ("layers", ""), ("blobs", "")):
+        for entry in self._entries(document, "manifests"):
+            self._add_listed(self.descriptor(entry, "manifests", media_types.OCI_MANIFEST))
+        for name in ("layers", "blobs"):
             for entry in self._entries(document, name):
-                self._add(self.descriptor(entry, name, missing_type))
+                self._add(self.descriptor(entry, name))
         if document.get("config") is not None:
             self._add(self.descriptor(document["config"], "config"))
         for entry in self._entries(document, "fsLayers"):
@@ -141,12 +150,16 @@ class _Children:
             raise InvalidManifest(f"more than {CHILDREN_LIMIT} references in one manifest")
         return entries
 
+    def _add_listed(self, child: Descriptor | None) -> None:
+        if child is not None and media_types.may_be_manifest(child.media_type):
+            self.manifests.setdefault(child.digest, child)
+        else:
+            self._add(child)
+
     def _add(self, child: Descriptor | None) -> None:
         if child is None:
             return
-        if media_types.is_manifest(child.media_type):
-            self.manifests.setdefault(child.digest, child)
-        elif media_types.is_foreign_layer(child.media_type):
+        if media_types.is_foreign_layer(child.media_type):
             self.foreign.setdefault(child.digest, child)
         else:
             self.blobs.setdefault(child.digest, child)

@@ -57,6 +57,11 @@ def is_manifest(media_type: str) -> bool:
     return media_type in _MANIFESTS
 
 
+def may_be_manifest(media_type: str) -> bool:
+    """Tell whether something of this type in an index is a manifest, or may be one: manifests are JSON."""
+    return is_manifest(media_type) or media_type.endswith("+json")
+
+
 def is_index(media_type: str) -> bool:
     """Tell whether this is an OCI index or a Docker manifest list."""
     return media_type in _INDEXES

@@ -13,6 +13,7 @@ from app.registry.errors import (
     DigestMismatch,
     InvalidResponse,
     PatchedMismatch,
+    RateLimited,
     RegistryError,
     Rejected,
     ServerError,
@@ -169,7 +170,7 @@ class BlobReader:
     def _open(self) -> BlobStream:
         # Bounded only where something is left out: a blob read from 0 to its end is asked for the plain way.
         bound = self.end if self.end != self.size else None
-        stream = self._client.open_blob(self._repository, self._digest, self.position, bound)
+        stream = self._client.open_blob(self._repository, self._digest, self.position, bound, size=self.size)
         try:
             self._check(stream)
         except BaseException:
@@ -199,7 +200,8 @@ class BlobReader:
         self.close()
         if self._aborted:
             raise Stopped("the transfer was told to stop") from error
-        if isinstance(error, TLSFailed):
+        if isinstance(error, TLSFailed | RateLimited):
+            # Of a limit: that wait had its own end.
             raise error
         if self.position - self._broke_at >= self._patience.progress:
             self._breaks = 0

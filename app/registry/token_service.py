@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -48,6 +49,36 @@ class Basic:
     def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:
         """Return a token as the challenge says, or the user and password if they have not been refused yet."""
         return self._tokens.renew(scope, challenge, rejected, fetch)
+
+
+class OwnTokenService:
+    """A user and a password at a token service of our own choice, whatever realm the registry names.
+
+    Nothing is asked before the registry has asked for a token: it may want none. The credentials go to `realm` alone,
+    by `fetch`, which knows how that is reached; never to the registry.
+    """
+
+    def __init__(
+        self, username: str, password: str, realm: str, fetch: Fetch, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._tokens = _TokenService(f"Basic {encoded}", clock)
+        self._realm = realm
+        self._fetch = fetch
+        self._asked = False
+
+    def authorization(self, scope: Scope, fetch: Fetch) -> str | None:  # noqa: ARG002
+        """Return a token once the registry has asked for one, nothing until then."""
+        return self._tokens.authorization(scope, self._fetch) if self._asked else None
+
+    def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:  # noqa: ARG002
+        """Return a token for what the challenge misses; None where it wants no token, or another would say the same."""
+        if challenge.scheme != "bearer" or challenge.error == "insufficient_scope":
+            return None
+        own = replace(challenge, url=self._realm, realm=self._realm)
+        header = self._tokens.renew(scope, own, rejected, self._fetch)
+        self._asked = True
+        return header
 
 
 class Anonymous:

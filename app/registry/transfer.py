@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.registry.blobs import Upload
 from app.registry.client import RegistryClient
-from app.registry.errors import PatchedMismatch, Stopped
+from app.registry.errors import InvalidResponse, PatchedMismatch, Stopped
 from app.registry.manifests import Descriptor
 from app.registry.resume import ResumingStream, Watch
 
@@ -42,26 +43,35 @@ def copy_blob(
     repository: str,
     descriptor: Descriptor,
     *,
+    mount_from: str | None = None,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TransferResult:
-    """Copy the blob into the same repository of the destination, unless it says that it has it in this size.
+    """Copy the blob into the same repository of the destination, unless that gives a byte of it in this size.
 
-    The source is a registry, which is read with patience, or whatever opens the blob. `progress` is told the bytes of
-    each chunk as it is sent; `stop` is asked before each and ends the transfer with `Stopped`. Whatever fails, nothing
-    is committed: the last bytes leave only when the whole hashes right, and the upload is cancelled. What was patched
-    together and hashes wrong is fetched whole, once. Raises `RegistryError`; its `url` tells which side.
+    The source is a registry, which is read with patience, or whatever opens the blob. `mount_from` is a repository of
+    the destination that probably holds it: then it is mounted, and carried only where that fails. `progress` is told
+    the bytes of each chunk as it is sent; `stop` is asked before each and ends the transfer with `Stopped`. Whatever
+    fails, nothing is committed: the last bytes leave only when the whole hashes right, and the upload is cancelled.
+    What was patched together and hashes wrong is fetched whole, once. Raises `RegistryError`; its `url` tells which
+    side.
     """
-    present = destination.head_blob(repository, descriptor.digest)
-    if present is not None and descriptor.size in (None, present):
+    upload = None
+    if mount_from is not None:
+        upload = destination.start_upload(repository, mount=descriptor.digest, from_repository=mount_from)
+        # A registry mounts from its cache what its storage no longer has.
+        if upload is None and destination.blob_present(repository, descriptor.digest, descriptor.size):
+            return TransferResult(mounted=True)
+    elif destination.blob_present(repository, descriptor.digest, descriptor.size):
         return TransferResult(skipped=True)
     opener = source
     if isinstance(opener, RegistryClient):
         opener = straight(opener, repository, descriptor, Watch() if stop is None else Watch(stop=stop))
+    sending = _Sending(destination, repository, descriptor, progress, stop)
     try:
-        return _send(opener(False), destination, repository, descriptor, progress, stop)
+        return sending.send(opener, upload)
     except PatchedMismatch:
-        return _send(opener(True), destination, repository, descriptor, progress, stop)
+        return sending.send(opener, None, whole=True)
 
 
 def straight(source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None) -> Opener:
@@ -73,32 +83,40 @@ def straight(source: RegistryClient, repository: str, descriptor: Descriptor, wa
     return opener
 
 
-def _send(
-    opened: Source,
-    destination: RegistryClient,
-    repository: str,
-    descriptor: Descriptor,
-    progress: Callable[[int], None] | None,
-    stop: Callable[[], bool] | None,
-) -> TransferResult:
-    sent = 0
+@dataclass(frozen=True, slots=True)
+class _Sending:
+    destination: RegistryClient
+    repository: str
+    descriptor: Descriptor
+    progress: Callable[[int], None] | None
+    stop: Callable[[], bool] | None
 
-    def count(size: int) -> None:
-        nonlocal sent
-        sent += size
-        if progress is not None:
-            progress(size)
+    def send(self, opener: Opener, upload: Upload | None, *, whole: bool = False) -> TransferResult:
+        """Send what `opener` opens, by this upload session or a new one."""
+        sent = 0
 
-    with opened as stream:
-        upload = destination.start_upload(repository)
-        if upload is None:
-            return TransferResult(mounted=True)
+        def count(size: int) -> None:
+            nonlocal sent
+            sent += size
+            if self.progress is not None:
+                self.progress(size)
+
         try:
-            upload.put(_told(stream, count, stop), stream.size, descriptor.digest)
+            with opener(whole) as stream:
+                # The source first: most of what fails fails there, and then nothing is left open here.
+                upload = upload or self._start()
+                upload.put(_told(stream, count, self.stop), stream.size, self.descriptor.digest)
         except BaseException:
-            upload.cancel()
+            if upload is not None:
+                upload.cancel()
             raise
         return TransferResult(bytes_copied=sent)
+
+    def _start(self) -> Upload:
+        upload = self.destination.start_upload(self.repository)
+        if upload is None:
+            raise InvalidResponse("a mount was reported that was not asked for")
+        return upload
 
 
 def _told(chunks: Iterable[bytes], progress: Callable[[int], None], stop: Callable[[], bool] | None) -> Iterator[bytes]:

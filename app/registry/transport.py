@@ -11,7 +11,7 @@ import requests
 import requests.adapters
 import urllib3.exceptions
 
-from app.registry.connections import Adapter, Deadline, Exchange, exchanging
+from app.registry.connections import Adapter, Answer, Deadline, Exchange, exchanging
 from app.registry.errors import InvalidResponse, TimedOut, TooLarge, Unreachable
 from app.registry.failures import unreachable
 
@@ -136,7 +136,7 @@ class Transport:
         resend: bool = False,
         deadline: Deadline | None = None,
         patience: float = 0.0,
-    ) -> requests.Response:
+    ) -> Answer:
         """Send the request, follow redirects and return the response with its body unread.
 
         `resend` says that the request may be sent once more at once, over a new connection, when a kept-alive one
@@ -167,7 +167,7 @@ class Transport:
         exchange: Exchange,
         *,
         resend: bool,
-    ) -> requests.Response:
+    ) -> Answer:
         try:
             return self._once(method, url, headers, body, exchange)
         except Unreachable as error:
@@ -178,7 +178,7 @@ class Transport:
 
     def _once(
         self, method: str, url: str, headers: dict[str, str], body: bytes | Body | None, exchange: Exchange
-    ) -> requests.Response:
+    ) -> Answer:
         deadline = exchange.deadline
         if deadline is not None and deadline.expired:
             raise TimedOut(f"not sent: the limit of {deadline.seconds:g} s is past", method=method, url=url)
@@ -191,7 +191,9 @@ class Transport:
             # to follow it, and keeps cookies.
             adapter = self._session.get_adapter(url)
             with exchanging(exchange):
-                return adapter.send(request, stream=True, timeout=(self._connect_timeout, exchange.idle))
+                response = adapter.send(request, stream=True, timeout=(self._connect_timeout, exchange.idle))
+            assert isinstance(response, Answer)
+            return response
         except Exception as error:
             if isinstance(body, Body) and body.failure is not None:
                 raise body.failure from None

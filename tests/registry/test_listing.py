@@ -7,6 +7,7 @@ import pytest
 
 from app.registry import (
     Digest,
+    InvalidReference,
     InvalidResponse,
     NotFound,
     Rejected,
@@ -53,6 +54,8 @@ class Pages:
         '<{target}>; rel="next"',
         "<{target}>; rel=next",
         '<http://{host}{target}>;rel="next"',
+        '{target}; rel="next"',
+        "{target};rel=next",
         '</first>; rel="first", <{target}>; title="x"; rel="last next"',
     ],
 )
@@ -155,6 +158,7 @@ def test_an_error_in_the_middle_is_an_error_of_the_whole(serve: Serve, connect: 
     [
         (["/v2/a/x/tags/list?last=b", "/v2/a/x/tags/list?last=b"], "circles"),
         (["/v2/a/x/tags/list?last=b", "/v2/a/x/tags/list?last=c"], "repeats"),
+        ([f"/v2/a/x/tags/list?token={number}" for number in range(9)], "repeats"),
     ],
 )
 def test_a_listing_that_does_not_get_on_is_an_error(
@@ -203,6 +207,33 @@ def test_a_listing_does_not_go_on_elsewhere(serve: Serve, connect: Connect, link
         connect(registry.url).list_tags("a/x")
 
 
+@pytest.mark.parametrize("link", ['</v2/a/x/tags/list?last=a; rel="next"', 'rel="next"', "rel=next; </v2/x"])
+def test_a_link_to_the_next_page_that_cannot_be_read_is_not_the_end(serve: Serve, connect: Connect, link: str) -> None:
+    registry = serve(lambda handler, _: handler.reply(200, {"tags": ["a"]}, Link=link))
+
+    with pytest.raises(InvalidResponse, match="link"):
+        connect(registry.url).list_tags("a/x")
+
+
+@pytest.mark.parametrize("link", ['</v2/a/x/tags/list>; rel="first"', '</first>; rel="prev"; title="what is next"', ""])
+def test_other_links_lead_nowhere(serve: Serve, connect: Connect, link: str) -> None:
+    registry = serve(lambda handler, _: handler.reply(200, {"tags": ["a"]}, Link=link))
+
+    assert connect(registry.url).list_tags("a/x") == ["a"]
+
+
+def test_pages_that_change_places_are_a_repeated_page(serve: Serve, connect: Connect) -> None:
+    # Given a registry that gives two pages in turn, each time with another link
+    def script(handler: Handler, request: Request) -> None:
+        number = len(registry.seen)
+        handler.reply(200, {"tags": [["a"], ["b"]][number % 2]}, Link=f'<?token={number}>; rel="next"')
+
+    registry = serve(script)
+    with pytest.raises(InvalidResponse, match="repeats"):
+        connect(registry.url).list_tags("a/x")
+    assert len(registry.seen) == 3
+
+
 def test_tags_that_come_twice_are_one(serve: Serve, connect: Connect) -> None:
     # Given a listing during which tags are pushed
     replies: list[tuple[Any, dict[str, str]]] = [
@@ -235,6 +266,35 @@ def test_repositories_come_page_by_page(serve: Serve, connect: Connect) -> None:
     assert next(names) == "a/x"
     assert [request.path for request in registry.seen] == ["/v2/_catalog?n=2"]
     assert list(names) == ["b", "c"]
+
+
+def test_a_catalog_goes_on_from_where_a_page_led(serve: Serve, connect: Connect) -> None:
+    # Given a page of the catalog whose link is absolute
+    def script(handler: Handler, request: Request) -> None:
+        if "token" in query(request):
+            handler.reply(200, {"repositories": ["c"]})
+        else:
+            target = f"http://{request.headers['Host']}/v2/_catalog?token=x%2Fy&n=2"
+            handler.reply(200, {"repositories": ["a", "b"]}, Link=f'<{target}>; rel="next"')
+
+    registry = serve(script)
+    (first, _) = connect(registry.url).catalog(2)
+    assert first.following == "/v2/_catalog?token=x%2Fy&n=2"
+
+    # When another client goes on there
+    (last,) = connect(registry.url).catalog(2, first.following)
+
+    # Then
+    assert (last.repositories, last.following) == (("c",), None)
+    assert registry.seen[-1].path == first.following
+
+
+def test_a_catalog_does_not_go_on_elsewhere(serve: Serve, connect: Connect) -> None:
+    registry = serve(lambda handler, _: handler.reply(200, {"repositories": []}))
+    for after in ("http://elsewhere.example/v2/_catalog?last=x", "//elsewhere.example/"):
+        with pytest.raises(InvalidReference):
+            list(connect(registry.url).catalog(2, after))
+    assert not registry.seen
 
 
 def test_a_catalog_that_breaks_off_raises_in_the_middle(serve: Serve, connect: Connect) -> None:
@@ -272,11 +332,29 @@ def test_nothing_refers_to_it(serve: Serve, connect: Connect) -> None:
         assert connect(registry.url).referrers("a/x", SUBJECT) == []
 
 
-@pytest.mark.parametrize(("status", "codes"), [(404, []), (404, ["NAME_UNKNOWN"]), (405, []), (400, ["UNSUPPORTED"])])
+@pytest.mark.parametrize(
+    ("status", "codes"), [(404, []), (404, ["NOT_FOUND"]), (405, []), (400, ["UNSUPPORTED"]), (400, [])]
+)
 def test_a_registry_without_referrers(serve: Serve, connect: Connect, status: int, codes: list[str]) -> None:
     registry = serve(lambda handler, _: handler.error(status, *codes))
 
     assert connect(registry.url).referrers("a/x", SUBJECT) is None
+
+
+def test_a_registry_that_does_not_know_the_repository_leaves_open_whether_it_has_referrers(
+    serve: Serve, connect: Connect
+) -> None:
+    registry = serve(lambda handler, _: handler.error(404, "NAME_UNKNOWN"))
+
+    with pytest.raises(NotFound) as caught:
+        connect(registry.url).referrers("a/x", SUBJECT)
+    assert caught.value.witnessed
+
+
+def test_a_registry_that_calls_the_subject_invalid_has_looked_for_its_referrers(serve: Serve, connect: Connect) -> None:
+    registry = serve(lambda handler, _: handler.error(400, "MANIFEST_INVALID"))
+
+    assert connect(registry.url).referrers("a/x", SUBJECT) == []
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,25 @@ def test_buildkit_lists_blobs_in_an_index() -> None:
     assert manifest.manifests == ()
 
 
+def test_what_an_index_lists_under_an_unknown_type_may_be_a_manifest() -> None:
+    named = ["application/vnd.example.manifest.v9+json", "application/vnd.example.thing.v1"]
+    entries = [descriptor(name.encode(), name) for name in named]
+
+    manifest = Manifest.parse(encoded(manifests=entries), media_types.OCI_INDEX)
+
+    assert [child.media_type for child in manifest.manifests] == named[:1]
+    assert [blob.media_type for blob in manifest.blobs] == named[1:]
+
+
+def test_a_layer_is_a_blob_whatever_its_type() -> None:
+    layer = descriptor(b"an image", media_types.OCI_MANIFEST)
+
+    manifest = Manifest.parse(encoded(config=descriptor(), layers=[layer]), media_types.OCI_MANIFEST)
+
+    assert manifest.manifests == ()
+    assert [blob.digest for blob in manifest.blobs] == [layer["digest"], descriptor()["digest"]]
+
+
 def test_a_subject_is_no_child() -> None:
     image = images.image()
     signature = images.artifact(subject=image)

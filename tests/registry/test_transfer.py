@@ -40,8 +40,8 @@ class Destination:
         self.committed: list[bytes] = []
 
     def __call__(self, handler: Handler, request: Request) -> None:
-        if request.method == "HEAD":
-            handler.reply(404)
+        if request.method == "GET":
+            handler.error(404, "BLOB_UNKNOWN")
         elif request.method == "POST":
             handler.reply(202, Location="/u?s=1")
         elif request.method == "PUT":
@@ -101,8 +101,8 @@ def test_a_blob_of_another_size_is_copied_again(serve: Serve, connect: Connect) 
     target = Destination()
 
     def script(handler: Handler, request: Request) -> None:
-        if request.method == "HEAD":
-            handler.reply(200, DATA[:-1])
+        if request.method == "GET":
+            handler.reply(206, DATA[:1], Content_Range=f"bytes 0-0/{len(DATA) - 1}")
         else:
             target(handler, request)
 
@@ -111,6 +111,48 @@ def test_a_blob_of_another_size_is_copied_again(serve: Serve, connect: Connect) 
 
     assert result.bytes_copied == len(DATA)
     assert target.committed == [DATA]
+
+
+def test_a_blob_is_mounted_from_a_repository_that_holds_it(registry_factory: RegistryFactory, connect: Connect) -> None:
+    # Given a destination that has the blob in another repository
+    primary, secondary = registry_factory("one"), registry_factory("two")
+    wire.push_blob(primary, "a/x", DATA)
+    wire.push_blob(secondary, "a/base", DATA)
+
+    result = copy_blob(connect(primary.url), connect(secondary.url), "a/x", BLOB, mount_from="a/base")
+
+    # Then no byte travelled
+    assert result == TransferResult(mounted=True)
+    assert wire.fetch_blob(secondary, "a/x", BLOB.digest) == DATA
+
+
+def test_a_mount_that_is_refused_is_an_upload(registry_factory: RegistryFactory, connect: Connect) -> None:
+    # Given a destination where the other repository does not hold it
+    primary, secondary = registry_factory("one"), registry_factory("two")
+    wire.push_blob(primary, "a/x", DATA)
+    wire.push_blob(secondary, "a/base", b"something else")
+
+    result = copy_blob(connect(primary.url), connect(secondary.url), "a/x", BLOB, mount_from="a/base")
+
+    assert result == TransferResult(bytes_copied=len(DATA))
+    assert wire.fetch_blob(secondary, "a/x", BLOB.digest) == DATA
+
+
+def test_a_mount_of_a_blob_that_cannot_be_read_is_an_upload(
+    serve: Serve, connect: Connect, destination: Destination
+) -> None:
+    # Given a destination that mounts from its cache what its storage no longer has
+    def script(handler: Handler, request: Request) -> None:
+        if request.method == "POST" and "mount=" in request.path:
+            handler.reply(201)
+        else:
+            destination(handler, request)
+
+    source = connect(serve(lambda handler, _: handler.reply(200, DATA)).url)
+    result = copy_blob(source, connect(serve(script).url), "a/x", BLOB, mount_from="a/base")
+
+    assert result == TransferResult(bytes_copied=len(DATA))
+    assert destination.committed == [DATA]
 
 
 def test_a_size_that_nobody_knows_is_found_out(serve: Serve, connect: Connect, destination: Destination) -> None:
@@ -187,7 +229,7 @@ def test_a_source_of_another_size_begins_no_upload(serve: Serve, connect: Connec
     source = connect(serve(lambda handler, _: handler.reply(200, DATA[:-1])).url)
 
     assert failed(source, connect(target.url), InvalidResponse).reason == "size_mismatch"
-    assert [request.method for request in target.seen] == ["HEAD"]
+    assert [request.method for request in target.seen] == ["GET"]
 
 
 def test_a_blob_that_the_source_lacks_begins_no_upload(
@@ -197,7 +239,7 @@ def test_a_blob_that_the_source_lacks_begins_no_upload(
     source = connect(serve(lambda handler, _: handler.error(404, "BLOB_UNKNOWN")).url)
 
     assert failed(source, connect(target.url), NotFound).url is not None
-    assert [request.method for request in target.seen] == ["HEAD"]
+    assert [request.method for request in target.seen] == ["GET"]
 
 
 def test_a_destination_that_fails_is_named(serve: Serve, connect: Connect) -> None:
