@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, wait
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Stopped, Watch, copy_blob, straight
-from app.replication.flights import Flights, Transfer
+from app.registry import (
+    Descriptor,
+    InvalidManifest,
+    Manifest,
+    NotFound,
+    RegistryClient,
+    RegistryError,
+    Rejected,
+    ServerError,
+    Stopped,
+    TransferResult,
+    Watch,
+    copy_blob,
+    media_types,
+    straight,
+)
+from app.replication.flights import Elsewhere, Flights
 from app.replication.lanes import Lanes
+from app.replication.presence import Presence
 from app.replication.spool import Spool
+from app.replication.writing import Writing
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,6 +46,28 @@ class GraphTooLarge(Exception):
 
     reason = "graph_too_large"
     temporary = False
+
+
+class ChildMissing(Exception):
+    """The destination refuses an index of which the source does not hold every manifest."""
+
+    reason = "child_missing"
+    temporary = True
+
+
+class NotKept(Exception):
+    """The destination says that it took a manifest, and does not give it."""
+
+    reason = "not_kept"
+    temporary = True
+
+
+class UnderWay(Exception):
+    """Others carry blobs of this graph: no failure, the copy goes on when they have landed."""
+
+    def __init__(self, flights: Elsewhere) -> None:
+        super().__init__("others carry blobs of this image")
+        self.flights = flights
 
 
 @dataclass
@@ -58,12 +97,12 @@ class Tally:
             self.manifests_copied += manifests
 
 
-@dataclass(frozen=True)
-class GraphCopy:
-    """Copies what a manifest needs, from one registry to another, within one repository.
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From where to where, within one repository, and what carries it: shared by the copies of one sync.
 
-    `lanes` run the requests in parallel; no task in them waits for another. `flights` are shared with the other
-    copies of the same sync. `stop` is asked between chunks. Large blobs pass through the `spool`, if there is one.
+    `lanes` run the requests in parallel; no task in them waits for another. `stop` is asked between chunks. Large
+    blobs pass through the `spool`, if there is one.
     """
 
     source: RegistryClient
@@ -71,34 +110,99 @@ class GraphCopy:
     repository: str
     lanes: Lanes
     flights: Flights
+    presence: Presence
+    writing: Writing
     stop: Callable[[], bool]
-    tally: Tally = field(default_factory=Tally)
     spool: Spool | None = None
+
+
+class GraphCopy:
+    """Copies what a manifest needs. It may be asked again after `UnderWay`, and goes on where it was."""
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.tally = Tally()
+        #: Manifests of the source that were read, by digest.
+        self._read: dict[str, Manifest] = {}
+        #: Named by an index, and neither on the source nor on the destination: the index is a sparse one.
+        self._missing: set[str] = set()
+        #: Taken for manifests, and blobs.
+        self._unlisted: dict[str, Descriptor] = {}
+        #: Whether the source holds a layer that should not be distributed.
+        self._held: dict[str, bool] = {}
+        self._settled: set[str] = set()
+        self._landed: set[str] = set()
+        #: Nothing is believed but a blob's own byte: the destination has been wrong about what it holds.
+        self._doubt = False
 
     def below(self, manifest: Manifest) -> None:
         """Bring everything that `manifest` names to the destination; the manifest itself is left to the caller.
 
         Raises:
             RegistryError: from either side.
-            Stopped: when `stop` says so.
+            Stopped: when the route says so.
             GraphTooLarge: before anything was written.
+            ChildMissing: an index below names manifests that the source does not hold, and the destination wants them.
+            UnderWay: others carry some of the blobs; all else has been brought.
         """
+        self._repairing(manifest, partial(self._below, manifest))
+
+    def _below(self, manifest: Manifest) -> None:
         children = self._children(manifest)
-        blobs = {blob.digest: blob for one in (manifest, *children) for blob in one.blobs}
-        self.flights.bring(
-            {digest: Transfer(self.lanes.of(blob.size), partial(self._blob, blob)) for digest, blob in blobs.items()}
-        )
-        for child in children:
-            self._check()
-            with self.flights.writing(child.digest, *(each.digest for each in child.manifests)):
-                if child.digest in self.flights.written:
-                    continue
-                self.destination.put_manifest(self.repository, child.digest, child)
-                self.flights.written.add(child.digest)
-            self.tally.add(manifests=1)
+        named = [blob for one in (manifest, *children) for blob in (*one.blobs, *self._distributed(one))]
+        self._bring({blob.digest: blob for blob in (*named, *self._unlisted.values())})
+        for level in _levels(children):
+            self.each(self._write, level)
+
+    def put(self, manifest: Manifest, name: str, put: Callable[[], None]) -> None:
+        """Have the caller `put` the manifest, under a name that only he may write; and once more, when the
+        destination finds something missing below it that it claimed to hold.
+
+        Raises:
+            ChildMissing: the index names manifests that the source does not hold, and the destination wants them.
+        """
+        self._repairing(manifest, partial(self._put, manifest, name, put))
+
+    def _repairing(self, manifest: Manifest, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Rejected as error:
+            if error.reason != "manifest_blob_unknown":
+                raise
+            self.doubt()
+            try:
+                self._below(manifest)
+                work()
+            except Rejected as again:
+                if again.reason != "manifest_blob_unknown" or not self._missing:
+                    raise
+                named = ", ".join(sorted(self._missing)[:3])
+                raise ChildMissing(
+                    f"the source holds {len(self._missing)} of the manifests in this index no longer, or not yet"
+                    f" ({named}), and the destination takes no index without them: {again}"
+                ) from again
+
+    def doubt(self) -> None:
+        """Forget what the destination is known to hold in this repository, and from here on believe only bytes."""
+        route = self.route
+        route.presence.forget(route.destination.name, route.repository)
+        self._doubt = True
+        self._settled.clear()
+        self._landed.clear()
+
+    def _put(self, manifest: Manifest, name: str, put: Callable[[], None]) -> None:
+        writing = self.route.writing
+        with writing.of(manifest.digest, *(child.digest for child in manifest.manifests)):
+            if name in writing.written and not self._doubt:
+                return
+            self._kept(manifest, put)
+            if name == manifest.digest:
+                writing.written.add(name)
+
+    # --- manifests --------------------------------------------------------------------------------------------------
 
     def _children(self, manifest: Manifest) -> list[Manifest]:
-        """All manifests below that the destination lacks, each once and after all that it names itself."""
+        """All manifests below that the destination lacks, each once."""
         found: dict[str, Manifest] = {}
         seen = {manifest.digest}
         level = [manifest]
@@ -108,27 +212,158 @@ class GraphCopy:
             seen |= wanted.keys()
             if len(seen) > MAX_MANIFESTS:
                 raise GraphTooLarge(f"more than {MAX_MANIFESTS} manifests below {manifest.digest}")
-            level = [child for child in self._each(self._child, list(wanted.values())) if child is not None]
+            level = [child for child in self.each(self._child, list(wanted.values())) if child is not None]
             if not level:
-                return _children_first(manifest, found)
+                return list(found.values())
             found |= {child.digest: child for child in level}
         raise GraphTooLarge(f"indexes nest more than {MAX_DEPTH} deep below {manifest.digest}")
 
     def _child(self, descriptor: Descriptor) -> Manifest | None:
+        digest, route = descriptor.digest, self.route
+        if digest in self._settled:
+            return None
+        if digest in self._read:
+            return self._read[digest]
         self._check()
+        # Of a blob that it is no manifest Distribution 2.8 says with 500: what may be one is not asked for.
+        if not self._doubt and media_types.is_manifest(descriptor.media_type):
+            try:
+                with route.writing.of(digest):
+                    route.destination.head_manifest(route.repository, digest)
+                self._settled.add(digest)
+                return None
+            except NotFound:
+                pass
         try:
-            with self.flights.writing(descriptor.digest):
-                self.destination.head_manifest(self.repository, descriptor.digest)
-        except NotFound:
-            return self.source.get_manifest(self.repository, descriptor.digest)
-        return None
+            child = self._read[digest] = route.source.get_manifest(route.repository, digest)
+        except RegistryError as error:
+            if self._is_blob(descriptor, error):
+                self._unlisted[digest] = descriptor
+                self._settled.add(digest)
+                return None
+            if not (isinstance(error, NotFound) and error.witnessed):
+                raise
+            # A sparse index, which some keep on purpose; the destination decides whether it takes it.
+            self._missing.add(digest)
+            self._settled.add(digest)
+            return None
+        return child
 
-    def _blob(self, descriptor: Descriptor) -> None:
+    def _is_blob(self, descriptor: Descriptor, error: RegistryError) -> bool:
+        """Whether what an index lists under a type that nobody knows is a blob, `error` being that it is no manifest.
+
+        Of a blob Distribution 2.8 says so with 500.
+        """
+        if media_types.is_manifest(descriptor.media_type):
+            return False
+        if not isinstance(error, (NotFound, InvalidManifest, Rejected, ServerError)):
+            return False
+        return self.route.source.head_blob(self.route.repository, descriptor.digest) is not None
+
+    def _distributed(self, manifest: Manifest) -> list[Descriptor]:
+        """The layers that should not be distributed and that the source holds all the same: then others need them."""
+        source, repository = self.route.source, self.route.repository
+        for layer in manifest.foreign:
+            if layer.digest not in self._held:
+                self._held[layer.digest] = source.head_blob(repository, layer.digest) is not None
+        return [layer for layer in manifest.foreign if self._held[layer.digest]]
+
+    def _write(self, child: Manifest) -> None:
         self._check()
-        watch = Watch(stop=self.stop, received=self.tally.received)
-        opener = self.spool.opener if self.spool is not None else straight
-        source = opener(self.source, self.repository, descriptor, watch)
-        result = copy_blob(source, self.destination, self.repository, descriptor, stop=self.stop)
+        route = self.route
+        with route.writing.of(child.digest, *(each.digest for each in child.manifests)):
+            if child.digest not in route.writing.written or self._doubt:
+                self._kept(child, partial(route.destination.put_manifest, route.repository, child.digest, child))
+                route.writing.written.add(child.digest)
+                self.tally.add(manifests=1)
+        self._settled.add(child.digest)
+
+    def _kept(self, manifest: Manifest, put: Callable[[], Any]) -> None:
+        """Put it; and in doubt see that it is there: Distribution takes a manifest that its cache alone knows, and
+        stores nothing. As a blob it does."""
+        put()
+        if not self._doubt or self._readable(manifest):
+            return
+        destination, repository = self.route.destination, self.route.repository
+        upload = destination.start_upload(repository)
+        if upload is not None:
+            upload.put([manifest.data], manifest.size, manifest.digest)
+        put()
+        if not self._readable(manifest):
+            raise NotKept(f"{destination.name} took {manifest.digest} into {repository} twice and does not have it")
+
+    def _readable(self, manifest: Manifest) -> bool:
+        try:
+            self.route.destination.get_manifest(self.route.repository, manifest.digest)
+        except NotFound:
+            return False
+        return True
+
+    # --- blobs ------------------------------------------------------------------------------------------------------
+
+    def _bring(self, blobs: Mapping[str, Descriptor]) -> None:
+        """Have every blob carried: those that nobody has under way by us, now."""
+        wanted = {digest: blob for digest, blob in blobs.items() if digest not in self._landed}
+        if not wanted:
+            return
+        route = self.route
+        registry, repository = route.destination.name, route.repository
+        keys = {route.flights.key(registry, repository, digest): digest for digest in wanted}
+        # In this order: who ended a flight before we took ours has said before that the blob is there.
+        ours, elsewhere = route.flights.begin(list(keys))
+        try:
+            known = route.presence.look(registry, repository, [keys[key] for key in ours])
+        except BaseException:
+            route.flights.end(ours)
+            raise
+        present = set() if self._doubt else {key for key in ours if keys[key] in known.present}
+        self.tally.add(skipped=len(present))
+        self._landed |= {keys[key] for key in present}
+        route.flights.end(present)
+        self._carry({key: (wanted[keys[key]], known.sources.get(keys[key])) for key in ours - present})
+        if elsewhere:
+            raise UnderWay(elsewhere)
+
+    def _carry(self, flights: Mapping[str, tuple[Descriptor, str | None]]) -> None:
+        left = set(flights)
+        futures = []
+        try:
+            for key, (blob, source) in flights.items():
+                future = self.route.lanes.of(blob.size).submit(self._transfer, blob, source)
+                left.discard(key)
+                # Called whatever becomes of it, also when it is cancelled before a thread has come to it.
+                future.add_done_callback(partial(self._ended, key))
+                futures.append(future)
+        finally:
+            self.route.flights.end(left)
+        _finish(futures)
+
+    def _ended(self, key: str, _: Future[None]) -> None:
+        self.route.flights.end([key])
+
+    def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
+        self._check()
+        route = self.route
+        mount_from = None if self._doubt else mount_from
+        watch = Watch(stop=route.stop, received=self.tally.received)
+        opener = route.spool.opener if route.spool is not None else straight
+        result = copy_blob(
+            opener(route.source, route.repository, blob, watch),
+            route.destination,
+            route.repository,
+            blob,
+            mount_from=mount_from,
+            stop=route.stop,
+        )
+        registry = route.destination.name
+        if mount_from is not None and not result.mounted:
+            route.presence.forget(registry, mount_from, blob.digest)
+            route.flights.part(registry)
+        route.presence.proven(registry, route.repository, [blob.digest])
+        self._landed.add(blob.digest)
+        self._count(result)
+
+    def _count(self, result: TransferResult) -> None:
         self.tally.add(
             size=result.bytes_copied,
             copied=int(result.bytes_copied > 0),
@@ -136,35 +371,47 @@ class GraphCopy:
             skipped=int(result.skipped),
         )
 
-    def _each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    # --- threads ----------------------------------------------------------------------------------------------------
+
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Run `work` on all items in parallel; the first error stops those not begun and is raised."""
         if len(items) == 1:
             return [work(items[0])]
-        futures = [self.lanes.small.submit(work, item) for item in items]
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        waiting = {future for future in waiting if not future.cancel()}
-        errors: Iterable[BaseException | None] = (future.exception() for future in done)
-        error = next((e for e in errors if e is not None), None)
-        if error is not None:
-            # What has begun is awaited: nothing of this copy may write once its caller has moved on.
-            wait(waiting)
-            raise error
+        futures = [self.route.lanes.small.submit(work, item) for item in items]
+        _finish(futures)
         return [future.result() for future in futures]
 
     def _check(self) -> None:
-        if self.stop():
+        if self.route.stop():
             raise Stopped("the copy was told to stop")
 
 
-def _children_first(top: Manifest, found: dict[str, Manifest]) -> list[Manifest]:
-    """The manifests of `found` in an order in which a registry that checks an index's children takes them."""
-    ordered: dict[str, Manifest] = {}
+def _finish(futures: Sequence[Future[Any]]) -> None:
+    """Wait for all; the first error cancels those not begun and is raised when the others have ended."""
+    done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+    errors: Iterable[BaseException | None] = (future.exception() for future in done)
+    error = next((each for each in errors if each is not None), None)
+    if error is None:
+        return
+    # What has begun is awaited: nothing of this copy may write once its caller has moved on. Not what was cancelled:
+    # that counts as ended only when a thread has come to it, behind other blobs.
+    wait([future for future in waiting if not future.cancel()])
+    raise error
 
-    def visit(manifest: Manifest) -> None:
-        for child in manifest.manifests:
-            if child.digest in found and child.digest not in ordered:
-                visit(found[child.digest])
-                ordered[child.digest] = found[child.digest]
 
-    visit(top)
-    return list(ordered.values())
+def _levels(manifests: Iterable[Manifest]) -> list[list[Manifest]]:
+    """The manifests in an order in which a registry that checks an index's children takes them: those of a level name
+    only those of levels before it."""
+    found = {manifest.digest: manifest for manifest in manifests}
+    heights: dict[str, int] = {}
+
+    def height(manifest: Manifest) -> int:
+        if manifest.digest not in heights:
+            below = [height(found[child.digest]) for child in manifest.manifests if child.digest in found]
+            heights[manifest.digest] = 1 + max(below, default=-1)
+        return heights[manifest.digest]
+
+    levels: dict[int, list[Manifest]] = {}
+    for manifest in found.values():
+        levels.setdefault(height(manifest), []).append(manifest)
+    return [levels[each] for each in sorted(levels)]

@@ -1,95 +1,148 @@
-"""Flights: each blob travels once, however many references of a repository need it at the same time."""
+"""Flights: each blob travels to a registry once, however many repositories, threads and workers need it by now."""
 
 from __future__ import annotations
 
-import contextlib
+import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+
+import redis
+
+from app.replication.shared import Shared
+
+#: Seconds after which the flights of a killed process are nobody's, and between two signs of life.
+TTL, BEAT = 30, 8.0
+
+#: Seconds for which a registry that refused a mount is taken for one that does not mount.
+APART_FOR = 600.0
+
+#: Touches, or ends, a flight only while it is ours: after a long stop it may be somebody else's.
+_EXTEND = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
+_END = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
-    """How a blob is brought, and by whose threads."""
+class Elsewhere:
+    """Flights that somebody else has under way: in this process, to be waited for, and in others, to be asked for."""
 
-    lane: Executor
-    carry: Callable[[], None]
+    here: tuple[Future[None], ...] = ()
+    others: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.here or self.others)
 
 
 class Flights:
-    """The transfers of one sync. Children of an index are pushed before it, so their blobs are often under way."""
+    """Who carries which blob. One for each process; through `shared` it knows of the other processes' too.
 
-    def __init__(self) -> None:
+    Nobody waits in here: who finds a blob under way does something else and asks again. Without Redis there are only
+    this process's flights: a blob may then travel once for each process.
+    """
+
+    def __init__(self, shared: Shared | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._apart: dict[str, float] = {}
+        self._token = secrets.token_hex(8)
         self._lock = threading.Lock()
-        self._under_way: dict[str, Future[None]] = {}
-        self._landed: set[str] = set()
-        self._manifests: dict[str, threading.Lock] = {}
-        #: Manifests written under their digest; to be looked at while `writing`.
-        self.written: set[str] = set()
+        self._ours: dict[str, Future[None]] = {}
+        self._stopped = threading.Event()
+        self._beating: threading.Thread | None = None
 
-    def bring(self, transfers: Mapping[str, Transfer]) -> None:
-        """Have every digest brought, by its transfer here or by one that somebody else has begun; wait for all.
+    def key(self, registry: str, repository: str, digest: str) -> str:
+        """The flight of a blob into a repository: that of the blob into the registry, as long as it mounts there."""
+        if self._apart.get(registry, float("-inf")) > self._clock():
+            return f"{registry}/{repository}@{digest}"
+        return f"{registry}/{digest}"
 
-        The waiting is done by the caller's thread: a thread that carries bytes never waits for another. A transfer
-        that somebody else began and that failed is begun again here; the first of ours to fail is raised, once
-        nothing of ours is under way any more.
-        """
-        wanted = dict(transfers)
-        while wanted:
-            ours, theirs = self._begin(wanted)
-            _finish(list(ours.values()))
-            wait(theirs.values())
-            wanted = {digest: transfer for digest, transfer in wanted.items() if not self._has_landed(digest)}
+    def part(self, registry: str) -> None:
+        """The registry did not mount a blob that it holds: waiting for other repositories' flights is no use."""
+        self._apart[registry] = self._clock() + APART_FOR
 
-    @contextlib.contextmanager
-    def writing(self, *digests: str) -> Iterator[None]:
-        """Look at these manifests on the destination, or write them, while nobody else of this sync does.
-
-        Name what is written and what it names: Distribution on a file system empties the link of a manifest and fills
-        it again whenever it is pushed, and meanwhile refuses an index that names it. Children of an index are often
-        pushed, by digest or with tags of their own, just before it.
-        """
+    def begin(self, keys: Sequence[str]) -> tuple[set[str], Elsewhere]:
+        """Take the flights that nobody has; the caller must `end` each. The others are told as they stand."""
         with self._lock:
-            # In one order everywhere: two who want the same ones must not wait crosswise.
-            locks = [self._manifests.setdefault(digest, threading.Lock()) for digest in sorted(set(digests))]
-        with contextlib.ExitStack() as held:
-            for lock in locks:
-                held.enter_context(lock)
-            yield
+            here = tuple(self._ours[key] for key in keys if key in self._ours)
+            free = [key for key in keys if key not in self._ours]
+            for key in free:
+                self._ours[key] = Future()
+        taken = self._take(free)
+        others = tuple(key for key in free if key not in taken)
+        self._land(others)
+        return taken, Elsewhere(here, others)
 
-    def _begin(self, wanted: Mapping[str, Transfer]) -> tuple[dict[str, Future[None]], dict[str, Future[None]]]:
-        ours, theirs = {}, {}
+    def end(self, keys: Iterable[str]) -> None:
+        """Give flights back, whether the blob arrived or not."""
+        ended = list(keys)
+        if self._shared is not None and ended:
+
+            def tell(client: redis.Redis) -> None:
+                pipeline = client.pipeline(transaction=False)
+                for key in ended:
+                    pipeline.eval(_END, 1, _key(key), self._token)
+                pipeline.execute()
+
+            self._shared.ask(tell, None)
+        self._land(ended)
+
+    def over(self, elsewhere: Elsewhere) -> bool:
+        """Whether any of these flights has ended: then it is worth asking again."""
+        if any(flight.done() for flight in elsewhere.here) or not elsewhere:
+            return True
+        if self._shared is None or not elsewhere.others:
+            return bool(elsewhere.others)
+        keys = [_key(key) for key in elsewhere.others]
+        # No answer counts as an end: without Redis there are no flights elsewhere.
+        standing = self._shared.ask(lambda client: int(client.exists(*keys)), 0)
+        return standing < len(keys)
+
+    def close(self) -> None:
+        """Stop giving signs of life; flights under way end by themselves."""
+        self._stopped.set()
+
+    def _take(self, keys: list[str]) -> set[str]:
+        if self._shared is None or not keys:
+            return set(keys)
+
+        def question(client: redis.Redis) -> set[str]:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.set(_key(key), self._token, nx=True, ex=TTL)
+            return {key for key, taken in zip(keys, pipeline.execute(), strict=True) if taken}
+
+        taken = self._shared.ask(question, set(keys))
+        if taken:
+            self._beat()
+        return taken
+
+    def _land(self, keys: Iterable[str]) -> None:
         with self._lock:
-            for digest, transfer in wanted.items():
-                if digest in self._landed:
-                    continue
-                if digest in self._under_way:
-                    theirs[digest] = self._under_way[digest]
-                else:
-                    ours[digest] = self._under_way[digest] = transfer.lane.submit(transfer.carry)
-        # Outside the lock: a future that is done already calls back in this very thread.
-        for digest, future in ours.items():
-            future.add_done_callback(lambda done, digest=digest: self._ended(digest, done))  # type: ignore[misc]
-        return ours, theirs
+            flights = [self._ours.pop(key) for key in keys if key in self._ours]
+        for flight in flights:
+            flight.set_result(None)
 
-    def _ended(self, digest: str, future: Future[None]) -> None:
+    def _beat(self) -> None:
         with self._lock:
-            del self._under_way[digest]
-            if not future.cancelled() and future.exception() is None:
-                self._landed.add(digest)
+            if self._beating is None:
+                self._beating = threading.Thread(target=self._keep, name="flights", daemon=True)
+                self._beating.start()
 
-    def _has_landed(self, digest: str) -> bool:
-        with self._lock:
-            return digest in self._landed
+    def _keep(self) -> None:
+        while not self._stopped.wait(BEAT):
+            with self._lock:
+                keys = list(self._ours)
+            if keys and self._shared is not None:
+                self._shared.ask(lambda client, keys=keys: self._extend(client, keys), None)  # type: ignore[misc]
+
+    def _extend(self, client: redis.Redis, keys: Sequence[str]) -> None:
+        pipeline = client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.eval(_EXTEND, 1, _key(key), self._token, str(TTL))
+        pipeline.execute()
 
 
-def _finish(futures: list[Future[None]]) -> None:
-    """Wait for all; the first error cancels those not begun and is raised when the others have ended."""
-    done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-    error = next((e for e in (future.exception() for future in done) if e is not None), None)
-    if error is None:
-        return
-    # Not for those that were cancelled: they count as ended only when a thread has come to them, behind other blobs.
-    wait([future for future in waiting if not future.cancel()])
-    raise error
+def _key(key: str) -> str:
+    return f"geo:flight:{key}"

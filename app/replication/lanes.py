@@ -8,7 +8,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 LARGE = 1024 * 1024
 
 #: Threads of each lane. They mostly wait for the other side.
-SMALL_THREADS, LARGE_THREADS = 12, 8
+SMALL_THREADS, LARGE_THREADS, CHECK_THREADS = 16, 8, 16
 
 
 class Lanes:
@@ -18,6 +18,8 @@ class Lanes:
     def __init__(self) -> None:
         self.small = ThreadPoolExecutor(SMALL_THREADS, thread_name_prefix="small")
         self._large = ThreadPoolExecutor(LARGE_THREADS, thread_name_prefix="large")
+        #: Looks at what is probably in order: they come by the thousand, and nobody waits for them.
+        self.checks = ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="check")
 
     def of(self, size: int | None) -> Executor:
         """The lane for a blob of `size` bytes; what does not say its size may be large."""
@@ -25,5 +27,5 @@ class Lanes:
 
     def close(self) -> None:
         """Wait for what is under way; what has not begun is dropped."""
-        for lane in (self.small, self._large):
+        for lane in (self.small, self._large, self.checks):
             lane.shutdown(wait=True, cancel_futures=True)

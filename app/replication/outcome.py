@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 from peewee import fn
 
 from app import metrics
-from app.database import lock, now, transaction
+from app.database import lock, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncAttempt, SyncState
 from app.replication.backoff import BACKOFF, Backoff
@@ -41,6 +42,15 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Equal:
+    """A reference that a look at both sides found in order."""
+
+    reference: Reference
+    digest: str
+    media_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A reference is not as it should be, and why."""
 
@@ -65,13 +75,7 @@ def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: 
         LeaseLost: when somebody else holds the row by now; nothing is written.
     """
     with transaction():
-        # Locked, so that nobody takes the row over between this look and the end of what is written.
-        lock(Registry, [claim.registry_id])
-        held = Registry.select(Registry.id).where(
-            (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
-        )
-        if not held.exists():
-            raise LeaseLost(f"{claim.path} was taken over")
+        _require_lease(claim)
         if isinstance(outcome, Done):
             lag = _lag(reference, outcome)
             _done(reference, outcome)
@@ -82,17 +86,62 @@ def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: 
         _measure(claim, outcome, lag)
 
 
+def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
+    """Write down that these are in order. They leave no attempt: nothing moved, and every reconcile looks at all.
+
+    Raises:
+        LeaseLost: when somebody else holds the row by now; nothing is written.
+    """
+    if not looks:
+        return
+    instant = now()
+    settled: dict[str, Any] = {"state": SyncState.SYNCED, "pending_since": None, "delete_witness": None}
+    settled |= {"drift_digest": None, "drift_since": None, "deletion_reserved_at": None}
+    settled |= {"throwaway_digest": None, "synced_at": instant, "retry_count": 0, "retry_at": None}
+    settled |= {"failure": None, "failure_reason": None}
+    with transaction():
+        _require_lease(claim)
+        ids = [look.reference.id for look in looks]
+        rows = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(ids))
+        generations = {row.id: row.generation for row in rows}
+        same = [look for look in looks if generations.get(look.reference.id) == look.reference.generation]
+        for look in same:
+            seen = (look.reference.desired_digest, look.reference.observed_digest)
+            if seen != (look.digest, look.digest):
+                digests = {"desired_digest": look.digest, "observed_digest": look.digest}
+                changed = {**digests, "media_type": look.media_type}
+                Reference.update(**changed).where(Reference.id == look.reference.id).execute()
+        Reference.update(**settled).where(Reference.id.in_([look.reference.id for look in same])).execute()
+        samples = metrics.Samples()
+        samples.count("geo_sync_success_total", {"site": claim.site.name, "action": "keep"}, len(looks))
+        samples.write()
+
+
+def _require_lease(claim: Claim) -> None:
+    # Locked, so that nobody takes the row over between this look and the end of what is written.
+    lock(Registry, [claim.registry_id])
+    held = Registry.select(Registry.id).where(
+        (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
+    )
+    if not held.exists():
+        raise LeaseLost(f"{claim.path} was taken over")
+
+
 def _done(reference: Reference, outcome: Done) -> None:
     same = (Reference.id == reference.id) & (Reference.generation == reference.generation)
     if outcome.digest is None:
         if not Reference.delete().where(same).execute():
-            Reference.update(observed_digest=None, throwaway_digest=None).where(Reference.id == reference.id).execute()
+            gone = {"observed_digest": None, "throwaway_digest": None, "deletion_reserved_at": None}
+            gone |= {"drift_digest": None, "drift_since": None}
+            Reference.update(**gone).where(Reference.id == reference.id).execute()
         return
     seen: dict[str, Any] = {
         "observed_digest": outcome.digest,
         "media_type": outcome.media_type,
         "throwaway_digest": None,
         "drift_digest": outcome.drift_digest,
+        "drift_since": None,
+        "deletion_reserved_at": None,
         "synced_at": outcome.finished_at,
     }
     settled: dict[str, Any] = {
@@ -105,9 +154,13 @@ def _done(reference: Reference, outcome: Done) -> None:
         "failure": None,
         "failure_reason": None,
     }
+    if outcome.action == "copy":
+        # What a verification saw before says nothing of what was written now.
+        seen["verified_digest"] = None
     if outcome.drift_digest is not None:
         # What is not ours must not become ours by being seen.
         del seen["observed_digest"]
+        seen["drift_since"] = value_or(Reference.drift_since, outcome.finished_at)
     if not Reference.update(**seen, **settled).where(same).execute():
         Reference.update(**seen).where(Reference.id == reference.id).execute()
 
@@ -122,7 +175,8 @@ def _failed(reference: Reference, outcome: Failed, backoff: Backoff) -> None:
         failure=outcome.message[:MAX_MESSAGE],
         failure_reason=outcome.reason,
         desired_digest=fn.COALESCE(outcome.digest, Reference.desired_digest),
-        trigger="retry",
+        # What is to be repaired must not be believed at the next try either.
+        trigger="repair" if reference.trigger == "repair" else "retry",
     ).where((Reference.id == reference.id) & (Reference.generation == reference.generation)).execute()
 
 

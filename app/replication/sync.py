@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from peewee import Case, PeeweeException
@@ -14,22 +12,27 @@ from peewee import Case, PeeweeException
 from app.database import DatabaseUnavailable, connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
-from app.registry import Manifest, NotFound, RegistryError, Stopped, TooManyRequests, Unauthorized, Unreachable
+from app.registry import RegistryError, Stopped
 from app.replication import claim as claims
-from app.replication import deletion, outcome, planner
+from app.replication import outcome, planner
+from app.replication.attempt import REGISTRY_WIDE, URGENT, Attempts, Parked, utcnow
 from app.replication.claim import Claim, Closed, LeaseLost
 from app.replication.context import Context
-from app.replication.copy import GraphCopy
-from app.replication.deletion import TAG_WRITE_LIMIT
-from app.replication.flights import Flights
 from app.replication.lease import heartbeat
 from app.replication.marking import TRIGGERS
-from app.replication.outcome import Done, Failed
+from app.replication.outcome import Done, Equal, Failed
+from app.replication.removals import Gone, Removals
 
 log = logging.getLogger(__name__)
 
 #: References of one repository that are copied beside each other.
 SLOTS = 4
+
+#: References that are only looked at, in one go: a listing names thousands that are in order already.
+BATCH = 64
+
+#: Copies of one repository that may wait for blobs that others carry; each keeps its manifests in memory.
+PARKED = 32
 
 #: Seconds between looks at the database while a copy is under way and a slot is free.
 POLL = 0.05
@@ -37,41 +40,28 @@ POLL = 0.05
 #: Seconds that what is under way gets when the process has to end; then it is given back.
 GRACE = 8.0
 
-#: What says something of a registry rather than of one reference.
-REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
-
 #: References in a row that fail for a reason of the registry before the rest of the repository is left for later.
 GIVE_UP_AFTER = 3
-
-
-class DigestMoved(Exception):
-    """After a takeover the tag stood on another digest than the one just written: a late write of the former holder."""
-
-    reason = "overwritten"
-    temporary = True
-
-
-class NotThereYet(Exception):
-    """The primary does not have what an event says was pushed. Its storage may be late; nothing is deleted for it."""
-
-    reason = "not_on_primary"
-    temporary = True
 
 
 def sync(claim: Claim, context: Context) -> Closed:
     """Bring the claimed row in order and close it. Never raises for what a registry does: that is in the outcome."""
     with heartbeat.keeping(claim.lease):
-        return _Sync(claim, context, Flights()).run()
+        return _Sync(claim, context).run()
 
 
 @dataclass
 class _Sync:
     claim: Claim
     context: Context
-    flights: Flights
     running: dict[Future[Done | Failed], Reference] = field(default_factory=dict)
-    #: Gone from the primary, by both witnesses; done alone, when nothing is being copied.
-    deletions: dict[int, Reference] = field(default_factory=dict)
+    #: Copies that go on when others' flights have landed. They hold no slot.
+    parked: list[Parked] = field(default_factory=list)
+    #: A look at many references.
+    checking: Future[list[Equal]] | None = None
+    in_check: list[Reference] = field(default_factory=list)
+    attempts: Attempts = field(init=False)
+    removals: Removals = field(init=False)
     planning: Future[Failed | None] | None = None
     seen_generation: int = -1
     failures: int = 0
@@ -81,9 +71,13 @@ class _Sync:
     plan_failure: Failed | None = None
     stopped_at: float | None = None
 
+    def __post_init__(self) -> None:
+        self.attempts = Attempts(self.claim, self.context, self._stop)
+        self.removals = Removals(self.claim, self.context, utcnow)
+
     def run(self) -> Closed:
         try:
-            with ThreadPoolExecutor(SLOTS + 1, thread_name_prefix="reference") as slots:
+            with ThreadPoolExecutor(SLOTS + 2, thread_name_prefix="reference") as slots:
                 if self.claim.full_sync:
                     # Beside the copies: a fresh push must not wait for the listing of ten thousand old tags.
                     self.planning = slots.submit(self._plan, self.claim.generation)
@@ -104,16 +98,16 @@ class _Sync:
             return Closed(None)
 
     def _plan(self, generation: int) -> Failed | None:
-        started = _utcnow()
+        started = utcnow()
         try:
-            planner.plan(self.claim, self.context.primary, generation)
+            planner.plan(self.claim, self.context.primary, generation, destination=self.context.destination())
         except (RegistryError, planner.RepositoryMissing) as error:
             return Failed(
                 error.reason,
                 f"{self.claim.path}: {error}",
                 error.temporary,
                 started,
-                _utcnow(),
+                utcnow(),
                 getattr(error, "retry_after", None),
                 registry_wide=isinstance(error, REGISTRY_WIDE),
             )
@@ -135,10 +129,10 @@ class _Sync:
         try:
             while True:
                 self._take_up(slots)
-                if self.running or self.planning:
+                if self.running or self.planning or self.checking or self.parked:
                     self._wait()
-                elif self.deletions and not self._ending():
-                    self._delete_one()
+                elif self.removals and not self._ending():
+                    self._remove_one()
                 else:
                     return
         except BaseException:
@@ -148,24 +142,57 @@ class _Sync:
 
     def _take_up(self, slots: ThreadPoolExecutor) -> None:
         """Fill the free slots with what is due, a fresh push before anything else."""
-        free = SLOTS - len(self.running)
-        if free <= 0 or self._ending():
+        if self._ending():
+            self.parked.clear()
+            return
+        self._take_up_parked(slots)
+        free = SLOTS - len(self.running) if len(self.parked) < PARKED else 0
+        if free <= 0:
             return
         with connection():
             generation = Registry.select(Registry.generation).where(Registry.id == self.claim.registry_id).scalar()
-            if generation == self.seen_generation and (self.running or self.planning):
+            if generation == self.seen_generation and (self.running or self.planning or self.checking or self.parked):
                 return
-            self._reconsider_deletions()
-            due = self._due(free)
+            self.removals.reconsider()
+            due = self._due(BATCH)
         # Read before the references: closing compares it, and an event between the two makes the row pending again.
         self.claim.generation = generation
-        # A full slot table means there may be more that is due at the same generation.
-        self.seen_generation = generation if len(due) < free else -1
-        for reference in due:
-            self.running[slots.submit(self._attempt, reference)] = reference
+        left = self._fill(slots, due, free)
+        # What did not fit, or was not even read, is due at the same generation.
+        self.seen_generation = -1 if left or len(due) == BATCH else generation
+
+    def _take_up_parked(self, slots: ThreadPoolExecutor) -> None:
+        flights = self.context.flights
+        for parked in [each for each in self.parked if flights.over(each.flights)][: SLOTS - len(self.running)]:
+            self.parked.remove(parked)
+            self.running[slots.submit(self.attempts.go_on, parked)] = parked.reference
+
+    def _fill(self, slots: ThreadPoolExecutor, due: list[Reference], free: int) -> bool:
+        """Take from `due`, in its order; tell whether anything is left."""
+        for place, reference in enumerate(due):
+            if self._only_to_look_at(reference):
+                if self.checking is None:
+                    self.in_check = [each for each in due[place:] if self._only_to_look_at(each)]
+                    self.checking = slots.submit(self.attempts.look, list(self.in_check))
+                continue
+            if free == 0:
+                return True
+            free -= 1
+            self.running[slots.submit(self.attempts.copy, reference)] = reference
+        return False
+
+    def _only_to_look_at(self, reference: Reference) -> bool:
+        """Whether nobody said that it changed: it is probably in order."""
+        return (
+            reference.trigger not in URGENT
+            and reference.is_tag
+            and reference.delete_witness is None
+            and reference.id not in self.attempts.unequal
+        )
 
     def _due(self, limit: int) -> list[Reference]:
-        busy = [reference.id for reference in self.running.values()] + list(self.deletions)
+        taken = [*self.running.values(), *self.in_check, *(parked.reference for parked in self.parked)]
+        busy = [reference.id for reference in taken] + self.removals.ids
         instant = now()
         waiting = Reference.state.in_([SyncState.PENDING, SyncState.STARTED])
         query = Reference.select().where(
@@ -183,20 +210,28 @@ class _Sync:
 
     def _wait(self) -> None:
         free = len(self.running) < SLOTS
-        under_way: set[Future[Any]] = {*self.running, *([self.planning] if self.planning else [])}
+        beside = [future for future in (self.planning, self.checking) if future]
+        landing = [flight for parked in self.parked for flight in parked.flights.here]
+        under_way: set[Future[Any]] = {*self.running, *beside, *landing}
         done, _ = wait(under_way, timeout=POLL if free else 1.0, return_when=FIRST_COMPLETED)
+        if not under_way:
+            self.context.stopping.wait(POLL)
         if self.context.stopping.is_set():
             # The grace runs from here: a slow transfer may not ask for a long time.
             self._since_stop()
         if self.planning in done and self.planning is not None:
             self._planned(self.planning.result())
+        if self.checking in done and self.checking is not None:
+            self._checked(self.checking.result())
         for future in done & self.running.keys():
             reference = self.running.pop(future)
             self.seen_generation = -1
             try:
                 result = future.result()
-            except _Gone as gone:
-                self.deletions[reference.id] = gone.reference
+            except Gone as gone:
+                self.removals.add(gone.reference)
+            except Parked as parked:
+                self.parked.append(parked)
             except Stopped:
                 continue
             else:
@@ -211,6 +246,12 @@ class _Sync:
         self.plan_failure = failure
         if failure.registry_wide:
             self.registry_failure = failure
+
+    def _checked(self, equal: list[Equal]) -> None:
+        outcome.record_equal(self.claim, equal)
+        for each in equal:
+            self.attempts.unequal.pop(each.reference.id, None)
+        self.checking, self.in_check, self.seen_generation = None, [], -1
 
     def _record(self, reference: Reference, result: Done | Failed) -> None:
         outcome.record(self.claim, reference, result)
@@ -241,145 +282,10 @@ class _Sync:
         self.stopped_at = self.stopped_at or clock()
         return clock() - self.stopped_at
 
-    # --- one reference ----------------------------------------------------------------------------------------------
-
-    def _attempt(self, reference: Reference) -> Done | Failed:
-        return self._guarded(reference, self._copy)
-
-    def _guarded(self, reference: Reference, work: Callable[[Reference, datetime], Done]) -> Done | Failed:
-        started = _utcnow()
+    def _remove_one(self) -> None:
+        reference = self.removals.pop()
         try:
-            return work(reference, started)
-        except (_Gone, Stopped, LeaseLost, PeeweeException, DatabaseUnavailable):
-            raise
-        except Exception as error:
-            if self._stop():
-                raise Stopped(str(error)) from error
-            return self._failure(reference, error, started)
-
-    def _failure(self, reference: Reference, error: Exception, started: datetime) -> Failed:
-        known = isinstance(getattr(error, "reason", None), str)
-        if not known:
-            log.error("unexpected error while syncing %s:%s", self.claim.path, reference.name, exc_info=error)
-        separator = ":" if reference.is_tag else "@"
-        return Failed(
-            reason=getattr(error, "reason", "internal"),
-            message=f"{self.claim.path}{separator}{reference.name}: {error}"
-            if known
-            else f"{self.claim.path}{separator}{reference.name}: internal error: {error!r}",
-            temporary=bool(getattr(error, "temporary", True)),
-            started_at=started,
-            finished_at=_utcnow(),
-            retry_after=getattr(error, "retry_after", None),
-            registry_wide=isinstance(error, REGISTRY_WIDE),
-        )
-
-    def _copy(self, reference: Reference, started: datetime) -> Done:
-        source, destination, path = self.context.primary, self.context.destination(), self.claim.path
-        if reference.trigger != "event" and (equal := self._equal(reference, started)):
-            return equal
-        try:
-            manifest = source.get_manifest(path, reference.name)
-        except NotFound as error:
-            return self._absent(reference, error, started)
-        standing = self._standing(reference.name)
-        if standing == manifest.digest:
-            return self._done("keep", manifest, standing, started)
-        context = self.context
-        graph = GraphCopy(source, destination, path, context.lanes, self.flights, self._stop, spool=context.spool)
-        graph.below(manifest)
-        self._put(reference, manifest)
-        return self._done("copy", manifest, standing, started, graph)
-
-    def _equal(self, reference: Reference, started: datetime) -> Done | None:
-        """Two HEADs for what is probably in order already: a listing names thousands of those."""
-        try:
-            wanted = self.context.primary.head_manifest(self.claim.path, reference.name)
-        except NotFound:
-            return None
-        if self._standing(reference.name) != wanted.digest:
-            return None
-        return Done("keep", started, _utcnow(), wanted.digest, reference.observed_digest, wanted.media_type)
-
-    def _absent(self, reference: Reference, error: NotFound, started: datetime) -> Done:
-        """The primary does not have it. One more witness makes that a deletion; alone it is a failure."""
-        if error.witnessed and reference.delete_witness:
-            raise _Gone(reference)
-        if error.witnessed and not reference.is_tag and reference.observed_digest is None:
-            # A digest that went before we ever copied it leaves nothing to do.
-            return Done("forget", started, _utcnow())
-        if error.witnessed:
-            raise NotThereYet(f"{error}; no event and no listing says that it was deleted") from error
-        raise error
-
-    def _standing(self, name: str) -> str | None:
-        try:
-            return self.context.destination().head_manifest(self.claim.path, name).digest
-        except NotFound:
-            return None
-
-    def _put(self, reference: Reference, manifest: Manifest) -> None:
-        destination = self.context.destination()
-        with self.flights.writing(manifest.digest, *(child.digest for child in manifest.manifests)):
-            if reference.name in self.flights.written:
-                return
-            self.claim.require(TAG_WRITE_LIMIT)
-            destination.put_manifest(self.claim.path, reference.name, manifest, total_timeout=TAG_WRITE_LIMIT)
-        if self.claim.takeover:
-            standing = self._standing(reference.name)
-            if standing != manifest.digest:
-                raise DigestMoved(f"written as {manifest.digest}, found as {standing}; a stalled worker wrote after us")
-
-    def _done(
-        self,
-        action: outcome.Action,
-        manifest: Manifest,
-        standing: str | None,
-        started: datetime,
-        graph: GraphCopy | None = None,
-    ) -> Done:
-        return Done(
-            action,
-            started,
-            _utcnow(),
-            manifest.digest,
-            standing,
-            manifest.media_type,
-            tally=graph.tally if graph else None,
-        )
-
-    # --- deletion ---------------------------------------------------------------------------------------------------
-
-    def _reconsider_deletions(self) -> None:
-        """An event since the witnesses spoke (the tag was pushed again, say) makes the reference due like any other."""
-        now_at = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(list(self.deletions)))
-        current = {row.id: row.generation for row in now_at} if self.deletions else {}
-        self.deletions = {i: r for i, r in self.deletions.items() if current.get(i) == r.generation}
-
-    def _delete_one(self) -> None:
-        _, reference = self.deletions.popitem()
-        try:
-            result = self._guarded(reference, self._delete)
+            result = self.attempts.guarded(reference, self.removals.carry_out)
         except Stopped:
             return
         self._record(reference, replace(result, action="delete") if isinstance(result, Failed) else result)
-
-    def _delete(self, reference: Reference, started: datetime) -> Done:
-        gone = deletion.delete(self.claim, reference, self.context.destination())
-        if gone.kept or gone.drift_digest:
-            digest = gone.digest or gone.drift_digest
-            return Done("keep", started, _utcnow(), digest, gone.digest, drift_digest=gone.drift_digest, kept=True)
-        action: outcome.Action = "delete" if gone.digest else "forget"
-        return Done(action, started, _utcnow(), None, gone.digest)
-
-
-class _Gone(Exception):
-    """The reference is gone from the primary, by both witnesses."""
-
-    def __init__(self, reference: Reference) -> None:
-        super().__init__(reference.name)
-        self.reference = reference
-
-
-def _utcnow() -> datetime:
-    return datetime.now(UTC)

@@ -1,0 +1,235 @@
+"""Attempts: what is done about single references of a claimed row. Threads beside each other do them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+
+from peewee import PeeweeException
+
+from app.database import DatabaseUnavailable
+from app.models import Reference
+from app.registry import Manifest, NotFound, Stopped, TooManyRequests, Unauthorized, Unreachable
+from app.replication import outcome
+from app.replication.claim import Claim, LeaseLost
+from app.replication.context import Context
+from app.replication.copy import GraphCopy, Route, UnderWay
+from app.replication.deletion import TAG_WRITE_LIMIT
+from app.replication.flights import Elsewhere
+from app.replication.outcome import Done, Equal, Failed
+from app.replication.referrers import Referrers, complete
+from app.replication.removals import Gone, absent
+from app.replication.writing import Writing
+
+log = logging.getLogger(__name__)
+
+#: What says something of a registry rather than of one reference.
+REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
+
+#: What asked for a reference because it changed, failed or is damaged; anything else only asks to look.
+URGENT = frozenset({"event", "retry", "repair"})
+
+
+class DigestMoved(Exception):
+    """After a takeover the tag stood on another digest than the one just written: a late write of the former holder."""
+
+    reason = "overwritten"
+    temporary = True
+
+
+class Parked(Exception):
+    """The copy of the reference goes on when others' flights have landed: no failure."""
+
+    def __init__(self, reference: Reference, go_on: Callable[[Reference, datetime], Done], flights: Elsewhere) -> None:
+        super().__init__(reference.name)
+        self.reference = reference
+        self.go_on = go_on
+        self.flights = flights
+
+
+@dataclass
+class Attempts:
+    """Those of one claimed row. `stop` is asked between chunks."""
+
+    claim: Claim
+    context: Context
+    stop: Callable[[], bool]
+    writing: Writing = field(default_factory=Writing)
+    #: What the secondary holds of references that a look found not in order, by id.
+    unequal: dict[int, str | None] = field(default_factory=dict)
+
+    def copy(self, reference: Reference) -> Done | Failed:
+        """Bring the reference in order. Raises as `guarded`."""
+        return self.guarded(reference, self._copy)
+
+    def go_on(self, parked: Parked) -> Done | Failed:
+        """Take up a copy where it was left. Raises as `guarded`."""
+        return self.guarded(parked.reference, parked.go_on)
+
+    def guarded(self, reference: Reference, work: Callable[[Reference, datetime], Done]) -> Done | Failed:
+        """Do the work; what a registry does to it, or a bug, is an outcome.
+
+        Raises:
+            Gone, Parked: it ends in another way.
+            Stopped: it was told to.
+            LeaseLost, PeeweeException, DatabaseUnavailable: which end the whole sync.
+        """
+        started = utcnow()
+        try:
+            return work(reference, started)
+        except (Gone, Parked, Stopped, LeaseLost, PeeweeException, DatabaseUnavailable):
+            raise
+        except Exception as error:
+            if self.stop():
+                raise Stopped(str(error)) from error
+            return self._failure(reference, error, started)
+
+    def _failure(self, reference: Reference, error: Exception, started: datetime) -> Failed:
+        known = isinstance(getattr(error, "reason", None), str)
+        if not known:
+            log.error("unexpected error while syncing %s:%s", self.claim.path, reference.name, exc_info=error)
+        separator = ":" if reference.is_tag else "@"
+        return Failed(
+            reason=getattr(error, "reason", "internal"),
+            message=f"{self.claim.path}{separator}{reference.name}: {error}"
+            if known
+            else f"{self.claim.path}{separator}{reference.name}: internal error: {error!r}",
+            temporary=bool(getattr(error, "temporary", True)),
+            started_at=started,
+            finished_at=utcnow(),
+            retry_after=getattr(error, "retry_after", None),
+            registry_wide=isinstance(error, REGISTRY_WIDE),
+        )
+
+    def _copy(self, reference: Reference, started: datetime) -> Done:
+        source, path = self.context.primary, self.claim.path
+        # Beside each other: the primary is far away.
+        looking = self._look(reference)
+        try:
+            manifest = source.get_manifest(path, reference.name)
+        except NotFound as error:
+            return absent(reference, error, started, utcnow)
+        finally:
+            wait([looking])
+        standing = looking.result()
+        attached = manifest.subject is not None and not reference.is_tag
+        if standing == manifest.digest and reference.trigger == "event" and not attached:
+            return self._done("keep", manifest, standing, started)
+        graph = GraphCopy(self._route())
+        if reference.trigger == "repair" or standing not in (manifest.digest, reference.observed_digest):
+            # A verification found something missing, or somebody else was at work there, a garbage collection perhaps.
+            graph.doubt()
+        referrers = Referrers(graph, self.context.referrers, self._put_tag)
+        return self._land(manifest, standing, referrers, started, reference, started)
+
+    def _look(self, reference: Reference) -> Future[str | None]:
+        """What stands there on the secondary; a check may have seen it."""
+        if reference.trigger in URGENT or reference.id not in self.unequal:
+            return self.context.lanes.small.submit(self._standing, reference.name)
+        seen: Future[str | None] = Future()
+        seen.set_result(self.unequal[reference.id])
+        return seen
+
+    def _land(
+        self,
+        manifest: Manifest,
+        standing: str | None,
+        referrers: Referrers,
+        started: datetime,
+        reference: Reference,
+        _again: datetime,
+    ) -> Done:
+        # That the tag stands right says nothing of what is below it, when that is to be repaired.
+        graph, equal = referrers.graph, standing == manifest.digest and reference.trigger != "repair"
+        try:
+            if not equal:
+                graph.below(manifest)
+            if reference.is_tag:
+                # Before the tag: who pulls by it may want the signature at once.
+                referrers.bring(manifest)
+            if not equal:
+                graph.put(manifest, reference.name, partial(self._put, reference, manifest))
+            referrers.attach(manifest)
+        except UnderWay as error:
+            go_on = partial(self._land, manifest, standing, referrers, started)
+            raise Parked(reference, go_on, error.flights) from None
+        return self._done("keep" if equal else "copy", manifest, standing, started, graph)
+
+    def _route(self) -> Route:
+        context = self.context
+        return Route(
+            context.primary,
+            context.destination(),
+            self.claim.path,
+            context.lanes,
+            context.flights,
+            context.presence,
+            self.writing,
+            self.stop,
+            context.spool,
+        )
+
+    def look(self, references: list[Reference]) -> list[Equal]:
+        """Return those that are in order, by two HEADs each; what cannot be told is left to be copied."""
+        checks = self.context.lanes.checks
+        self.unequal |= dict.fromkeys(reference.id for reference in references)
+        futures = [checks.submit(self._equal, reference) for reference in references]
+        wait(futures)
+        found = [future.result() for future in futures if future.exception() is None]
+        return [equal for equal in found if equal is not None]
+
+    def _equal(self, reference: Reference) -> Equal | None:
+        if self.stop() or self.context.stopping.is_set():
+            return None
+        standing = self._standing(reference.name)
+        if standing is None:
+            return None
+        self.unequal[reference.id] = standing
+        wanted = self.context.primary.head_manifest(self.claim.path, reference.name)
+        if standing != wanted.digest or not complete(self._route(), self.context.referrers, wanted):
+            return None
+        return Equal(reference, wanted.digest, wanted.media_type)
+
+    def _standing(self, name: str) -> str | None:
+        try:
+            return self.context.destination().head_manifest(self.claim.path, name).digest
+        except NotFound:
+            return None
+
+    def _put(self, reference: Reference, manifest: Manifest) -> None:
+        self._put_tag(reference.name, manifest)
+        if self.claim.takeover:
+            standing = self._standing(reference.name)
+            if standing != manifest.digest:
+                raise DigestMoved(f"written as {manifest.digest}, found as {standing}; a stalled worker wrote after us")
+
+    def _put_tag(self, name: str, manifest: Manifest) -> None:
+        self.claim.require(TAG_WRITE_LIMIT)
+        destination = self.context.destination()
+        destination.put_manifest(self.claim.path, name, manifest, total_timeout=TAG_WRITE_LIMIT)
+
+    def _done(
+        self,
+        action: outcome.Action,
+        manifest: Manifest,
+        standing: str | None,
+        started: datetime,
+        graph: GraphCopy | None = None,
+    ) -> Done:
+        return Done(
+            action,
+            started,
+            utcnow(),
+            manifest.digest,
+            standing,
+            manifest.media_type,
+            tally=graph.tally if graph else None,
+        )
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
