@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 
-from app.database import connection, now, transaction
-from app.models import ContainerRepository, Site
-from app.registry import Denied, NotFound, RegistryClient, RegistryError, Unauthorized, Unsupported
+from app.database import connection, in_batches, now, transaction
+from app.models import CatalogWalk, ContainerRepository, Site
+from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unsupported
 from app.replication import marking
 from app.replication.event_log import repository_ids
+from app.replication.lease import HeldLease, heartbeat, named
+from app.replication.log import Catalog
 from app.replication.scope import Scope
 
 log = logging.getLogger(__name__)
 
+#: Repositories marked in one transaction.
+BATCH = 200
+
+#: Repositories asked for on one page of the catalog.
+PAGE = 1000
+
+#: A walk that got no further for so long begins anew: the registry may not remember where its link led.
+STALE = timedelta(hours=1)
+
+#: Seconds between looks at a walk that somebody else is on.
+POLL = 0.2
+
 
 class NoCatalog(Exception):
     """The primary does not list its repositories, and none are named."""
+
+
+class WalkUnderWay(Exception):
+    """Another process is finding this site's repositories."""
+
+
+class WalkLost(Exception):
+    """This process stood still for so long that another may be on the walk; what was marked stays so."""
 
 
 def request(reason: str) -> None:
@@ -25,66 +51,137 @@ def request(reason: str) -> None:
         Site.update(reconcile_requested_at=now(), reconcile_reason=reason).where(~Site.primary).execute()
 
 
-def mark_all(site: Site, source: RegistryClient, *, priority: int = marking.BACKFILL) -> int:
+def mark_all(
+    site: Site,
+    source: Catalog,
+    *,
+    priority: int = marking.BACKFILL,
+    patience: float = 0.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
     """Ask for a full sync of every repository in the site's scope; return how many.
 
     Found by the catalog, or named in GEO_REPOSITORIES where a registry has none; those already known are included,
-    whether the catalog still lists them or not.
+    whether the catalog still lists them or not. One process at a time is on it, another waits for `patience` seconds.
+    It goes on where one that was killed got to, and marks nothing twice.
 
     Raises:
         RegistryError: when the catalog breaks off. What was found until then is marked.
         NoCatalog: when there is nothing to go by.
+        WalkUnderWay: when another process is on it.
+        WalkLost: when another process may have taken over.
     """
-    scope = Scope(tuple(site.repositories.splitlines()))
-    marked: set[int] = set()
-    with connection():
-        began = now()
-    for paths in _batched(_paths(scope, source)):
-        with transaction():
-            ids = repository_ids([path for path in paths if scope.covers(path)], now())
-        fresh = sorted(set(ids.values()) - marked)
-        marking.mark_full(site, fresh, priority=priority)
-        marked |= set(fresh)
+    for _ in range(int(patience / POLL) + 1):
+        with named(f"catalog:{site.id}") as lease:
+            if lease is not None:
+                with heartbeat.keeping(lease):
+                    return _Walk(site, source, lease, _begin(site, priority)).run()
+        if patience:
+            sleep(POLL)
+    raise WalkUnderWay(
+        f"another process is finding the repositories of {site.name}; it can be asked for again after it"
+    )
+
+
+def _begin(site: Site, priority: int) -> CatalogWalk:
+    """The walk that somebody was killed on, or a new one.
+
+    One that was begun for another reason is not taken up: who asks by hand means everything, as it is now.
+    """
     with transaction():
-        Site.update(reconciled_at=now()).where(Site.id == site.id).execute()
-        # What was asked for meanwhile stays asked for.
-        Site.update(reconcile_requested_at=None, reconcile_reason=None).where(
-            (Site.id == site.id) & (Site.reconcile_requested_at <= began)
-        ).execute()
-    return len(marked)
+        instant = now()
+        found: CatalogWalk | None = CatalogWalk.get_or_none(CatalogWalk.site == site)
+        if found is not None and found.priority == priority and found.updated_at > instant - STALE:
+            log.info("the catalog is taken up where it was left", extra={"site": site.name, "marked": found.marked})
+            return found
+        CatalogWalk.delete().where(CatalogWalk.site == site).execute()
+        CatalogWalk.insert(site=site, priority=priority, started_at=instant, updated_at=instant).execute()
+        return CatalogWalk.get_by_id(site.id)
 
 
-def _paths(scope: Scope, source: RegistryClient) -> Iterator[str]:
-    with connection():
-        rows = ContainerRepository.select(ContainerRepository.path).order_by(ContainerRepository.id)
-        known = [row.path for row in rows]
-    yield from known
-    yield from scope.listed
-    if scope.is_list:
-        return
-    listed = 0
-    try:
-        for path in source.list_repositories():
-            listed += 1
-            yield path
-    except (NotFound, Unsupported, Unauthorized, Denied) as error:
-        # A catalog that breaks off is not a catalog that is not there.
-        if listed or (isinstance(error, Unauthorized) and not scope.listed):
-            raise
-        if not (known or scope.listed):
-            raise NoCatalog(f"{error}; name the repositories in GEO_REPOSITORIES") from error
-        log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error)
+@dataclass
+class _Walk:
+    site: Site
+    source: Catalog
+    lease: HeldLease
+    row: CatalogWalk
 
+    def __post_init__(self) -> None:
+        self.scope = Scope(tuple(self.site.repositories.splitlines()))
 
-def _batched(paths: Iterator[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    try:
-        for path in paths:
-            batch.append(path)
-            if len(batch) == 200:
-                yield batch
-                batch = []
-    except (NoCatalog, RegistryError):
-        yield batch
-        raise
-    yield batch
+    def run(self) -> int:
+        with connection():
+            rows = ContainerRepository.select(ContainerRepository.path).order_by(ContainerRepository.id)
+            known = [row.path for row in rows]
+        self._mark([*known, *self.scope.listed])
+        if not self.scope.is_list:
+            self._catalog(anything_known=bool(known or self.scope.listed))
+        return self._end()
+
+    def _catalog(self, *, anything_known: bool) -> None:
+        resumed = self.row.marker is not None
+        listed = 0
+        try:
+            for paths in self._pages():
+                listed += len(paths)
+                self._mark(paths)
+        except (NotFound, Unsupported, Unauthorized, Denied) as error:
+            # A catalog that breaks off is not a catalog that is not there.
+            if listed or resumed or (isinstance(error, Unauthorized) and not self.scope.listed):
+                raise
+            if not anything_known:
+                raise NoCatalog(f"{error}; name the repositories in GEO_REPOSITORIES") from error
+            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error)
+
+    def _pages(self) -> Iterator[Sequence[str]]:
+        """The catalog from where the walk is. Where the registry refuses that, from its beginning, once."""
+        pages = self.source.catalog(PAGE, self.row.marker)
+        try:
+            first = next(pages)
+        except RegistryError as error:
+            refused = error.status is not None and 400 <= error.status < 500 and error.status not in {401, 403, 429}
+            if self.row.marker is None or not refused:
+                raise
+            log.warning("the primary does not go on with its catalog where it was left: %s", error)
+            self._reach(None)
+            pages = self.source.catalog(PAGE)
+            first = next(pages)
+        for page in itertools.chain([first], pages):
+            yield page.repositories
+            if page.following is not None:
+                self._reach(page.following)
+
+    def _mark(self, paths: Sequence[str]) -> None:
+        for batch in in_batches([path for path in paths if self.scope.covers(path)], BATCH):
+            self._require_lease()
+            with transaction():
+                ids = repository_ids(batch, now())
+                fresh = marking.not_full_since(self.site, sorted(ids.values()), self.row.started_at)
+                if fresh:
+                    self.row.marked += len(marking.mark_full(self.site, fresh, priority=self.row.priority))
+                    self._write(marked=self.row.marked)
+
+    def _reach(self, marker: str | None) -> None:
+        self._require_lease()
+        self.row.marker = marker
+        with transaction():
+            self._write(marker=marker)
+
+    def _write(self, **values: object) -> None:
+        mine = (CatalogWalk.site == self.site) & (CatalogWalk.started_at == self.row.started_at)
+        CatalogWalk.update(**values, updated_at=now()).where(mine).execute()
+
+    def _require_lease(self) -> None:
+        if self.lease.remaining() <= 0:
+            raise WalkLost(f"the walk of the catalog for {self.site.name} is another process's by now")
+
+    def _end(self) -> int:
+        self._require_lease()
+        with transaction():
+            Site.update(reconciled_at=now()).where(Site.id == self.site.id).execute()
+            # What was asked for meanwhile stays asked for.
+            Site.update(reconcile_requested_at=None, reconcile_reason=None).where(
+                (Site.id == self.site.id) & (Site.reconcile_requested_at <= self.row.started_at)
+            ).execute()
+            CatalogWalk.delete().where(CatalogWalk.site == self.site).execute()
+        return self.row.marked

@@ -5,40 +5,23 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 
-from app.database import connection, now
-from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncAttempt
+from app.database import connection
+from app.models import Reference, Site
 from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Unsupported
 from app.registry.media_types import OCI_MANIFEST
+from app.replication import brake
+from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
+from app.replication.policy import TagPatterns, Verdict, verdict
 from app.settings import Deletion
 
 #: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
 TAG_WRITE_LIMIT = 15.0
 
-#: Deletions of one site in a sliding hour that need no one's consent, and the share of its tags above that.
-BRAKE_FLOOR, BRAKE_SHARE = 20, 0.05
-
 #: An empty JSON object: OCI's empty descriptor.
 EMPTY = b"{}"
-
-
-class DeletionHeld(Exception):
-    """More deletions than anyone is likely to have meant wait for a person's consent."""
-
-    reason = "deletion_brake"
-    temporary = True
-    #: Seconds until it is looked at again by itself.
-    retry_after = 300.0
-
-
-class DeletionUnsupported(Exception):
-    """The secondary registry does not delete."""
-
-    reason = "deletion_unsupported"
-    temporary = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +35,7 @@ class Deleted:
 
 
 def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> Deleted:
-    """Remove `reference` from the secondary, after both witnesses have spoken.
+    """Remove `reference` from the secondary, after both witnesses have spoken, as far as the policy lets us.
 
     Raises:
         DeletionHeld: the brake is on.
@@ -63,11 +46,14 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
     with connection():
         # Read again: the policy may have changed, or a person released deletions, since the row was claimed.
         claim.site = Site.get_by_id(claim.site.id)
-    policy = Deletion(claim.site.deletion)
-    allowed = (
-        policy is not Deletion.OFF if reference.is_tag else policy in {Deletion.TAGS_AND_UNTAGGED, Deletion.MIRROR}
-    )
-    if not allowed:
+    policy, protected = Deletion(claim.site.deletion), TagPatterns.from_lines(claim.site.protected_tags)
+    judge = partial(verdict, policy, protected, name=reference.name, is_tag=reference.is_tag)
+    # What a former attempt overwrote is no image any more: it is seen to the end whatever the policy says by now.
+    if (
+        reference.observed_digest is not None
+        and reference.throwaway_digest is None
+        and judge(ours=True) is not Verdict.DELETE
+    ):
         return Deleted(reference.observed_digest, kept=True)
     standing = _standing(claim, reference.name, destination)
     if standing is None:
@@ -75,16 +61,19 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
     if standing == reference.throwaway_digest:
         # A former attempt ended between its two steps; the tag already stands on what is to be deleted.
         _delete_manifest(claim, destination, standing)
-        return Deleted(reference.observed_digest)
-    if reference.observed_digest is None or standing != reference.observed_digest:
-        return Deleted(reference.observed_digest, drift_digest=standing)
-    brake(claim)
-    if reference.is_tag:
-        _delete_tag(claim, reference, destination)
-    elif _stands_under_a_tag(claim, standing, destination):
+        return Deleted(reference.observed_digest or standing)
+    ours = standing == reference.observed_digest
+    if judge(ours=ours) is Verdict.KEEP and ours:
         return Deleted(standing, kept=True)
-    else:
-        _delete_manifest(claim, destination, standing)
+    if judge(ours=ours) is not Verdict.DELETE:
+        return Deleted(reference.observed_digest, drift_digest=standing)
+    if not reference.is_tag and _stands_under_a_tag(claim, standing, destination):
+        return Deleted(standing, kept=True)
+    with brake.reserved(claim, reference):
+        if reference.is_tag:
+            _delete_tag(claim, reference, destination)
+        else:
+            _delete_manifest(claim, destination, standing)
     return Deleted(standing)
 
 
@@ -99,41 +88,6 @@ def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | Non
         except NotFound as error:
             _require_witness(error)
             return None
-
-
-def brake(claim: Claim) -> None:
-    """Hold deletions beyond max(20, 5 % of the site's tags) in a sliding hour.
-
-    Raises:
-        DeletionHeld: until time passes or a person releases them.
-    """
-    site = claim.site
-    with connection():
-        since = now() - timedelta(hours=1)
-        if site.deletions_released_at is not None:
-            since = max(since, site.deletions_released_at)
-        of_site = Registry.select(Registry.id).where(Registry.site == site)
-        done = (
-            SyncAttempt.select()
-            .where(
-                SyncAttempt.registry.in_(of_site)
-                & (SyncAttempt.action == "delete")
-                & (SyncAttempt.outcome == "synced")
-                & (SyncAttempt.finished_at > since)
-            )
-            .count()
-        )
-        tags = (
-            Reference.select()
-            .where(Reference.registry.in_(of_site) & Reference.is_tag & Reference.observed_digest.is_null(False))
-            .count()
-        )
-    limit = max(BRAKE_FLOOR, int((tags + done) * BRAKE_SHARE))
-    if done >= limit:
-        raise DeletionHeld(
-            f"{done} deletions on site {site.name} within the hour are as many as go unasked ({limit});"
-            f" if they are meant, run: geo sites release-deletions {site.name}"
-        )
 
 
 def _delete_tag(claim: Claim, reference: Reference, destination: RegistryClient) -> None:

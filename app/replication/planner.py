@@ -1,17 +1,19 @@
-"""Planning a full sync: a complete listing of the primary becomes references to be looked at."""
+"""Planning a full sync: complete listings of both sides become references to be looked at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 
 from peewee import Case, fn
 
-from app.database import connection, in_batches, lock, now, transaction
+from app.database import connection, in_batches, lock, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
 from app.registry import NotFound, RegistryClient
+from app.replication import drift
 from app.replication.claim import Claim
+from app.replication.drift import Listed
 
 
 class RepositoryMissing(Exception):
@@ -21,8 +23,17 @@ class RepositoryMissing(Exception):
     temporary = True
 
 
-def plan(claim: Claim, source: RegistryClient, generation: int, *, trigger: str = "full") -> int:
+def plan(
+    claim: Claim,
+    source: RegistryClient,
+    generation: int,
+    *,
+    destination: RegistryClient | None = None,
+    trigger: str = "full",
+) -> int:
     """List the repository on the primary and mark every tag, there or gone; return how many.
+
+    Then it is listed on the secondary, `destination`, too: what is there alone is drift (`drift.look`).
 
     `generation` is the row's at the time of the claim: a full sync asked for after it stays asked for; what events
     ask for meanwhile makes no further one.
@@ -37,40 +48,51 @@ def plan(claim: Claim, source: RegistryClient, generation: int, *, trigger: str 
     with connection():
         before = {tag.id: tag.generation for tag in _tags(claim)}
     try:
-        listed = set(source.list_tags(claim.path))
+        listed = Listed(frozenset(source.list_tags(claim.path)), complete=True)
     except NotFound as error:
         if not error.witnessed:
             raise
-        listed = _without_listing(claim, error)
+        _require_nothing_of_ours(claim, error)
+        listed = Listed(frozenset(), complete=False)
     with connection():
-        return _mark_all(claim, listed, before, trigger, generation)
+        marked = _mark_all(claim, listed.tags, before, trigger)
+    if destination is not None:
+        drift.look(claim, listed, destination)
+    _settle(claim, generation)
+    return marked
 
 
-def _tags(claim: Claim) -> list[Reference]:
-    return list(Reference.select().where((Reference.registry == claim.registry_id) & Reference.is_tag))
-
-
-def _mark_all(claim: Claim, listed: set[str], before: Mapping[int, int], trigger: str, generation: int) -> int:
-    instant = now()
-    known = {tag.name: tag for tag in _tags(claim)}
-    # A listing is no witness against a tag that an event named while it was being made.
-    missing = {name for name in known.keys() - listed if known[name].id in before}
-    for batch in in_batches(sorted(listed - known.keys())):
-        _create(claim, batch, trigger, instant)
-    for ids in in_batches([known[name].id for name in sorted(listed & known.keys())]):
-        _mark(claim, ids, None, trigger, instant)
-    for ids in in_batches([known[name].id for name in sorted(missing)]):
-        _mark(claim, ids, before, trigger, instant)
+def _settle(claim: Claim, generation: int) -> None:
+    """Both sides were looked at; a process killed before this looks again."""
     with transaction():
         Registry.update(full_sync=False).where(
             (Registry.id == claim.registry_id)
             & (Registry.lease_token == claim.token)
             & (Registry.full_sync_generation <= generation)
         ).execute()
-    return len(listed | known.keys())
 
 
-def _without_listing(claim: Claim, error: NotFound) -> set[str]:
+def _tags(claim: Claim) -> list[Reference]:
+    return list(Reference.select().where((Reference.registry == claim.registry_id) & Reference.is_tag))
+
+
+def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger: str) -> int:
+    instant = now()
+    known = {tag.name: tag for tag in _tags(claim)}
+    # What never was on the primary is the secondary's listing's to judge.
+    extras = {name for name, tag in known.items() if tag.drift_since is not None and tag.observed_digest is None}
+    # A listing is no witness against a tag that an event named while it was being made.
+    missing = {name for name in known.keys() - listed - extras if known[name].id in before}
+    for batch in in_batches(sorted(listed - known.keys())):
+        _create(claim, batch, trigger, instant)
+    for ids in in_batches([known[name].id for name in sorted(listed & known.keys())]):
+        _mark(claim, ids, None, trigger, instant)
+    for ids in in_batches([known[name].id for name in sorted(missing)]):
+        _mark(claim, ids, before, trigger, instant)
+    return len(listed | (known.keys() - extras))
+
+
+def _require_nothing_of_ours(claim: Claim, error: NotFound) -> None:
     """A registry that never had a tag there says "name unknown"; one that lost its storage says the same."""
     ours = Reference.select().where(
         (Reference.registry == claim.registry_id)
@@ -85,7 +107,6 @@ def _without_listing(claim: Claim, error: NotFound) -> set[str]:
             f"the primary does not know {claim.path}, of which the secondary holds tags; nothing was deleted."
             f" If the repository was deleted on purpose, delete its tags one by one or set the event right. ({error})"
         )
-    return set()
 
 
 def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime) -> None:
@@ -112,6 +133,7 @@ def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, t
     `missing`: they are not listed; the generations that they had before the listing.
     """
     waiting = Reference.state == SyncState.PENDING
+    unrepaired = (Reference.state == SyncState.FAILED) & (Reference.trigger == "repair")
     kept = Reference.delete_witness if missing is None else fn.COALESCE(Reference.delete_witness, "listing")
     with transaction():
         lock(Registry, [claim.registry_id])
@@ -122,9 +144,9 @@ def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, t
             generation=Reference.generation + 1,
             state=SyncState.PENDING,
             delete_witness=kept,
-            trigger=Case(None, [(waiting, Reference.trigger)], trigger),
+            trigger=Case(None, [(waiting | unrepaired, Reference.trigger)], trigger),
             event_id=Case(None, [(waiting, Reference.event_id)], None),
             event_at=Case(None, [(waiting, Reference.event_at)], None),
-            pending_since=fn.COALESCE(Reference.pending_since, instant),
+            pending_since=value_or(Reference.pending_since, instant),
             retry_at=None,
         ).where(Reference.id.in_(list(ids))).execute()

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from app.database import connection
-from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, SyncAttempt, SyncState
+from app.models import Reference, SyncState
+from app.replication import brake, deletion, replicator, sites
 from app.replication import claim as claims
-from app.replication import deletion, replicator, sites
 from app.replication.claim import LeaseLost
 from app.settings import Settings
 from tests.support import images
@@ -22,6 +21,7 @@ from tests.support.deployment import Deployment, environment, event
 from tests.support.keys import TokenAuth
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.replicated import replicated
 from tests.support.sessions import Session
 from tests.support.wait import wait_until
 from tests.support.wire import delete_digest, digest_of, fetch, push, retag, tags
@@ -46,15 +46,6 @@ def either(
     deployment = Deployment.start(environment(primary, registry, f"sqlite:///{tmp_path / 'geo.db'}"))
     yield deployment, registry
     deployment.close()
-
-
-def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:
-    """Push an image for each tag, replicate it, and return the digests."""
-    digests = {name: push(primary, repository, name, images.image()) for name in names}
-    geo.store(*(event(repository=repository, tag=name, digest=digest) for name, digest in digests.items()))
-    geo.settle()
-    assert geo.row(repository).state == SyncState.SYNCED
-    return digests
 
 
 def settle_again(geo: Deployment, repository: str) -> None:
@@ -466,7 +457,7 @@ def test_many_deletions_wait_for_consent(
     geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
 ) -> None:
     # Given a repository all of whose tags stand on one image, more of them than go unasked
-    number = deletion.BRAKE_FLOOR + 3
+    number = brake.FLOOR + 3
     digest = push(primary, repository, "v0", images.image())
     for place in range(1, number):
         retag(primary, repository, "v0", f"v{place}")
@@ -492,45 +483,6 @@ def test_many_deletions_wait_for_consent(
     geo.settle()
     assert tags(secondary, repository) == []
     assert geo.row(repository).state == SyncState.SYNCED
-
-
-def test_the_brake_lets_go_with_time_and_grows_with_the_site(state: Deployment) -> None:
-    # Given as many deletions within the hour as go unasked
-    state.event("push", "team/app", "v1")
-    state.mark()
-    claim = claims.claim_next()
-    assert claim is not None
-    instant = datetime.now(UTC)
-
-    def deleted(ago: timedelta, number: int) -> None:
-        row = {"registry": claim.registry_id, "reference": "x", "action": "delete", "trigger": "event"}
-        row |= {"outcome": "synced", "worker": "w", "started_at": instant - ago, "finished_at": instant - ago}
-        with connection():
-            SyncAttempt.insert_many([row] * number).execute()
-
-    deleted(timedelta(minutes=59), deletion.BRAKE_FLOOR - 1)
-    deletion.brake(claim)
-    deleted(timedelta(minutes=61), 500)
-    deletion.brake(claim)
-    deleted(timedelta(minutes=1), 1)
-    with pytest.raises(deletion.DeletionHeld):
-        deletion.brake(claim)
-
-    # When the site is so large that they are less than a twentieth of it
-    with connection():
-        rows = [
-            {"registry": claim.registry_id, "name": f"t{n}", "is_tag": True, "observed_digest": "sha256:x"}
-            | {"created_at": instant}
-            for n in range(420)
-        ]
-        Reference.insert_many(rows).execute()
-        assert Registry.select().count() == 1
-
-    # Then they go
-    deletion.brake(claim)
-    deleted(timedelta(minutes=1), 3)
-    with pytest.raises(deletion.DeletionHeld):
-        deletion.brake(claim)
 
 
 @pytest.mark.parametrize("version", ["2.8", "3"])

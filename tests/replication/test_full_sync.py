@@ -21,18 +21,11 @@ from tests.support.deployment import Deployment, environment, event
 from tests.support.keys import TokenAuth
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.replicated import replicated
 from tests.support.sessions import Session
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
-
-
-def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:
-    digests = {name: push(primary, repository, name, images.image()) for name in names}
-    geo.store(*(event(repository=repository, tag=name, digest=digest) for name, digest in digests.items()))
-    geo.settle()
-    assert geo.row(repository).state == SyncState.SYNCED
-    return digests
 
 
 def tracked(geo: Deployment, primary: DistributionRegistry, repository: str) -> Registry:
@@ -124,6 +117,9 @@ def test_a_sync_by_hand_waits_for_a_running_one(
         (404, b"<h1>no such page</h1>"),
         (200, b""),
         (200, b'{"name": "x", "tags": ["v1", 7]}'),
+        (200, b'{"name": "x", "tags": ["v1"'),
+        (200, b'{"name": "x"}'),
+        (401, b""),
     ],
 )
 def test_a_broken_listing_deletes_nothing(
@@ -170,6 +166,20 @@ def test_a_listing_that_breaks_off_on_a_later_page_deletes_nothing(
     link = {"Link": f'</v2/{repository}/tags/list?last=v1&n=1>; rel="next"'}
     before_primary.rule("tags/list", status=200, body=page, headers=link, times=1)
     before_primary.rule("tags/list.*last=", status=502, body=b"<h1>Bad Gateway</h1>")
+    assert geo.row(repository).replicator.sync().state == SyncState.FAILED
+    assert tags(secondary, repository) == ["v1", "v2"]
+
+
+def test_a_listing_whose_connection_breaks_off_deletes_nothing(
+    proxied: tuple[Deployment, Proxy, Proxy],
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+    repository: str,
+) -> None:
+    geo, before_primary, _ = proxied
+    digests = replicated(geo, primary, repository, "v1", "v2")
+    delete_digest(primary, repository, digests["v2"])
+    before_primary.rule("tags/list", cut=20)
     assert geo.row(repository).replicator.sync().state == SyncState.FAILED
     assert tags(secondary, repository) == ["v1", "v2"]
 

@@ -1,0 +1,112 @@
+"""The brake: deletions beyond what anyone is likely to have meant wait for a person's consent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from app.database import BRAKE_LOCK, connection, now, one_at_a_time, transaction
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, Site, SyncAttempt
+from app.replication.claim import Claim, LeaseLost
+
+#: Deletions of one site in a sliding window that need no one's consent, and the share of its tags above that.
+FLOOR, SHARE = 20, 0.05
+
+WINDOW = timedelta(hours=1)
+
+
+class DeletionHeld(Exception):
+    """More deletions than anyone is likely to have meant wait for a person's consent."""
+
+    reason = "deletion_brake"
+    temporary = True
+    #: Seconds until it is looked at again by itself.
+    retry_after = 300.0
+
+
+class DeletionUnsupported(Exception):
+    """The secondary registry does not delete."""
+
+    reason = "deletion_unsupported"
+    temporary = False
+
+
+@contextmanager
+def reserved(claim: Claim, reference: Reference) -> Iterator[None]:
+    """Delete inside: it counts from before it begins, so that workers beside each other keep within one limit.
+
+    What certainly deleted nothing (the registry cannot, the lease was too short) is taken back; what may have does
+    count, once a reference however often it is tried.
+
+    Raises:
+        DeletionHeld: until time passes or a person releases them.
+    """
+    _reserve(claim, reference)
+    try:
+        yield
+    except (DeletionUnsupported, LeaseLost):
+        with transaction():
+            Reference.update(deletion_reserved_at=None).where(Reference.id == reference.id).execute()
+        raise
+
+
+def _reserve(claim: Claim, reference: Reference) -> None:
+    # Counted before the lock: on a site of a million tags it takes a while, and on SQLite everybody would wait for it.
+    share = _share(claim.site, reference)
+    with transaction():
+        # Locked, because each of two workers would count without the other's.
+        one_at_a_time(claim.site.id, BRAKE_LOCK)
+        site = Site.get_by_id(claim.site.id)
+        if site.deletions_held_because is not None:
+            raise DeletionHeld(
+                f"nothing is deleted on site {site.name}: {site.deletions_held_because};"
+                f" if deletions are right there, run: geo sites release-deletions {site.name}"
+            )
+        instant = now()
+        done = _done(site, instant, reference)
+        limit = max(FLOOR, share)
+        if done >= limit:
+            raise DeletionHeld(
+                f"{done} deletions on site {site.name} within the hour are as many as go unasked ({limit});"
+                f" if they are meant, run: geo sites release-deletions {site.name}"
+            )
+        Reference.update(deletion_reserved_at=instant).where(Reference.id == reference.id).execute()
+
+
+def _share(site: Site, reference: Reference) -> int:
+    """What may go of a site as large as this one; 0 where nobody is going to ask."""
+    with connection():
+        done = _done(site, now(), reference)
+        if done < FLOOR // 2:
+            return 0
+        of_site = Registry.select(Registry.id).where(Registry.site == site)
+        ours = Reference.registry.in_(of_site) & Reference.is_tag & Reference.observed_digest.is_null(False)
+        return int((Reference.select().where(ours).count() + done) * SHARE)
+
+
+def _done(site: Site, instant: datetime, reference: Reference) -> int:
+    """Deletions within the window, done and begun by others. Recording one turns the second into the first."""
+    since = instant - WINDOW
+    if site.deletions_released_at is not None:
+        since = max(since, site.deletions_released_at)
+    of_site = Registry.select(Registry.id).where(Registry.site == site)
+    done: int = (
+        SyncAttempt.select()
+        .where(
+            SyncAttempt.registry.in_(of_site)
+            & (SyncAttempt.action == "delete")
+            & (SyncAttempt.outcome == "synced")
+            & (SyncAttempt.finished_at > since)
+        )
+        .count()
+    )
+    begun: int = (
+        Reference.select()
+        .where(
+            Reference.registry.in_(of_site) & (Reference.deletion_reserved_at > since) & (Reference.id != reference.id)
+        )
+        .count()
+    )
+    return done + begun

@@ -1,0 +1,141 @@
+"""Drift: tags that the secondary has, the primary has not, and that are not ours."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from peewee import Expression
+
+from app.database import connection, in_batches, lock, now, transaction
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, Site, SyncState
+from app.registry import NotFound, RegistryClient, RegistryError
+from app.replication.claim import Claim
+from app.replication.policy import TagPatterns, Verdict, verdict
+from app.settings import Deletion
+
+log = logging.getLogger(__name__)
+
+#: A registry without the referrers API is told of them by such a tag (OCI distribution specification, "Referrers Tag
+#: Schema"), and one that has it, by none: on one side alone it is no difference.
+_REFERRERS_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64}")
+
+
+def is_extra() -> Expression:
+    """References that stand for nothing but a tag which is there on the secondary without us."""
+    extra: Expression = Reference.drift_since.is_null(False) & Reference.observed_digest.is_null() & Reference.is_tag
+    return extra
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The primary's tags. `complete` is False where it does not know the repository: no witness against anything."""
+
+    tags: frozenset[str]
+    complete: bool
+
+
+def look(claim: Claim, primary: Listed, destination: RegistryClient) -> None:
+    """Compare with a complete listing of the secondary: one request a page, none a tag.
+
+    Extras are written down; under `mirror` they become due for deletion, with the primary's complete listing as their
+    second witness. A listing that fails changes nothing: what was known of drift stands, and copying goes on.
+    """
+    try:
+        there = set(destination.list_tags(claim.path))
+    except RegistryError as error:
+        if not (isinstance(error, NotFound) and error.witnessed):
+            log.warning("drift of %s on %s was not looked for: %s", claim.path, claim.site.name, error)
+            return
+        there = set()
+    extras = {tag for tag in there - primary.tags if not _REFERRERS_TAG.fullmatch(tag)}
+    with connection():
+        site = Site.get_by_id(claim.site.id)
+        known = _known(claim)
+        doomed = set(_doomed(site, extras - known.ours)) if primary.complete else set()
+        _forget(claim, known.extra - there - primary.tags)
+        _create(claim, extras - known.ours - known.extra, doomed)
+        _condemn(claim, known.extra & doomed)
+
+
+def _doomed(site: Site, tags: Iterable[str]) -> Iterable[str]:
+    policy, protected = Deletion(site.deletion), TagPatterns.from_lines(site.protected_tags)
+    for tag in tags:
+        if verdict(policy, protected, name=tag, is_tag=True, ours=False) is Verdict.DELETE:
+            yield tag
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    extra: set[str]
+    #: Tags that we are about: copied, or about to be.
+    ours: set[str]
+
+
+def _known(claim: Claim) -> _Known:
+    tags = Reference.select(Reference.name, is_extra()).where(
+        (Reference.registry == claim.registry_id) & Reference.is_tag
+    )
+    rows: Any = tags.tuples()
+    found = _Known(set(), set())
+    for name, extra in rows:
+        (found.extra if extra else found.ours).add(name)
+    return found
+
+
+def _untouched(claim: Claim, names: list[str]) -> Expression:
+    """Extras that no event has named since they were read."""
+    untouched: Expression = (
+        (Reference.registry == claim.registry_id)
+        & Reference.name.in_(names)
+        & is_extra()
+        & (Reference.state == SyncState.SYNCED)
+    )
+    return untouched
+
+
+def _forget(claim: Claim, names: set[str]) -> None:
+    for batch in in_batches(sorted(names)):
+        with transaction():
+            Reference.delete().where(_untouched(claim, list(batch))).execute()
+
+
+def _create(claim: Claim, names: set[str], doomed: set[str]) -> None:
+    instant = now()
+    for batch in in_batches(sorted(names)):
+        rows = [
+            {
+                "registry": claim.registry_id,
+                "name": name,
+                "is_tag": True,
+                "state": SyncState.PENDING if name in doomed else SyncState.SYNCED,
+                "delete_witness": "listing" if name in doomed else None,
+                "pending_since": instant if name in doomed else None,
+                "trigger": "full",
+                "drift_since": instant,
+                "created_at": instant,
+            }
+            for name in batch
+        ]
+        with transaction():
+            lock(Registry, [claim.registry_id])
+            insert = Reference.insert_many(rows)
+            insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name]).execute()
+
+
+def _condemn(claim: Claim, names: set[str]) -> None:
+    for batch in in_batches(sorted(names)):
+        with transaction():
+            lock(Registry, [claim.registry_id])
+            Reference.update(
+                generation=Reference.generation + 1,
+                state=SyncState.PENDING,
+                delete_witness="listing",
+                pending_since=now(),
+                trigger="full",
+                retry_at=None,
+            ).where(_untouched(claim, list(batch))).execute()
