@@ -71,17 +71,29 @@ class _Walk:
         # Distribution signs a schema 1 manifest anew for every GET.
         if ours.body != theirs.body and _unsigned(ours) != _unsigned(theirs):
             return f"{reference}: manifest {ours.digest} became {theirs.digest}"
-        return next(filter(None, map(self.below, _descriptors(json.loads(ours.body)))), "")
+        document = json.loads(ours.body)
+        listed = map(self.listed, document.get("manifests") or [])
+        return next(filter(None, [*listed, *map(self.below, _blobs(document))]), "")
+
+    def listed(self, descriptor: dict[str, Any]) -> str:
+        """What an index lists: a manifest, a blob, or of an unknown type either."""
+        digest, media_type = str(descriptor["digest"]), str(descriptor.get("mediaType"))
+        if media_type not in _MANIFESTS:
+            blob = _or_none(lambda: fetch_blob(self.primary, self.repository, digest))
+            if blob is not None or not media_type.endswith("+json"):
+                return self.below(descriptor)
+        if digest in self.seen:
+            return ""
+        self.seen.add(digest)
+        if _or_none(lambda: fetch(self.primary, self.repository, digest)) is None:
+            return ""
+        return self.manifest(digest)
 
     def below(self, descriptor: dict[str, Any]) -> str:
         digest = str(descriptor["digest"])
         if digest in self.seen:
             return ""
         self.seen.add(digest)
-        if descriptor.get("mediaType") in _MANIFESTS:
-            if _or_none(lambda: fetch(self.primary, self.repository, digest)) is None:
-                return ""
-            return self.manifest(digest)
         ours = _or_none(lambda: fetch_blob(self.primary, self.repository, digest))
         theirs = _or_none(lambda: fetch_blob(self.secondary, self.target, digest))
         if ours is not None and theirs is None:
@@ -89,10 +101,10 @@ class _Walk:
         return "" if ours == theirs else f"blob {digest} differs"
 
 
-def _descriptors(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _blobs(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if isinstance(document.get("config"), dict):
         yield document["config"]
-    for name in ("layers", "blobs", "manifests"):
+    for name in ("layers", "blobs"):
         yield from document.get(name) or []
     for layer in document.get("fsLayers") or []:
         yield {"digest": layer["blobSum"]}

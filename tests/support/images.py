@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Media = Literal["oci", "docker"]
+Algorithm = Literal["sha256", "sha512"]
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -41,7 +42,11 @@ _LAYER = {"oci": OCI_LAYER, "docker": DOCKER_LAYER}
 
 
 def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return digest_of(data, "sha256")
+
+
+def digest_of(data: bytes, algorithm: Algorithm) -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,13 @@ class Blob:
     media_type: str = OCI_LAYER
     #: Put in the descriptor too: `annotations`, `urls`, `data`, ...
     extra: Mapping[str, Any] = field(default_factory=dict)
+    algorithm: Algorithm = "sha256"
+    #: False: manifests name it, and nobody pushes it.
+    pushed: bool = True
 
     @property
     def digest(self) -> str:
-        return sha256(self.data)
+        return digest_of(self.data, self.algorithm)
 
     @property
     def descriptor(self) -> dict[str, Any]:
@@ -71,12 +79,16 @@ class Image:
     blobs: tuple[Blob, ...] = ()
     children: tuple[Image, ...] = ()
     platform: Mapping[str, str] | None = None
+    #: Of the descriptor in an index.
+    annotations: Mapping[str, str] = field(default_factory=dict)
     #: What the digest is of, where that is not the manifest itself: a signed schema 1 manifest without signatures.
     payload: bytes | None = field(default=None, repr=False)
+    #: What it is pushed by as a child, or without a tag.
+    algorithm: Algorithm = "sha256"
 
     @property
     def digest(self) -> str:
-        return sha256(self.payload or self.manifest)
+        return digest_of(self.payload or self.manifest, self.algorithm)
 
     @property
     def size(self) -> int:
@@ -91,6 +103,8 @@ class Image:
     @property
     def descriptor(self) -> dict[str, Any]:
         described: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.annotations:
+            described["annotations"] = dict(self.annotations)
         if self.platform is not None:
             described["platform"] = dict(self.platform)
         return described

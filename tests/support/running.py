@@ -55,6 +55,8 @@ class Running:
         self._process.start()
         try:
             self._process.wait_for_http(f"{self.url}/-/readiness", timeout=60, status=200)
+            if self.env.get("GEO_ROLE") == "primary":
+                return self  # it has no worker
             # Ready says that events are taken in; the workers may still be importing.
             wait_until(lambda: "Worker process is ready" in self.log_text, timeout=60, message="no worker came up")
         except BaseException:

@@ -55,18 +55,21 @@ def push(registry: Registry, repository: str, tag: str | None, image: Image, *, 
     """
     for part in image.walk():
         for blob in part.blobs:
-            push_blob(registry, repository, blob.data, token=token)
+            if blob.pushed:
+                push_blob(registry, repository, blob.data, digest=blob.digest, token=token)
         reference = (tag or part.digest) if part is image else part.digest
         push_manifest(registry, repository, reference, part, token=token)
     return image.digest
 
 
-def push_blob(registry: Registry, repository: str, data: bytes, *, token: str | None = None) -> str:
+def push_blob(
+    registry: Registry, repository: str, data: bytes, *, digest: str | None = None, token: str | None = None
+) -> str:
     """Upload a blob by POST and one PUT, whether or not it is there, and return its digest."""
     scope = f"repository:{repository}:pull,push"
     started = _request(registry, "POST", f"/v2/{repository}/blobs/uploads/", scope, token=token)
     location = started.headers["Location"]
-    digest = sha256(data)
+    digest = digest or sha256(data)
     _request(
         registry,
         "PUT",

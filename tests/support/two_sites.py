@@ -1,0 +1,120 @@
+"""Two deployments: the primary's, and that of a site which follows it without any key of the primary registry."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from app.replication.site_tokens import PREFIX
+from tests.support.compare import assert_same
+from tests.support.deployment import ADMIN_TOKEN, SECRET
+from tests.support.keys import TokenAuth, make_rsa
+from tests.support.registries import DistributionRegistry
+from tests.support.running import Running, endpoint, free_port
+from tests.support.wait import wait_until
+from tests.support.wire import digest_of
+
+#: The site's name.
+SITE = "berlin"
+
+
+@dataclass
+class TwoSites:
+    """`with TwoSites(tmp_path) as sites:` starts both registries and the primary's deployment; `follow` the other."""
+
+    path: Path
+    primary_database: str | None = None
+    secondary_database: str | None = None
+    #: Of the primary's deployment, beside what it needs.
+    env: dict[str, str] | None = None
+    version: Any = "2.8"
+
+    def __enter__(self) -> Self:
+        self.stack = ExitStack()
+        try:
+            self._start()
+        except BaseException:
+            self.stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.close()
+
+    def _start(self) -> None:
+        port = free_port()
+        self.primary_auth = TokenAuth(make_rsa(self._home("primary-keys"), "primary"))
+        self.secondary_auth = TokenAuth(make_rsa(self._home("secondary-keys"), "secondary"))
+        self.primary = self._registry("primary", token=self.primary_auth, notify=[endpoint(port, ignore=True)])
+        self.secondary = self._registry("secondary", token=self.secondary_auth)
+        home = self._home("one")
+        env = {
+            "GEO_ROLE": "primary",
+            "DATABASE_URL": self.primary_database or f"sqlite:///{home}/geo.db",
+            "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": self.primary.url,
+            "GEO_NOTIFICATION_SECRET": SECRET,
+            "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
+            "GEO_REGISTRY_KEY_PATH": str(self.primary_auth.keys.key_path),
+            "GEO_REGISTRY_CERTIFICATE_PATH": str(self.primary_auth.keys.certificate_path),
+            "WEB_CONCURRENCY": "1",
+            **(self.env or {}),
+        }
+        self.one = self.stack.enter_context(Running(home, env, port))
+
+    def add(self, *arguments: str, name: str = SITE) -> str:
+        """Add the site at the primary's deployment; its token."""
+        return token_in(self.one.geo("sites", "add", name, *arguments))
+
+    def following(self, token: str, name: str = SITE, **env: str) -> Running:
+        """The site's own deployment, not started."""
+        home = self._home(name)
+        keys = self.secondary_auth.keys
+        return Running(
+            home,
+            {
+                "GEO_ROLE": "secondary",
+                "DATABASE_URL": self.secondary_database or f"sqlite:///{home}/geo.db",
+                "GEO_SITE_NAME": name,
+                "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": self.primary.url,
+                "GEO_SECONDARY_REGISTRY_URL": self.secondary.url,
+                "GEO_SECONDARY_REGISTRY_KEY_PATH": str(keys.key_path),
+                "GEO_SECONDARY_REGISTRY_CERTIFICATE_PATH": str(keys.certificate_path),
+                "GEO_PRIMARY_URL": self.one.url,
+                "GEO_SITE_TOKEN": token,
+                "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
+                "WEB_CONCURRENCY": "1",
+                **env,
+            },
+            free_port(),
+        )
+
+    def follow(self, token: str, name: str = SITE, **env: str) -> Running:
+        """Start the site's own deployment."""
+        return self.stack.enter_context(self.following(token, name, **env))
+
+    def arrives(self, two: Running, repository: str, reference: str, timeout: float = 40) -> None:
+        """Wait until the secondary registry has it, and see that it is the same."""
+        wait_until(
+            lambda: digest_of(self.secondary, repository, reference) == digest_of(self.primary, repository, reference),
+            timeout,
+            lambda: f"{repository}:{reference} did not arrive\n{two.log_text[-6000:]}\n---\n{self.one.log_text[-3000:]}",
+        )
+        assert_same(self.primary, self.secondary, repository, reference)
+
+    def _registry(self, name: str, **options: Any) -> DistributionRegistry:
+        return self.stack.enter_context(DistributionRegistry(self.path / name, version=self.version, **options))
+
+    def _home(self, name: str) -> Path:
+        home = self.path / f"home-{name}"
+        home.mkdir()
+        return home
+
+
+def token_in(output: str) -> str:
+    """The token that `geo sites` shows."""
+    return next(line for line in output.splitlines() if line.startswith(PREFIX))
