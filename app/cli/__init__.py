@@ -9,10 +9,13 @@ from app.cli.console import console
 from app.cli.demo import demo
 from app.cli.events import events
 from app.cli.keys import keygen, registry_config, token
+from app.cli.plan import plan
 from app.cli.processes import scheduler, up, web, worker
+from app.cli.remote_sites import COMMANDS as REMOTE_SITES
 from app.cli.repositories import reconcile, repositories, sync, why
 from app.cli.sites import sites
 from app.cli.state import migrate, status
+from app.cli.verify import verify
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -41,7 +44,9 @@ for command in (
     sites,
     repositories,
     sync,
+    verify,
     reconcile,
+    plan,
     why,
     events,
     keygen,
@@ -53,5 +58,8 @@ for command in (
     scheduler,
 ):
     main.add_command(command)
+
+for command in REMOTE_SITES:
+    sites.add_command(command)
 
 __all__ = ["main"]

@@ -24,7 +24,7 @@ from app.logging import configure as configure_logging
 from app.models import Site
 from app.registry import InvalidKey, RegistryError
 from app.replication.context import Context
-from app.replication.sites import PRIMARY, SameRegistry
+from app.replication.sites import PRIMARY, SiteError
 from app.settings import STATE_DIRECTORY, Settings, SettingsError
 
 P = ParamSpec("P")
@@ -50,7 +50,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except SettingsError as error:
             fail(str(error), 2)
-        except (InvalidKey, SameRegistry) as error:
+        except (InvalidKey, SiteError) as error:
             fail(str(error), 2)
         except (RegistryError, NoDatabase) as error:
             fail(str(error))
@@ -102,10 +102,11 @@ def use_embedded_broker() -> None:
         os.environ["REDIS_URL"], os.environ["BROKER_URL"] = embedded.url, embedded.broker_url
 
 
-def site_named(name: str | None) -> Site:
-    """The secondary with this name, or the only one there is."""
+def site_named(name: str | None, *, remote: bool = False) -> Site:
+    """The secondary with this name, or the only one there is; only those replicated to from here, unless `remote`."""
     with connection():
-        secondaries = list(Site.select().where(~Site.primary & ~Site.retired).order_by(Site.id))
+        rows = Site.select().where(~Site.primary & ~Site.retired).order_by(Site.id)
+        secondaries = [site for site in rows if remote or not site.remote]
     found = [site for site in secondaries if name in {None, site.name}]
     if len(found) == 1:
         return found[0]

@@ -22,6 +22,7 @@ BANNER = """geo-registry console. At hand: {names}
   registry = ContainerRepositoryRegistry.first()
   registry.replicator.sync()               # here and now
   sync_repository.send(registry.id)        # by a worker
+  registry.replicator.verify()             # is everything there?
   registry.reload()
 """
 
@@ -73,6 +74,7 @@ def namespace() -> dict[str, Any]:
         **{name: getattr(models, name) for name in models.__all__ if name not in {"MODELS", "BaseModel"}},
         "process_events": workers.process_events,
         "sync_repository": workers.sync_repository,
+        "verify_repository": workers.verify_repository,
         "primary": context.primary,
         "secondary": context.secondary,
         "context": context,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import click
 
 from app.cli.common import load, plainly, print_json, print_table, short
 from app.database import connection
-from app.models import ContainerRepository, Event, QuarantinedEvent
+from app.replication import queries
 
 
 @click.command()
@@ -34,7 +36,6 @@ def events(limit: int, quarantined: bool, as_json: bool) -> None:
 
 def _events(limit: int) -> list[dict[str, object]]:
     with connection():
-        query = Event.select(Event, ContainerRepository).join(ContainerRepository).order_by(Event.id.desc())
         return [
             {
                 "id": event.id,
@@ -45,7 +46,7 @@ def _events(limit: int) -> list[dict[str, object]]:
                 "digest": event.digest,
                 "actor": event.actor,
             }
-            for event in query.limit(limit)
+            for event in islice(queries.every(lambda after: queries.events(after=after)), limit)
         ]
 
 
@@ -61,5 +62,5 @@ def _quarantined(limit: int) -> list[dict[str, object]]:
                 "remote_address": item.remote_address,
                 "excerpt": item.excerpt,
             }
-            for item in QuarantinedEvent.select().order_by(QuarantinedEvent.id.desc()).limit(limit)
+            for item in islice(queries.every(lambda after: queries.quarantined(after=after)), limit)
         ]

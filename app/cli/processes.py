@@ -89,7 +89,7 @@ def scheduler() -> None:
 def _with_queue() -> Settings:
     use_embedded_broker()
     settings = Settings.from_env(os.environ)
-    if not _queue(settings):
+    if settings.role.replicates and not _queue(settings):
         fail("a worker and a scheduler need a queue between them: set REDIS_URL (`geo up` brings one of its own)", 2)
     return settings
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -10,11 +13,18 @@ import click
 from app.cli.common import duration, fail, load, plainly, print_json, print_table, short, site_named
 from app.cli.progress import Progress
 from app.database import connection
-from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import backfill, marking
+from app.models import Site, SyncState
+from app.registry import is_digest, is_repository, is_tag
+from app.replication import backfill, marking, queries
+from app.replication.explain import explain
+from app.replication.explanation import Cause, Explanation
 from app.replication.planner import RepositoryMissing
+from app.replication.queries import Filter
 from app.replication.replicator import Replicator, UnknownRepository, find
+
+#: Seconds to wait for another process that is finding the repositories: longer than a killed one keeps its lease.
+PATIENCE = 90.0
 
 #: How the states are called; the numbers are GitLab's.
 WORDS = {
@@ -33,15 +43,9 @@ WORDS = {
 def repositories(state: str | None, site: str | None, as_json: bool) -> None:
     """List the repositories of each site and how they are."""
     load()
+    narrow = Filter.parse(state=state, site=site)
     with connection():
-        query = (
-            Registry.select(Registry, ContainerRepository, Site).join(ContainerRepository).switch(Registry).join(Site)
-        )
-        if state is not None:
-            query = query.where(Registry.state == next(s for s, word in WORDS.items() if word == state))
-        if site is not None:
-            query = query.where(Site.name == site)
-        rows = [_row(row) for row in query.order_by(ContainerRepository.path, Registry.site)]
+        rows = [_row(row) for row in queries.every(lambda after: queries.repositories(narrow, after=after))]
     if as_json:
         print_json(rows)
     elif not rows:
@@ -105,17 +109,20 @@ def sync(repository: str | None, everything: bool, wait: bool, site: str | None)
         fail(str(error))
     started = time.monotonic()
     with connection():
-        before = SyncAttempt.select().order_by(SyncAttempt.id.desc()).limit(1).scalar() or 0
+        before = next((attempt.id for attempt in queries.attempts(row.id, limit=1).rows), 0)
     closed = Replicator(row.id).sync()
     context.close()
     with connection():
-        query = SyncAttempt.select().where((SyncAttempt.registry == row) & (SyncAttempt.id > before))
-        actions = [attempt.action for attempt in query if attempt.outcome == "synced"]
+        attempts = queries.every(lambda after: queries.attempts(row.id, after=after))
+        new = takewhile(lambda attempt: attempt.id > before, attempts)
+        actions = Counter(attempt.action for attempt in new if attempt.outcome == "synced")
+        # What was found equal moved nothing, and leaves no attempt.
+        actions["keep"] = max(0, queries.tags_in_order(row.id) - actions["copy"])
     if closed.state is SyncState.FAILED:
         fail(closed.failure or "the sync failed")
     if closed.state is None:
         fail("another worker took the repository over; look with `geo repositories`")
-    done = ", ".join(f"{actions.count(name)} {word}" for name, word in _ACTIONS.items() if name in actions)
+    done = ", ".join(f"{actions[name]} {word}" for name, word in _ACTIONS.items() if actions[name])
     click.echo(f"{repository} is synced on {chosen.name} ({done or 'no tags'}; {duration(time.monotonic() - started)})")
 
 
@@ -126,8 +133,8 @@ def _sync_all(site: Site, wait: bool) -> None:
     from app.replication.context import current
 
     try:
-        count = backfill.mark_all(site, current().primary, priority=marking.MANUAL)
-    except backfill.NoCatalog as error:
+        count = backfill.mark_all(site, current().repositories(), priority=marking.MANUAL, patience=PATIENCE)
+    except (backfill.NoCatalog, backfill.WalkUnderWay, backfill.WalkLost) as error:
         fail(str(error))
     click.echo(f"{count} repositories are marked for a full sync on {site.name}.")
     if wait:
@@ -139,10 +146,9 @@ def _wait(site: Site) -> None:
     with Progress("repositories") as progress:
         while True:
             with connection():
-                of_site = Registry.select().where(Registry.site == site)
-                total = of_site.count()
-                open_rows = of_site.where(Registry.state.in_([SyncState.PENDING, SyncState.STARTED])).count()
-                failed = of_site.where(Registry.state == SyncState.FAILED).count()
+                counts = queries.repository_counts(site.name)
+            total, failed = sum(counts.values()), counts[SyncState.FAILED]
+            open_rows = counts[SyncState.PENDING] + counts[SyncState.STARTED]
             progress.show(total - open_rows, total)
             if not open_rows:
                 break
@@ -163,59 +169,66 @@ def reconcile() -> None:
 
 @click.command(short_help="Tell why an image is, or is not, on each site.")
 @click.argument("image", metavar="REPOSITORY[:TAG|@DIGEST]")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: a list with an object a site.")
 @plainly
-def why(image: str) -> None:
-    """Tell why an image is, or is not, on each site: what is wanted, what was seen, what was tried.
+def why(image: str, as_json: bool) -> None:
+    """Tell why an image is, or is not, on each site, what to do about it, and what was tried.
 
-    Exits 1 if it is not there.
+    Without tag and digest it is `latest`. From what was seen and done so far: to ask both registries now, `geo plan`.
+    Exits 1 if it is not there, or older than on the primary.
     """
-    load()
     path, name = _split(image)
+    context = load()
     with connection():
-        repository = ContainerRepository.get_or_none(ContainerRepository.path == path)
-        if repository is None:
-            fail(f"{path} is not known: no event named it and no sync found it; `geo sync {path}` looks now")
-        rows = list(Registry.select(Registry, Site).join(Site).where(Registry.container_repository == repository))
-        if not rows:
-            fail(f"{path} has events but no site replicates it yet; is it in GEO_REPOSITORIES, and do workers run?")
-        # All are told, also after the first that is not in order.
-        in_order = [_explain(row, path, name) for row in rows]
-    raise SystemExit(0 if all(in_order) else 1)
+        found = explain(path, name, replication_enabled=context.settings.replication_enabled)
+    if as_json:
+        print_json([_explanation(each) for each in found])
+    elif not found:
+        click.echo("No site replicates anything: this deployment has no secondary (GEO_ROLE).")
+    else:
+        for each in found:
+            _tell(each)
+    current = [each for each in found if each.cause is not Cause.RETIRED]
+    raise SystemExit(0 if current and all(each.there for each in current) else 1)
 
 
 def _split(image: str) -> tuple[str, str]:
-    if "@" in image:
-        path, _, name = image.partition("@")
-    else:
-        path, _, name = image.partition(":")
-    return path, name or "latest"
+    """Repository and tag or digest; of both together the digest counts, as everywhere."""
+    named, _, digest = image.partition("@")
+    path, colon, tag = named.rpartition(":")
+    if not colon or "/" in tag:
+        # A colon before a slash is a port's.
+        path, colon, tag = named, "", ""
+    name = digest or (tag if colon else "latest")
+    if not is_repository(path):
+        raise click.UsageError(f"{path!r} is not a repository path, such as team/app (without host)")
+    if not (is_digest(name) if digest else is_tag(name)):
+        raise click.UsageError(f"{name!r} is neither a tag nor a digest")
+    return path, name
 
 
-def _explain(row: Registry, path: str, name: str) -> bool:
-    reference = Reference.get_or_none((Reference.registry == row) & (Reference.name == name))
-    click.echo(click.style(f"{path} {name} on {row.site.name}", bold=True))
-    if not row.site.enabled:
-        click.echo(f"  the site is paused: geo sites resume {row.site.name}")
-    if reference is None:
-        click.echo("  no event named it and no full sync found it; it is not replicated")
-    else:
-        click.echo(f"  state        {WORDS[SyncState(reference.state)]}")
-        click.echo(f"  on primary   {reference.desired_digest or 'not there'}")
-        click.echo(f"  on secondary {reference.observed_digest or 'not put there by us'}")
-        if reference.drift_digest:
-            click.echo(f"  drift        {reference.drift_digest} stands there and is not ours")
-        if reference.failure:
-            click.echo(f"  failure      {reference.failure}")
-        if reference.retry_at:
-            click.echo(f"  next try     {reference.retry_at.astimezone():%Y-%m-%d %H:%M:%S}")
-    attempts = SyncAttempt.select().where((SyncAttempt.registry == row) & (SyncAttempt.reference == name))
-    history = list(attempts.order_by(SyncAttempt.id.desc()).limit(10))
-    if history:
+def _tell(told: Explanation) -> None:
+    joint = "@" if is_digest(told.reference) else ":"
+    image = f"{told.repository}{joint}{told.reference}"
+    click.echo(click.style(f"{image} on {told.site}: {told.cause.replace('_', ' ')}", bold=True))
+    click.echo(f"  {told.why}")
+    click.echo(f"  {told.next}")
+    if told.record is not None:
+        record = told.record
+        click.echo(f"  state        {WORDS[SyncState(record.state)]}")
+        click.echo(f"  on primary   {record.desired_digest or 'not there'}")
+        click.echo(f"  on secondary {record.observed_digest or 'not put there by us'}")
+        if record.drift_since is not None:
+            what = record.drift_digest or "something"
+            click.echo(f"  drift        {what} stands there and is not ours, since {_time(record.drift_since)}")
+        if record.retry_at:
+            click.echo(f"  next try     {_time(record.retry_at)}")
+    if told.history:
         print_table(
             ("  WHEN", "TRIGGER", "ACTION", "OUTCOME", "FROM", "TO", "LAG", "REASON"),
             [
                 (
-                    f"  {a.finished_at.astimezone():%Y-%m-%d %H:%M:%S}",
+                    f"  {_time(a.finished_at)}",
                     f"{a.trigger} {a.event_id or ''}",
                     a.action,
                     a.outcome,
@@ -224,7 +237,48 @@ def _explain(row: Registry, path: str, name: str) -> bool:
                     duration(a.lag_seconds) if a.lag_seconds is not None else None,
                     a.reason,
                 )
-                for a in history
+                for a in told.history
             ],
         )
-    return reference is not None and reference.state == SyncState.SYNCED
+
+
+def _time(instant: datetime) -> str:
+    return f"{instant.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _explanation(told: Explanation) -> dict[str, Any]:
+    """What `--json` prints of one site."""
+    record = told.record
+    return {
+        "site": told.site,
+        "repository": told.repository,
+        "reference": told.reference,
+        "cause": told.cause.value,
+        "there": told.there,
+        "why": told.why,
+        "next": told.next,
+        "ahead": told.ahead,
+        "state": None if record is None else record.state,
+        "primary_digest": None if record is None else record.desired_digest,
+        "secondary_digest": None if record is None else record.observed_digest,
+        "drift_digest": None if record is None else record.drift_digest,
+        "failure": None if record is None else record.failure,
+        "failure_reason": None if record is None else record.failure_reason,
+        "retry_at": None if record is None else record.retry_at,
+        "attempts": [
+            {
+                "finished_at": attempt.finished_at,
+                "trigger": attempt.trigger,
+                "event_id": attempt.event_id,
+                "action": attempt.action,
+                "outcome": attempt.outcome,
+                "reason": attempt.reason,
+                "message": attempt.message,
+                "old_digest": attempt.old_digest,
+                "new_digest": attempt.new_digest,
+                "bytes_copied": attempt.bytes_copied,
+                "lag_seconds": attempt.lag_seconds,
+            }
+            for attempt in told.history
+        ],
+    }

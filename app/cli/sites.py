@@ -10,6 +10,7 @@ from app.cli.common import load, plainly, print_json, print_table, site_named
 from app.database import connection, transaction
 from app.models import Site
 from app.replication import replicator
+from app.replication import sites as replication_sites
 
 
 @click.group(invoke_without_command=True)
@@ -17,7 +18,7 @@ from app.replication import replicator
 @click.pass_context
 @plainly
 def sites(context: click.Context, as_json: bool) -> None:
-    """List the sites, or pause, resume and release one."""
+    """List the sites; add, edit and remove those with deployments of their own; pause, resume and release one."""
     if context.invoked_subcommand is not None:
         return
     load()
@@ -27,10 +28,13 @@ def sites(context: click.Context, as_json: bool) -> None:
         {
             "name": site.name,
             "role": "primary" if site.primary else "secondary",
+            "remote": site.remote,
             "url": site.url,
             "enabled": site.enabled and not site.retired,
             "retired": site.retired,
             "deletion": site.deletion,
+            "protected_tags": site.protected_tags.splitlines(),
+            "deletions_held_because": site.deletions_held_because,
             "repositories": site.repositories.splitlines(),
         }
         for site in found
@@ -39,19 +43,23 @@ def sites(context: click.Context, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(
-        ("NAME", "ROLE", "URL", "STATE", "DELETION", "REPOSITORIES"),
+        ("NAME", "ROLE", "URL", "STATE", "DELETION", "PROTECTED TAGS", "REPOSITORIES"),
         [
             (
                 r["name"],
-                r["role"],
-                r["url"],
+                "remote" if r["remote"] else r["role"],
+                r["url"] or None,
                 "retired" if r["retired"] else "enabled" if r["enabled"] else "paused",
-                "-" if r["role"] == "primary" else r["deletion"],
+                "-" if r["role"] == "primary" or r["remote"] else r["deletion"],
+                "-" if r["role"] == "primary" or r["remote"] else " ".join(r["protected_tags"]) or "none",
                 " ".join(r["repositories"]) or "all",
             )
             for r in rows
         ],
     )
+    for r in rows:
+        if r["deletions_held_because"]:
+            click.echo(f"\nNothing is deleted on {r['name']}: {r['deletions_held_because']}.")
 
 
 @sites.command("pause")
@@ -84,7 +92,21 @@ def release_deletions(name: str) -> None:
     click.echo(f"{count} held deletions on {name} may go ahead.")
 
 
+@sites.command("promote", short_help="Say that a site's registry has become the primary.")
+@click.argument("name")
+@plainly
+def promote(name: str) -> None:
+    """Say that a site's registry has taken over as primary, and that the former primary takes its place.
+
+    Stop all processes first; then exchange the two addresses in the environment and start again. What is on the former
+    primary alone is shown as drift, what differs is overwritten by the new one's.
+    """
+    load()
+    replication_sites.promote(site_named(name))
+    click.echo(f"{name} is the primary; exchange the two addresses in the environment before you start again.")
+
+
 def _enable(name: str, *, enabled: bool) -> None:
-    site = site_named(name)
+    site = site_named(name, remote=True)
     with transaction():
         Site.update(enabled=enabled).where(Site.id == site.id).execute()

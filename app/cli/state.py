@@ -51,15 +51,29 @@ def status(as_json: bool) -> None:
     click.echo("scheduler: " + ("never ran" if beat is None else f"last acted {duration(beat)} ago"))
     click.echo()
     print_table(
-        ("SITE", "SYNCED", "PENDING", "STARTED", "FAILED", "TAGS", "UNREAD EVENTS", "OLDEST WAITING", "LAST SYNCED"),
+        (
+            "SITE",
+            "SYNCED",
+            "VERIFIED",
+            "PENDING",
+            "STARTED",
+            "FAILED",
+            "TAGS",
+            "DRIFT",
+            "UNREAD EVENTS",
+            "OLDEST WAITING",
+            "LAST SYNCED",
+        ),
         [
             (
                 site.name,
                 f"{site.synced}/{site.total} ({site.synced_percent:.0f} %)",
+                f"{site.verified}/{site.verification_total}" if site.verification_total else None,
                 site.pending,
                 site.started,
                 site.failed,
                 f"{site.references_synced}/{site.references}",
+                site.drift,
                 site.unread_events,
                 duration(site.oldest_pending_seconds) if site.oldest_pending_at else None,
                 site.last_synced_at,
@@ -70,3 +84,5 @@ def status(as_json: bool) -> None:
     for site in found.sites:
         if site.first_failure:
             click.echo(f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}")
+        if site.first_verification_failure:
+            click.echo(f"\n{click.style('not whole', fg='red')} on {site.name}: {site.first_verification_failure}")

@@ -39,7 +39,7 @@ def test_where_nothing_is_known_commands_say_what_to_do(geo: Geo) -> None:
     assert "Nothing" in geo("events", "--quarantined").stdout
     why = geo("why", "team/app:v1")
     assert why.exit_code == 1
-    assert "geo sync team/app" in why.stderr
+    assert "geo sync team/app" in why.stdout
 
 
 def test_a_registry_that_does_not_answer_is_named(geo: Geo) -> None:
@@ -56,7 +56,7 @@ def test_a_repository_is_synced_by_hand(
     wired: Geo, primary: DistributionRegistry, secondary: DistributionRegistry
 ) -> None:
     # Given
-    push(primary, "team/app", "v1", images.image())
+    digest = push(primary, "team/app", "v1", images.image())
 
     # When
     result = wired("sync", "team/app")
@@ -76,11 +76,17 @@ def test_a_repository_is_synced_by_hand(
     # And again there is nothing to do
     assert "1 already equal" in wired("sync", "team/app").stdout
 
-    # And why tells its story
+    # And why tells its story, by tag and by digest
     why = wired("why", "team/app:v1")
     assert why.exit_code == 0
+    assert why.stdout.startswith("team/app:v1 on secondary: synced\n")
     assert "full" in why.stdout
     assert "copy" in why.stdout
+    (told,) = json.loads(wired("why", "team/app:v1", "--json").stdout)
+    assert (told["site"], told["cause"], told["there"], told["state"]) == ("secondary", "synced", True, 2)
+    assert told["primary_digest"] == told["secondary_digest"] == digest
+    assert [attempt["action"] for attempt in told["attempts"]] == ["copy"]
+    assert wired("why", f"team/app:other@{digest}").exit_code == 0
 
 
 @pytest.mark.parametrize("path", ["Team/App", "team//app", "http://x", "team/app:v1", "../etc", ""])

@@ -76,6 +76,30 @@ def test_status(geo: Geo) -> None:
     assert {"synced", "pending", "failed", "unread_events", "oldest_pending_seconds"} <= document["sites"][0].keys()
 
 
+def test_a_site_shows_what_it_keeps_and_what_holds_it(geo: Geo) -> None:
+    # Given a site with protected tags
+    env = {"GEO_PROTECTED_TAGS": "stable v1.*", "GEO_DELETION": "mirror"}
+    assert geo("migrate", **env).exit_code == 0
+    assert "stable v1.*" in geo("sites").stdout
+
+    # When its registry takes over as primary
+    told = geo("sites", "promote", "secondary")
+    assert told.exit_code == 0
+    assert "exchange the two addresses" in told.stdout
+
+    # Then the addresses are exchanged, and a mirror waits
+    rows = {row["name"]: row for row in json.loads(geo("sites", "--json").stdout)}
+    assert (rows["primary"]["url"], rows["secondary"]["url"]) == ("http://127.0.0.1:10", "http://127.0.0.1:9")
+    assert rows["secondary"]["protected_tags"] == ["stable", "v1.*"]
+    assert "mirror" in rows["secondary"]["deletions_held_because"]
+    assert "Nothing is deleted on secondary" in geo("sites").stdout
+
+    # And the environment of before is refused
+    assert geo("migrate").exit_code == 2
+    assert geo("sites", "release-deletions", "secondary").exit_code == 0
+    assert "Nothing is deleted" not in geo("sites").stdout
+
+
 def test_sites_are_paused_and_resumed(geo: Geo) -> None:
     def enabled() -> bool:
         rows = {row["name"]: row for row in json.loads(geo("sites", "--json").stdout)}

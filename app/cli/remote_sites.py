@@ -1,0 +1,132 @@
+"""`geo sites add`, `edit`, `remove`, `token` and `apply`: sites with deployments of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from app.cli.common import fail, load, plainly, site_named
+from app.database import connection
+from app.models import Site
+from app.replication import remote_sites, site_tokens
+from app.replication.remote_sites import Change, Declaration
+
+
+@click.command("add", short_help="Add a site that follows from its own deployment.")
+@click.argument("name")
+@click.option("--url", default="", help="The address of its registry, for who looks.")
+@click.option("--repository", "-r", "patterns", multiple=True, metavar="PATTERN", help="Replicate these alone.")
+@plainly
+def add(name: str, url: str, patterns: tuple[str, ...]) -> None:
+    """Add a site that follows from its own deployment, and show its token, once.
+
+    Give the token to that deployment as GEO_SITE_TOKEN, with GEO_ROLE=secondary, GEO_SITE_NAME and GEO_PRIMARY_URL.
+    """
+    _require_receiver()
+    declaration = Declaration(name, url.rstrip("/"), patterns)
+    with connection():
+        if any(site.name == name for site in remote_sites.remote()):
+            fail(f"there is a site {name} already: geo sites edit {name}", 2)
+    remote_sites.apply([Change(None, declaration)])
+    _show_token(site_tokens.issue(site_named(name, remote=True)))
+
+
+@click.command("edit", short_help="Change what a remote site replicates.")
+@click.argument("name")
+@click.option("--url", default=None, help="The address of its registry, for who looks.")
+@click.option(
+    "--repository", "-r", "patterns", multiple=True, metavar="PATTERN", help="Replicate these alone from now."
+)
+@click.option("--all-repositories", is_flag=True, help="Replicate everything from now.")
+@plainly
+def edit(name: str, url: str | None, patterns: tuple[str, ...], all_repositories: bool) -> None:
+    """Change what a remote site replicates; it takes that up by itself."""
+    _require_receiver()
+    before = Declaration.of(_remote(name))
+    after = before if url is None else replace(before, url=url.rstrip("/"))
+    if patterns or all_repositories:
+        after = replace(after, repositories=() if all_repositories else patterns)
+    if after == before:
+        click.echo(f"{name} stays as it is.")
+        return
+    remote_sites.apply([Change(before, after)])
+    click.echo("\n".join(Change(before, after).lines()))
+
+
+@click.command("remove")
+@click.argument("name")
+@plainly
+def remove(name: str) -> None:
+    """Remove a remote site: its token is void at once, and the event log is no longer kept for it."""
+    _require_receiver()
+    remote_sites.apply([Change(Declaration.of(_remote(name)), None)])
+    click.echo(f"{name} is removed; what its registry holds stays there.")
+
+
+@click.command("token", short_help="Give a remote site a new token.")
+@click.argument("name")
+@click.option("--revoke", is_flag=True, help="Void the former token at once, not only in a day.")
+@plainly
+def token(name: str, revoke: bool) -> None:
+    """Give a remote site a new token, and show it, once. The former one is good for another day."""
+    _require_receiver()
+    _show_token(site_tokens.issue(_remote(name), timedelta(0) if revoke else site_tokens.OVERLAP))
+
+
+@click.command("apply", short_help="Make the remote sites those of a file.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show the difference; exit 1 if there is one.")
+@plainly
+def apply(file: Path, yes: bool, dry_run: bool) -> None:
+    """Make the remote sites exactly those of a TOML file, after showing the difference.
+
+    \b
+        [sites.berlin]
+        url = "https://registry.berlin.example.com"
+        repositories = ["team/**", "!team/secret"]
+        paused = false
+
+    A site that is new has no token before `geo sites token NAME`. One that the file leaves out is removed.
+    """
+    _require_receiver()
+    declared = remote_sites.read(file.read_text())
+    with connection():
+        changed = remote_sites.changes(declared)
+    if not changed:
+        click.echo("The sites are those of the file.")
+        return
+    click.echo("\n".join(line for change in changed for line in change.lines()))
+    if dry_run:
+        raise SystemExit(1)
+    if not yes and not click.confirm("Apply?"):
+        fail("nothing was changed")
+    remote_sites.apply(changed)
+    click.echo(f"{len(changed)} sites changed.")
+    for change in changed:
+        if change.before is None:
+            click.echo(f"{change.name} is new: geo sites token {change.name}")
+
+
+def _remote(name: str) -> Site:
+    site = site_named(name, remote=True)
+    if not site.remote:
+        fail(f"{name} is the site of this deployment's own environment (GEO_SITE_NAME); it is changed there", 2)
+    return site
+
+
+def _require_receiver() -> None:
+    if not load().settings.role.receives:
+        fail("sites are kept at the primary's deployment; this one has GEO_ROLE=secondary", 2)
+
+
+def _show_token(shown: str) -> None:
+    click.echo("GEO_SITE_TOKEN, shown this once:", err=True)
+    click.echo(shown)
+
+
+#: Added to `geo sites`.
+COMMANDS = (add, edit, remove, token, apply)

@@ -1,0 +1,75 @@
+"""Reading: asking a registry about many names at once, and changing nothing there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, Protocol, TypeVar
+
+from app.registry import Descriptor, Manifest, RegistryError, Unreachable
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """What may be done with a registry: every method is a GET or a HEAD and needs to pull, nothing more."""
+
+    @property
+    def name(self) -> str: ...
+
+    def list_tags(self, repository: str) -> list[str]: ...
+    def head_manifest(self, repository: str, reference: str) -> Descriptor: ...
+    def get_manifest(self, repository: str, reference: str) -> Manifest: ...
+    def head_blob(self, repository: str, digest: str) -> int | None: ...
+    def referrers(self, repository: str, digest: str) -> list[Descriptor] | None: ...
+
+
+class Asked(Generic[T]):
+    """One question under way about many names."""
+
+    def __init__(self, futures: Mapping[str, Future[T]]) -> None:
+        self._futures = futures
+
+    def answers(self) -> Iterator[tuple[str, T | RegistryError]]:
+        """Yield name and answer; what the registry says against one name is its answer.
+
+        Raises:
+            Unreachable: as soon as it does not answer at all.
+        """
+        for name, future in self._futures.items():
+            try:
+                yield name, future.result()
+            except Unreachable:
+                raise
+            except RegistryError as error:
+                yield name, error
+
+    def answer(self) -> T:
+        """The one answer.
+
+        Raises:
+            RegistryError: when that is what it is.
+        """
+        ((_, answer),) = self.answers()
+        if isinstance(answer, RegistryError):
+            raise answer
+        return answer
+
+    def drop(self) -> None:
+        """Ask nothing more."""
+        for future in self._futures.values():
+            future.cancel()
+
+
+class Side:
+    """One registry, and the threads that ask it. None of them ever waits for another."""
+
+    def __init__(self, reader: Reader, threads: ThreadPoolExecutor) -> None:
+        self.reader = reader
+        #: Whether it lists what refers to a manifest; None until it was asked.
+        self.lists_referrers: bool | None = None
+        self._threads = threads
+
+    def ask(self, question: Callable[[str], T], names: Iterable[str]) -> Asked[T]:
+        """Begin to ask about each of these, each once."""
+        return Asked({name: self._threads.submit(question, name) for name in sorted(set(names))})
