@@ -8,6 +8,7 @@ from peewee import ImproperlyConfigured
 
 from app import database, metrics
 from app.replication.context import Context, Wake, install
+from app.replication.policy import InvalidTagPattern, TagPatterns
 from app.replication.scope import InvalidScope, Scope
 from app.settings import Settings, SettingsError
 
@@ -21,15 +22,17 @@ def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
     """
     settings = settings or Settings.from_env(os.environ)
     bind_database(settings)
-    return install(Context.build(settings, wake, observe=metrics.observe_registry))
+    return install(
+        Context.build(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling)
+    )
 
 
 def bind_database(settings: Settings) -> None:
     """Bind the models to the settings' database. Opens no connection.
 
     Raises:
-        SettingsError: when there can be no such database, or a pattern of GEO_REPOSITORIES can match nothing: the
-            workers would find out one event after the other.
+        SettingsError: when there can be no such database, or a pattern of GEO_REPOSITORIES or GEO_PROTECTED_TAGS
+            can match nothing: the workers would find out one event after the other.
     """
     problems = []
     try:
@@ -46,5 +49,9 @@ def bind_database(settings: Settings) -> None:
         Scope(settings.repositories)
     except InvalidScope as error:
         problems.append(f"GEO_REPOSITORIES: {error}.")
+    try:
+        TagPatterns(settings.protected_tags)
+    except InvalidTagPattern as error:
+        problems.append(f"GEO_PROTECTED_TAGS: {error}.")
     if problems:
         raise SettingsError(problems)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import peewee
+from peewee import fn
 from playhouse.db_url import connect as connect_url
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase, PooledSqliteDatabase
 
@@ -37,6 +38,9 @@ MIGRATION_LOCK = 0x6765_6F72
 
 #: Class of the advisory locks that let one process at a time read the event log for a site.
 READER_LOCK = 0x6765_6F73
+
+#: Class of the advisory locks that let one process at a time count a site's deletions and add its own.
+BRAKE_LOCK = 0x6765_6F74
 
 
 class DatabaseUnavailable(Exception):
@@ -66,6 +70,15 @@ class UTCDateTimeField(peewee.DateTimeField):
             value = datetime.fromisoformat(value)
         instant: datetime = value
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def value_or(field: peewee.Field, otherwise: Any) -> peewee.Function:
+    """The field's own value, or `otherwise` where it has none.
+
+    A bare `fn.COALESCE(field, value)` hands the value over unconverted: SQLite then stores an instant as other text,
+    which neither equals nor sorts with what the field writes.
+    """
+    return fn.COALESCE(field, field.to_value(otherwise))
 
 
 def configure(url: str) -> peewee.Database:
@@ -99,7 +112,16 @@ def _sqlite(url: str) -> Any:
     )
 
 
-def _postgresql(url: str) -> Any:
+def read_only(url: str) -> Any:
+    """A pool of connections to another PostgreSQL, from which we only read. Opens none.
+
+    Raises:
+        ValueError: for a URL of another kind.
+    """
+    return _postgresql(url, options="-c default_transaction_read_only=on")
+
+
+def _postgresql(url: str, **options: str) -> Any:
     scheme = urlsplit(url).scheme
     if scheme not in {"postgresql", "postgres"}:
         raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
@@ -110,7 +132,7 @@ def _postgresql(url: str) -> Any:
         max_connections=MAX_CONNECTIONS,
         stale_timeout=300,
         timeout=LOCK_TIMEOUT,
-        **{"connect_timeout": 10, **plain.connect_params},
+        **{"connect_timeout": 10, **options, **plain.connect_params},
     )
 
 
@@ -181,14 +203,14 @@ def claim(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> list[M]:
     return list(query.execute())
 
 
-def one_at_a_time(key: int) -> None:
+def one_at_a_time(key: int, lock_class: int = READER_LOCK) -> None:
     """Wait until no other transaction that asked for `key` is under way. SQLite has one writer at a time anyway.
 
     An advisory lock and not a row's: locking a row gives the transaction its id at once, and the event log takes its
     own id as a fence, which has to be drawn after what it read.
     """
     if not is_sqlite():
-        database.execute_sql("SELECT pg_advisory_xact_lock(%s, %s)", (READER_LOCK, key))
+        database.execute_sql("SELECT pg_advisory_xact_lock(%s, %s)", (lock_class, key))
 
 
 def lock(model: type[peewee.Model], ids: Sequence[int]) -> None:
@@ -222,14 +244,14 @@ def transaction_id() -> int | None:
     return int(database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0])
 
 
-def oldest_running() -> int | None:
-    """The lowest transaction id still running in the cluster: all below have committed or rolled back.
+def oldest_running(other: Any = None) -> int | None:
+    """The lowest transaction id still running in the cluster, ours or that of `other`: all below have ended.
 
     None on SQLite, where one writer at a time commits its ids in order.
     """
-    if is_sqlite():
+    if other is None and is_sqlite():
         return None
-    return int(database.execute_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
+    return int((other or database).execute_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
 
 
 @contextlib.contextmanager

@@ -73,8 +73,11 @@ def on_starting(_arbiter: Any) -> None:
     os.register_at_fork(before=_hold, after_in_parent=_release)
 
 
-def post_worker_init(_worker: Any) -> None:
-    """Take what was held."""
+def post_worker_init(worker: Any) -> None:
+    """Take what was held, and let who waits in the feed know when this worker has to end."""
+    from app.api import feed
+
+    feed.serving = lambda: bool(worker.alive)
     _release()
 
 

@@ -56,12 +56,30 @@ DEFINITIONS: Mapping[str, Definition] = {
     ),
     "geo_copied_bytes_total": Definition("Bytes of blobs written to the secondary", ("site",)),
     "geo_blobs_total": Definition("Blobs by how they got there (copied, mounted, skipped)", ("site", "how")),
+    "geo_verifications_total": Definition(
+        "Verifications of a repository by what came of them (succeeded, failed, unsure, unfinished)",
+        ("site", "level", "outcome"),
+    ),
+    "geo_verified_references_total": Definition("References looked at by verification", ("site", "level")),
+    "geo_verification_findings_total": Definition(
+        "What verification found missing or damaged, by kind", ("site", "kind")
+    ),
+    "geo_verification_duration_seconds": Definition(
+        "Time spent on the verification of one repository", ("site", "level"), LAG_BUCKETS
+    ),
     "geo_registry_requests_total": Definition(
         "Requests to registries by operation and outcome", ("registry", "operation", "outcome")
     ),
     "geo_registry_request_duration_seconds": Definition(
         "Time until a registry's answer began", ("registry", "operation"), REQUEST_BUCKETS
     ),
+    "geo_registry_throttling_total": Definition(
+        "A registry asked us to slow down (429, 503, floor), or a request had to wait for that (waited, refused)",
+        ("registry", "kind"),
+    ),
+    "geo_feed_requests_total": Definition("Requests of sites for events, by what they were told", ("site", "outcome")),
+    "geo_pull_tokens_total": Definition("Requests of sites for tokens of the primary", ("site", "outcome")),
+    "geo_follower_readings_total": Definition("Looks at the primary's event log by outcome", ("site", "outcome")),
 }
 
 _Key = tuple[str, str, str]
@@ -190,6 +208,11 @@ def observe_registry(registry: str, operation: str, outcome: str, seconds: float
     """The callback that registry clients report their requests to."""
     buffer.count("geo_registry_requests_total", {"registry": registry, "operation": operation, "outcome": outcome})
     buffer.observe("geo_registry_request_duration_seconds", {"registry": registry, "operation": operation}, seconds)
+
+
+def observe_throttling(registry: str, kind: str) -> None:
+    """The callback that is told whenever a registry's limit is felt."""
+    buffer.count("geo_registry_throttling_total", {"registry": registry, "kind": kind})
 
 
 def exposition(gauges: Iterable[GaugeMetricFamily]) -> bytes:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+
+from app.rates import InvalidRates, Rates
 
 T = TypeVar("T")
 
@@ -20,6 +23,17 @@ SPOOL_LIMIT = 20 * 1024**3
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+#: One of several patterns; a comma within braces belongs to a regular expression (`{1,3}`), no tag has one.
+_TAG_PATTERN = re.compile(r"regex:(?:\{[^}\s]*\}|[^\s,])+|[^\s,]+")
+
+#: In which everything is verified once where nothing else is said.
+VERIFICATION_INTERVAL = timedelta(days=7)
+
+_SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+#: Requests at once to one registry where nothing else is said.
+MAX_CONNECTIONS = 64
 
 #: A notification secret shorter than this is accepted (a registry may already be set up with it) but warned of.
 WEAK_SECRET_LENGTH = 16
@@ -58,6 +72,28 @@ class Deletion(StrEnum):
     MIRROR = "mirror"
 
 
+class VerificationLevel(StrEnum):
+    """How much of a repository is proven, from the outside, to be on a secondary; each level includes those before it."""
+
+    #: Every tag stands on the right digest.
+    TAGS = "tags"
+    #: And every manifest below the tags is there, byte for byte.
+    MANIFESTS = "manifests"
+    #: And of every blob the first byte can be read, and its size is right.
+    BLOBS = "blobs"
+    #: And every blob hashes to its digest.
+    CONTENT = "content"
+
+    @property
+    def depth(self) -> int:
+        """Its place among the levels, from 0: they compare by this and not as text."""
+        return list(VerificationLevel).index(self)
+
+    def reaches(self, other: VerificationLevel) -> bool:
+        """Whether it proves what `other` proves."""
+        return self.depth >= other.depth
+
+
 class AuthKind(StrEnum):
     """How a registry wants to be asked."""
 
@@ -65,6 +101,8 @@ class AuthKind(StrEnum):
     BASIC = "basic"
     BEARER = "bearer"
     ANONYMOUS = "anonymous"
+    #: By the token that the primary's deployment has for this site.
+    SITE = "site"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -92,6 +130,23 @@ class RegistrySettings:
     ca_path: Path | None
     username: str | None
     password: Secret | None
+    #: Requests at once: from each process, and from all together once the registry has asked us to slow down.
+    max_connections: int = MAX_CONNECTIONS
+    rates: Rates = field(default_factory=Rates)
+    #: Requests of the registry's quota that are left to others; 0 does not look at it.
+    ratelimit_floor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """Where a secondary's own deployment finds the event log of the primary's."""
+
+    #: The primary's deployment, and our token there; both or none.
+    url: str | None
+    token: Secret | None
+    ca_path: Path | None
+    #: A standby of the primary's PostgreSQL; the log is read there if it is given.
+    database_url: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +169,21 @@ class Settings:
     secret_key: Secret | None
     repositories: tuple[str, ...]
     deletion: Deletion
+    #: Globs, and regular expressions after `regex:`, of tags that are never deleted.
+    protected_tags: tuple[str, ...]
     spool_directory: Path
     #: Bytes; 0 does without a spool.
     spool_limit: int
+    #: Of what a sync has brought; None: not verified.
+    verification: VerificationLevel | None
+    #: In which everything is verified once, and how far; None: not by itself.
+    verification_interval: timedelta | None
+    verification_interval_level: VerificationLevel
+    #: Requests a second of verification, in each process; 0 does not limit.
+    verification_rate: int
     state_directory: Path = field(default=STATE_DIRECTORY)
+    #: Where events come from in a secondary's own deployment; None where registries send them.
+    source: SourceSettings | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -144,6 +210,8 @@ class Settings:
             found.append("GEO_ADMIN_TOKEN is not set: the API and the pages under /admin are closed.")
         elif len(self.admin_token.value) < WEAK_SECRET_LENGTH:
             found.append(f"GEO_ADMIN_TOKEN is shorter than {WEAK_SECRET_LENGTH} characters.")
+        if self.source is not None and (self.source.url or "").startswith("http://"):
+            found.append("GEO_PRIMARY_URL is plain http: the site's token can be read on the way.")
         return found
 
 
@@ -168,17 +236,8 @@ class _Environment:
 
     def settings(self) -> Settings:
         role = self.choice("GEO_ROLE", Role, Role.BOTH)
-        if role is Role.SECONDARY:
-            self.problems.append(
-                "GEO_ROLE=secondary is not available in this version: run one deployment with GEO_ROLE=both"
-                " beside the primary registry."
-            )
-        for name in ("GEO_PRIMARY_URL", "GEO_SITE_TOKEN", "GEO_PRIMARY_DATABASE_URL"):
-            if self.text(name):
-                self.problems.append(f"{name} is for a secondary's own deployment, which this version does not have.")
+        source = self.source(role)
         deletion = self.choice("GEO_DELETION", Deletion, Deletion.TAGS)
-        if deletion is Deletion.MIRROR:
-            self.problems.append("GEO_DELETION=mirror is not available in this version: use tags or tags+untagged.")
         secrets = tuple(Secret(s.strip()) for s in self.text_or("GEO_NOTIFICATION_SECRET", "").split(",") if s.strip())
         if role.receives and not secrets:
             self.problems.append(
@@ -192,20 +251,50 @@ class _Environment:
             worker_processes=self.number("WORKER_PROCESSES", 2, 1, 256),
             worker_threads=self.number("WORKER_THREADS", 8, 1, 256),
             role=role,
+            source=source,
             site_name=self.site_name(),
             replication_enabled=self.boolean("GEO_REGISTRY_REPLICATION_ENABLED", default=True),
-            primary=self.registry("PRIMARY", "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"),
+            primary=self.registry("PRIMARY", "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL", source),
             secondary=self.registry("SECONDARY", "GEO_SECONDARY_REGISTRY_URL") if role.replicates else None,
             notification_secrets=secrets,
             admin_token=self.secret("GEO_ADMIN_TOKEN"),
             secret_key=self.secret("GEO_SECRET_KEY"),
             repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
             deletion=deletion,
+            protected_tags=tuple(_TAG_PATTERN.findall(self.text_or("GEO_PROTECTED_TAGS", ""))),
             spool_directory=Path(self.text("GEO_SPOOL_DIR") or STATE_DIRECTORY / "spool"),
             spool_limit=self.size("GEO_SPOOL_MAX_BYTES", SPOOL_LIMIT),
+            verification=self.level("GEO_VERIFICATION", VerificationLevel.MANIFESTS),
+            verification_interval=self.duration("GEO_VERIFICATION_INTERVAL", VERIFICATION_INTERVAL),
+            verification_interval_level=self.choice(
+                "GEO_VERIFICATION_INTERVAL_LEVEL", VerificationLevel, VerificationLevel.BLOBS
+            ),
+            verification_rate=self.number("GEO_VERIFICATION_RATE", 100, 0, 100_000),
         )
 
-    def registry(self, side: str, url_variable: str) -> RegistrySettings:
+    def source(self, role: Role) -> SourceSettings | None:
+        """Where a secondary's own deployment reads the log; nothing of it may be set elsewhere."""
+        names = ("GEO_PRIMARY_URL", "GEO_SITE_TOKEN", "GEO_PRIMARY_CA_PATH", "GEO_PRIMARY_DATABASE_URL")
+        if role is not Role.SECONDARY:
+            given = [name for name in names if self.text(name)]
+            if given:
+                self.problems.append(f"{', '.join(given)}: only for GEO_ROLE=secondary, which follows another's log.")
+            return None
+        url, token = self.text("GEO_PRIMARY_URL"), self.secret("GEO_SITE_TOKEN")
+        database_url = self.secret_url("GEO_PRIMARY_DATABASE_URL", {"postgresql", "postgres"})
+        if (url is None) != (token is None) or not (url or database_url):
+            self.problems.append(
+                "GEO_ROLE=secondary needs GEO_PRIMARY_URL, the primary's deployment, and GEO_SITE_TOKEN, which"
+                " `geo sites add NAME` gives there; or GEO_PRIMARY_DATABASE_URL, a standby of its PostgreSQL."
+            )
+        return SourceSettings(
+            url=self.http_url("GEO_PRIMARY_URL") if url else None,
+            token=token,
+            ca_path=self.existing_file(self.text("GEO_PRIMARY_CA_PATH"), "GEO_PRIMARY_CA_PATH"),
+            database_url=database_url,
+        )
+
+    def registry(self, side: str, url_variable: str, source: SourceSettings | None = None) -> RegistrySettings:
         prefix = f"GEO_{side}_REGISTRY_"
 
         def shared(name: str) -> str | None:
@@ -215,7 +304,9 @@ class _Environment:
         certificate = self.existing_file(
             shared("CERTIFICATE_PATH"), f"{prefix}CERTIFICATE_PATH or GEO_REGISTRY_CERTIFICATE_PATH"
         )
-        auth = self.choice(prefix + "AUTH", AuthKind, AuthKind.TOKEN if key else AuthKind.ANONYMOUS)
+        ours = source is not None and source.url is not None
+        default = AuthKind.TOKEN if key else AuthKind.SITE if ours else AuthKind.ANONYMOUS
+        auth = self.choice(prefix + "AUTH", AuthKind, default)
         username, password = self.text(prefix + "USERNAME"), self.secret(prefix + "PASSWORD")
         if auth is AuthKind.TOKEN and key is None:
             self.problems.append(
@@ -223,6 +314,8 @@ class _Environment:
             )
         if auth is AuthKind.BASIC and not (username and password):
             self.problems.append(f"{prefix}AUTH is `basic`: set {prefix}USERNAME and {prefix}PASSWORD.")
+        if auth is AuthKind.SITE and not ours:
+            self.problems.append(f"{prefix}AUTH is `site`, which needs GEO_ROLE=secondary and GEO_PRIMARY_URL.")
         if auth is AuthKind.BEARER and not password:
             self.problems.append(f"{prefix}AUTH is `bearer`: set {prefix}PASSWORD to the token.")
         return RegistrySettings(
@@ -235,6 +328,9 @@ class _Environment:
             ca_path=self.existing_file(self.text(prefix + "CA_PATH"), prefix + "CA_PATH"),
             username=username,
             password=password,
+            max_connections=self.number(prefix + "MAX_CONNECTIONS", MAX_CONNECTIONS, 2, 10_000),
+            rates=self.rates(prefix + "MAX_BYTES_PER_SECOND"),
+            ratelimit_floor=self.number(prefix + "RATELIMIT_FLOOR", 0, 0, 1_000_000),
         )
 
     def database_url(self) -> str:
@@ -319,14 +415,42 @@ class _Environment:
             return default
         return int(match[1]) * _UNITS[match[2] or ""]
 
-    def choice(self, name: str, kind: Callable[[str], T], default: T) -> T:
+    def level(self, name: str, default: VerificationLevel) -> VerificationLevel | None:
+        """A level of verification, or `off`."""
+        if self.text(name) == "off":
+            return None
+        return self.choice(name, VerificationLevel, default, also=("off",))
+
+    def duration(self, name: str, default: timedelta) -> timedelta | None:
+        """A time span, or `off`."""
+        value = self.text(name)
+        if value is None:
+            return default
+        if value == "off":
+            return None
+        match = re.fullmatch(r"([1-9][0-9]{0,5})\s*([smhdw])", value)
+        if match is None:
+            self.problems.append(f"{name} must be a number with s, m, h, d or w, such as 7d, or off.")
+            return default
+        return timedelta(**{_SPANS[match[2]]: int(match[1])})
+
+    def rates(self, name: str) -> Rates:
+        """Bytes a second, by time."""
+        try:
+            return Rates.parse(self.text_or(name, ""))
+        except InvalidRates as error:
+            self.problems.append(f"{name}: {error}.")
+            return Rates()
+
+    def choice(self, name: str, kind: Callable[[str], T], default: T, also: tuple[str, ...] = ()) -> T:
+        """A member of an enumeration; `also` is named beside its members when the value is none of them."""
         value = self.text(name)
         if value is None:
             return default
         try:
             return kind(value)
         except ValueError:
-            members = ", ".join(kind)  # type: ignore[arg-type]  # every kind here is a StrEnum
+            members = ", ".join((*also, *kind))  # type: ignore[misc]  # every kind here is a StrEnum
             self.problems.append(f"{name} must be one of: {members}.")
             return default
 

@@ -8,11 +8,11 @@ from flask import Flask
 
 from app.admin import blueprint as admin
 from app.admin.session import configure as configure_session
-from app.api import health, resources, webhook
+from app.api import feed, health, resources, token_endpoint, webhook
 from app.api.problems import register as register_problems
 from app.boot import boot
 from app.logging import configure as configure_logging
-from app.replication.context import Wake
+from app.replication.context import Nobody, Wake
 from app.settings import Settings
 
 
@@ -22,7 +22,9 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
         # gunicorn's own lines have a handler of their own; without this ours would have none.
         configure_logging()
         settings = Settings.from_env(os.environ)
-    if wake is None:
+    if wake is None and not settings.role.replicates:
+        wake = Nobody()
+    elif wake is None:
         # The broker is made when this is imported, from the environment; tests bring their own wake.
         from workers.wake import QueueWake
 
@@ -37,6 +39,8 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
     register_problems(app)
     if settings.role.receives:
         app.register_blueprint(webhook.blueprint)
+        app.register_blueprint(feed.blueprint)
+        app.register_blueprint(token_endpoint.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(resources.blueprint)
     app.register_blueprint(admin)

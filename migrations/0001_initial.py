@@ -39,9 +39,15 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         url = CharField()
         enabled = BooleanField()
         retired = BooleanField()
+        remote = BooleanField()
+        token_hash = CharField(null=True, index=True)
+        former_token_hash = CharField(null=True, index=True)
+        former_token_expires_at = DateTimeField(null=True)
         deletion = CharField()
+        protected_tags = TextField()
         repositories = TextField()
         deletions_released_at = DateTimeField(null=True)
+        deletions_held_because = TextField(null=True)
         reconcile_requested_at = DateTimeField(null=True)
         reconcile_reason = TextField(null=True)
         reconciled_at = DateTimeField(null=True)
@@ -107,6 +113,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         generation = BigIntegerField()
         full_sync = BooleanField()
         full_sync_generation = BigIntegerField()
+        full_sync_requested_at = DateTimeField(null=True)
         priority = IntegerField()
         pending_since = DateTimeField(null=True)
         lease_owner = CharField(null=True)
@@ -114,10 +121,33 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         lease_expires_at = DateTimeField(null=True)
         attempts = IntegerField()
         started_at = DateTimeField(null=True)
+        verification_state = IntegerField()
+        verification_checksum = CharField(null=True)
+        verification_checksum_mismatched = CharField(null=True)
+        checksum_mismatch = BooleanField()
+        verification_failure = TextField(null=True)
+        verification_failure_reason = CharField(null=True)
+        verification_retry_count = IntegerField()
+        verification_retry_at = DateTimeField(null=True)
+        verification_started_at = DateTimeField(null=True)
+        verified_at = DateTimeField(null=True)
+        verification_level = CharField(null=True)
+        fully_verified_at = DateTimeField(null=True)
+        verification_full = BooleanField()
+        verification_requested_at = DateTimeField(null=True)
+        verification_requested_level = CharField(null=True)
+        verification_lease_owner = CharField(null=True)
+        verification_lease_token = BigIntegerField()
+        verification_lease_expires_at = DateTimeField(null=True)
+        verification_attempts = IntegerField()
 
         class Meta:
             table_name = "container_repository_registry"
-            indexes = ((("site", "container_repository"), True), (("state", "retry_at"), False))
+            indexes = (
+                (("site", "container_repository"), True),
+                (("state", "retry_at"), False),
+                (("verification_state", "verification_retry_at"), False),
+            )
 
     class Reference(Base):
         id = AutoField()
@@ -132,6 +162,8 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         delete_witness = CharField(null=True)
         throwaway_digest = CharField(null=True)
         drift_digest = CharField(null=True)
+        drift_since = DateTimeField(null=True)
+        deletion_reserved_at = DateTimeField(null=True, index=True)
         event_id = BigIntegerField(null=True)
         event_at = DateTimeField(null=True)
         pending_since = DateTimeField(null=True)
@@ -141,6 +173,9 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         failure = TextField(null=True)
         failure_reason = CharField(null=True)
         synced_at = DateTimeField(null=True)
+        verified_digest = CharField(null=True)
+        verified_at = DateTimeField(null=True)
+        verification_level = CharField(null=True)
         created_at = DateTimeField()
 
         class Meta:
@@ -179,6 +214,44 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         class Meta:
             table_name = "geo_cursors"
 
+    class LogState(Base):
+        id = IntegerField(primary_key=True)
+        identity = CharField()
+        pruned_to = BigIntegerField()
+        fenced_to = BigIntegerField()
+        fence = BigIntegerField()
+
+        class Meta:
+            table_name = "geo_event_log_state"
+
+    class Follower(Base):
+        site = ForeignKeyField(Site, primary_key=True, on_delete="CASCADE")
+        position = TextField(null=True)
+        source_last_event_id = BigIntegerField()
+        last_event_id = BigIntegerField()
+        paused = BooleanField()
+        reconcile_seen = CharField(null=True)
+        heard_at = DateTimeField(null=True)
+        failing_since = DateTimeField(null=True)
+        failure = TextField(null=True)
+        reset_at = DateTimeField(null=True)
+        reset_reason = TextField(null=True)
+        created_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_followers"
+
+    class CatalogWalk(Base):
+        site = ForeignKeyField(Site, primary_key=True, on_delete="CASCADE")
+        priority = IntegerField()
+        started_at = DateTimeField()
+        marker = TextField(null=True)
+        marked = IntegerField()
+        updated_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_catalog_walks"
+
     class Lease(Base):
         name = CharField(primary_key=True)
         owner = CharField(null=True)
@@ -207,6 +280,9 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         Reference,
         SyncAttempt,
         Cursor,
+        LogState,
+        Follower,
+        CatalogWalk,
         Lease,
         MetricValue,
     ]

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(60)
 ROOT = Path(app.__file__).parents[1]
 
 #: What a label may be: none of these grows with repositories, tags or users.
-BOUNDED = {"site", "reason", "outcome", "action", "how", "status", "registry", "operation", "name", "url"}
+BOUNDED = {"site", "reason", "outcome", "action", "how", "status", "registry", "operation", "kind", "name", "url"}
 
 
 @pytest.fixture

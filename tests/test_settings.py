@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.rates import Rates
 from app.settings import AuthKind, Deletion, Role, Settings, SettingsError
 
 GOOD = {
@@ -194,3 +195,57 @@ def test_what_works_but_should_not_stay_is_warned_of() -> None:
     weak = Settings.from_env(GOOD | {"GEO_NOTIFICATION_SECRET": "weak", "GEO_ADMIN_TOKEN": "weak"}).warnings()
     assert len(weak) == 2
     assert Settings.from_env(GOOD | {"GEO_ADMIN_TOKEN": "long enough to be one"}).warnings() == []
+
+
+def test_protected_tags_are_separated_by_blanks_or_commas() -> None:
+    # A comma within a quantifier is the expression's own
+    settings = Settings.from_env(GOOD | {"GEO_PROTECTED_TAGS": "stable,v1.* \n regex:v[0-9]{1,3}(-rc)?,latest ,"})
+    assert settings.protected_tags == ("stable", "v1.*", "regex:v[0-9]{1,3}(-rc)?", "latest")
+    assert Settings.from_env(GOOD).protected_tags == ()
+
+
+@pytest.mark.parametrize("policy", Deletion)
+def test_every_policy_of_deletion_can_be_chosen(policy: Deletion) -> None:
+    assert Settings.from_env(GOOD | {"GEO_DELETION": policy.value}).deletion is policy
+
+
+def test_registries_are_asked_politely() -> None:
+    # Given nothing about it
+    settings = Settings.from_env(GOOD)
+
+    # Then there is a maximum and nothing else
+    assert (settings.primary.max_connections, settings.primary.ratelimit_floor) == (64, 0)
+    assert settings.primary.rates.unlimited
+
+    # Given both registries with settings of their own
+    settings = Settings.from_env(
+        {
+            **GOOD,
+            "GEO_PRIMARY_REGISTRY_MAX_CONNECTIONS": "8",
+            "GEO_PRIMARY_REGISTRY_RATELIMIT_FLOOR": "20",
+            "GEO_PRIMARY_REGISTRY_MAX_BYTES_PER_SECOND": "50M; 08:00-18:00 mon-fri 10M",
+            "GEO_SECONDARY_REGISTRY_MAX_BYTES_PER_SECOND": "1Gi",
+        }
+    )
+
+    # Then each has its own
+    assert (settings.primary.max_connections, settings.primary.ratelimit_floor) == (8, 20)
+    assert settings.primary.rates == Rates.parse("50M; 08:00-18:00 mon-fri 10M")
+    assert settings.secondary is not None
+    assert settings.secondary.rates.base == 1024**3
+    assert settings.secondary.max_connections == 64
+
+
+def test_impolite_settings_are_refused() -> None:
+    found = problems(
+        {
+            **GOOD,
+            "GEO_PRIMARY_REGISTRY_MAX_CONNECTIONS": "1",
+            "GEO_PRIMARY_REGISTRY_RATELIMIT_FLOOR": "-1",
+            "GEO_PRIMARY_REGISTRY_MAX_BYTES_PER_SECOND": "50M; at night 10M",
+            "GEO_SECONDARY_REGISTRY_MAX_BYTES_PER_SECOND": "fast",
+        }
+    )
+    assert len(found) == 4
+    assert any("GEO_PRIMARY_REGISTRY_MAX_CONNECTIONS must be a whole number from 2" in problem for problem in found)
+    assert any("GEO_SECONDARY_REGISTRY_MAX_BYTES_PER_SECOND: 'fast' is neither" in problem for problem in found)

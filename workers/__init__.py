@@ -5,5 +5,6 @@ from __future__ import annotations
 from workers.broker import broker
 from workers.events import process_events
 from workers.sync import sync_repository
+from workers.verification import verify_repository
 
-__all__ = ["broker", "process_events", "sync_repository"]
+__all__ = ["broker", "process_events", "sync_repository", "verify_repository"]

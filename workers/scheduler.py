@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import threading
@@ -18,8 +19,13 @@ from app.models import Site
 from app.registry import RegistryError
 from app.replication import backfill, claim, cursor, event_log, replicator, sites
 from app.replication.context import Context
+from app.replication.follower import Follower
 from app.replication.lease import heartbeat, monotonic, named
+from app.replication.log import state as log_state
 from app.replication.status import SCHEDULER
+from app.replication.verification import asking
+from app.replication.verification import claim as verifications
+from app.replication.verification.capacity import runs
 from workers.wake import limit
 
 log = logging.getLogger(__name__)
@@ -34,6 +40,12 @@ TIDY = 60.0
 KEEP_EVENTS = timedelta(days=14)
 KEEP_ATTEMPTS = timedelta(days=30)
 
+#: How long events are kept that a site has not read, because it is paused or away.
+KEEP_UNREAD = timedelta(days=60)
+
+#: Seconds that a follower is given to end, before its lease is given up for it.
+FOLLOWER_PATIENCE = 1.0
+
 
 @dataclass
 class Scheduler:
@@ -44,15 +56,18 @@ class Scheduler:
     stop: threading.Event = field(default_factory=threading.Event)
     _tidied: float = float("-inf")
     _reconcile: threading.Thread | None = None
+    _following: threading.Thread | None = None
 
     def run(self) -> None:
         """Act while holding the lease; wait for it while another scheduler does. Survives the database's absence."""
         applied = False
+        follower: Follower | None = None
         while not self.stop.is_set():
             try:
                 if not applied:
-                    sites.apply_environment(self.context.settings)
+                    site = sites.apply_environment(self.context.settings)
                     applied = True
+                    follower = self._follow(site)
                 with named(SCHEDULER) as lease:
                     if lease is None:
                         self.stop.wait(INTERVAL)
@@ -64,7 +79,25 @@ class Scheduler:
             except (PeeweeException, DatabaseUnavailable) as error:
                 self._wait_for_database(error)
         self.context.stopping.set()
+        if follower is not None:
+            self._end(follower)
         metrics.buffer.flush()
+
+    def _follow(self, site: Site | None) -> Follower | None:
+        """Follow the primary's log beside the ticks: it waits for events for longer than a lease lasts."""
+        if site is None or self.context.log is None:
+            return None
+        follower = Follower(self.context, site, self.context.log, self.stop)
+        self._following = threading.Thread(target=follower.run, name="follower", daemon=True)
+        self._following.start()
+        return follower
+
+    def _end(self, follower: Follower) -> None:
+        if self._following is not None:
+            self._following.join(FOLLOWER_PATIENCE)
+            if self._following.is_alive():
+                with contextlib.suppress(PeeweeException, DatabaseUnavailable):
+                    follower.let_go()
 
     def _tick_or_wait(self) -> None:
         try:
@@ -81,20 +114,38 @@ class Scheduler:
     def tick(self) -> None:
         """One look at everything that could be due."""
         with connection():
-            if self.clock() - self._tidied > TIDY:
+            tidying = self.clock() - self._tidied > TIDY
+            if tidying:
                 self._tidied = self.clock()
-                event_log.prune(KEEP_EVENTS)
+                event_log.prune(KEEP_EVENTS, KEEP_UNREAD)
                 replicator.prune_attempts(KEEP_ATTEMPTS)
+            if self.context.settings.role.receives:
+                log_state.set_fence()
             if not self.context.settings.replication_enabled:
                 return
             for site in sites.enabled_secondaries():
                 self._advance(site)
                 self._reconcile_if_due(site)
+            if tidying:
+                self._arrange_verification()
             claim.fail_poisonous()
             replicator.awaken_digests()
             waiting = claim.count_due(limit(self.context.settings))
+            unverified = verifications.count_due(self.context.settings, self._verifying())
         if waiting:
             self.context.wake.rows(waiting)
+        if unverified:
+            self.context.wake.verifications(unverified)
+
+    def _verifying(self) -> int:
+        """How many repositories all worker processes together verify at once."""
+        settings = self.context.settings
+        return runs(settings.worker_threads) * settings.worker_processes
+
+    def _arrange_verification(self) -> None:
+        verifications.fail_abandoned()
+        asking.switch(self.context.settings)
+        asking.ask_for_overdue(self.context.settings)
 
     def _advance(self, site: Site) -> None:
         """Read events here as well: with every worker thread in a long transfer, the holder of a row must still learn
@@ -111,8 +162,11 @@ class Scheduler:
 
     def _mark_all(self, site: Site) -> None:
         try:
-            count = backfill.mark_all(site, self.context.primary)
+            count = backfill.mark_all(site, self.context.repositories())
             log.info("reconcile", extra={"site": site.name, "repositories": count, "why": site.reconcile_reason})
+        except (backfill.WalkUnderWay, backfill.WalkLost):
+            # Somebody at a keyboard is on it; whatever he leaves undone is still asked for.
+            self.stop.wait(INTERVAL)
         except (RegistryError, backfill.NoCatalog, PeeweeException, DatabaseUnavailable) as error:
             log.warning("reconcile of site %s could not find repositories: %s", site.name, error)
             self.stop.wait(30)

@@ -38,6 +38,7 @@ class QueueWake:
         self._condition = threading.Condition()
         self._events = False
         self._rows = 0
+        self._verifications = 0
         self._busy = False
         self._thread: threading.Thread | None = None
 
@@ -51,10 +52,18 @@ class QueueWake:
             self._rows = min(self._limit, max(self._rows, count))
             self._start()
 
+    def verifications(self, count: int) -> None:
+        with self._condition:
+            self._verifications = min(self._limit, max(self._verifications, count))
+            self._start()
+
     def join(self, timeout: float) -> bool:
         """Wait until everything asked for was sent or dropped; for a process that is about to end."""
         with self._condition:
-            return self._condition.wait_for(lambda: not (self._events or self._rows or self._busy), timeout)
+            return self._condition.wait_for(lambda: not (self._wanted() or self._busy), timeout)
+
+    def _wanted(self) -> bool:
+        return bool(self._events or self._rows or self._verifications)
 
     def _start(self) -> None:
         # At the first wake, not when it is made: a thread does not survive the fork into a server's workers.
@@ -68,23 +77,26 @@ class QueueWake:
             with self._condition:
                 self._busy = False
                 self._condition.notify_all()
-                self._condition.wait_for(lambda: self._events or self._rows)
-                events, rows = self._events, self._rows
-                self._events, self._rows, self._busy = False, 0, True
+                self._condition.wait_for(self._wanted)
+                events, rows, verifications = self._events, self._rows, self._verifications
+                self._events, self._rows, self._verifications, self._busy = False, 0, 0, True
             try:
-                self._send(events, rows)
+                self._send(events, rows, verifications)
             except (BrokerConnectionError, RedisError, OSError) as error:
                 log.warning("no worker could be woken, the scheduler will: %s", error)
 
-    def _send(self, events: bool, rows: int) -> None:
+    def _send(self, events: bool, rows: int, verifications: int) -> None:
         # Here, because actors import the broker, and whoever makes a wake may have to be imported before it.
         from workers.events import process_events
         from workers.sync import sync_repository
+        from workers.verification import verify_repository
 
         if events:
             self._send_up_to(process_events, 1)
         if rows:
             self._send_up_to(sync_repository, rows)
+        if verifications:
+            self._send_up_to(verify_repository, verifications)
 
     def _send_up_to(self, actor: Actor[..., Any], count: int) -> None:
         load = Load.of(actor.broker, actor.queue_name)

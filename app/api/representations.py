@@ -166,6 +166,7 @@ def reference(row: Reference) -> dict[str, Any]:
         "desired_digest": row.desired_digest,
         "observed_digest": row.observed_digest,
         "drift_digest": row.drift_digest,
+        "drift_since": time(row.drift_since),
         "media_type": row.media_type,
         "trigger": row.trigger,
         "event_id": row.event_id,

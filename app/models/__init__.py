@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from app.models.base import BaseModel
+from app.models.catalog_walk import CatalogWalk
 from app.models.container_repository import ContainerRepository
 from app.models.cursor import Cursor
 from app.models.event import Event, QuarantinedEvent
+from app.models.follower import Follower
 from app.models.lease import Lease
+from app.models.log_state import LogState
 from app.models.metric_value import MetricValue
-from app.models.registry import ContainerRepositoryRegistry, Reference, SyncAttempt, SyncState
+from app.models.registry import ContainerRepositoryRegistry, Reference, SyncAttempt, SyncState, VerificationState
 from app.models.site import Site
 
 #: In the order in which foreign keys allow them to be made.
@@ -21,6 +24,9 @@ MODELS: tuple[type[BaseModel], ...] = (
     Reference,
     SyncAttempt,
     Cursor,
+    LogState,
+    Follower,
+    CatalogWalk,
     Lease,
     MetricValue,
 )
@@ -28,15 +34,19 @@ MODELS: tuple[type[BaseModel], ...] = (
 __all__ = [
     "MODELS",
     "BaseModel",
+    "CatalogWalk",
     "ContainerRepository",
     "ContainerRepositoryRegistry",
     "Cursor",
     "Event",
+    "Follower",
     "Lease",
+    "LogState",
     "MetricValue",
     "QuarantinedEvent",
     "Reference",
     "Site",
     "SyncAttempt",
     "SyncState",
+    "VerificationState",
 ]

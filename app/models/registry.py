@@ -30,6 +30,9 @@ class Replicator(Protocol):
     def sync(self) -> Any:
         """Make the secondary equal to the primary, here and now."""
 
+    def verify(self) -> Any:
+        """Look whether the secondary holds everything, here and now."""
+
 
 class SyncState(IntEnum):
     """GitLab's numbers."""
@@ -38,6 +41,17 @@ class SyncState(IntEnum):
     STARTED = 1
     SYNCED = 2
     FAILED = 3
+
+
+class VerificationState(IntEnum):
+    """GitLab's numbers."""
+
+    PENDING = 0
+    STARTED = 1
+    SUCCEEDED = 2
+    FAILED = 3
+    #: Verification is switched off.
+    DISABLED = 4
 
 
 class ContainerRepositoryRegistry(BaseModel):
@@ -64,6 +78,8 @@ class ContainerRepositoryRegistry(BaseModel):
     full_sync = BooleanField(default=False)
     #: The generation at which that was last asked for: a listing begun before it does not settle it.
     full_sync_generation = BigIntegerField(default=0)
+    #: When that was last asked for: a walk of the catalog marks nothing twice.
+    full_sync_requested_at = UTCDateTimeField(null=True)
     #: Where it stands in the queue: fresh pushes before backfill. Lower goes first.
     priority = IntegerField(default=0)
     #: Since when something has been waiting here.
@@ -75,9 +91,40 @@ class ContainerRepositoryRegistry(BaseModel):
     attempts = IntegerField(default=0)
     started_at = UTCDateTimeField(null=True)
 
+    verification_state = IntegerField(default=VerificationState.PENDING)
+    #: GitLab's checksum of the primary's tags as they stand on the secondary, when each was last looked at; None: not
+    #: all of them were.
+    verification_checksum = CharField(null=True)
+    #: The same as they stand on the primary, where the two differ.
+    verification_checksum_mismatched = CharField(null=True)
+    checksum_mismatch = BooleanField(default=False)
+    verification_failure = TextField(null=True)
+    #: `mismatch`, or why it could not be told; what the primary did not say begins with `primary_`.
+    verification_failure_reason = CharField(null=True)
+    verification_retry_count = IntegerField(default=0)
+    verification_retry_at = UTCDateTimeField(null=True)
+    verification_started_at = UTCDateTimeField(null=True)
+    #: When it last succeeded, and how far it went; and when everything in it was last looked at in one go.
+    verified_at = UTCDateTimeField(null=True)
+    verification_level = CharField(null=True)
+    fully_verified_at = UTCDateTimeField(null=True)
+    #: Everything is to be looked at, not only what no verification has seen yet; since when, and how far.
+    verification_full = BooleanField(default=False)
+    verification_requested_at = UTCDateTimeField(null=True)
+    verification_requested_level = CharField(null=True)
+    #: Held beside the lease on the row itself: whoever verifies keeps nobody from syncing.
+    verification_lease_owner = CharField(null=True)
+    verification_lease_token = BigIntegerField(default=0)
+    verification_lease_expires_at = UTCDateTimeField(null=True)
+    verification_attempts = IntegerField(default=0)
+
     class Meta:
         table_name = "container_repository_registry"
-        indexes = ((("site", "container_repository"), True), (("state", "retry_at"), False))
+        indexes = (
+            (("site", "container_repository"), True),
+            (("state", "retry_at"), False),
+            (("verification_state", "verification_retry_at"), False),
+        )
 
     #: Set by `replication.replicator`: a model calls nothing above itself, yet GitLab's console lines must work.
     replicator_for: ClassVar[Callable[[ContainerRepositoryRegistry], Replicator]]
@@ -139,8 +186,12 @@ class Reference(BaseModel):
     delete_witness = CharField(null=True)
     #: Digest of the throw-away manifest that is about to overwrite the tag so that it can be deleted.
     throwaway_digest = CharField(null=True)
-    #: Digest on the secondary that is not ours: shown, not touched.
+    #: Digest on the secondary that is not ours: shown, not touched. None: not asked; a listing names tags alone.
     drift_digest = CharField(null=True)
+    #: Since when the secondary is known to hold something here that is not ours and that the primary does not have.
+    drift_since = UTCDateTimeField(null=True)
+    #: When its deletion was counted by the brake.
+    deletion_reserved_at = UTCDateTimeField(null=True, index=True)
     event_id = BigIntegerField(null=True)
     #: When the newest event that asked for this happened, by the registry's clock.
     event_at = UTCDateTimeField(null=True)
@@ -151,6 +202,11 @@ class Reference(BaseModel):
     failure = TextField(null=True)
     failure_reason = CharField(null=True)
     synced_at = UTCDateTimeField(null=True)
+    #: The digest whose graph was last found whole on the secondary, and when. None: a verification is owed.
+    verified_digest = CharField(null=True)
+    verified_at = UTCDateTimeField(null=True)
+    #: How far the next verification has to go at least: as far as the one that found something wrong.
+    verification_level = CharField(null=True)
     created_at = UTCDateTimeField()
 
     class Meta:
@@ -168,7 +224,7 @@ class SyncAttempt(BaseModel):
     reference = CharField()
     #: `copy`, `delete`, `keep` (nothing to do).
     action = CharField()
-    #: `event`, `retry`, `full`, `manual`.
+    #: `event`, `retry`, `full`, `manual`, `repair`.
     trigger = CharField()
     event_id = BigIntegerField(null=True)
     #: `synced` or `failed`.

@@ -19,12 +19,22 @@ class Site(BaseModel):
     enabled = BooleanField(default=True)
     #: No longer named by the environment; kept with its history, and taken up again when it comes back.
     retired = BooleanField(default=False)
+    #: Its own deployment follows our event log; nothing is copied to it from here, and no environment names it.
+    remote = BooleanField(default=False)
+    #: SHA-256 (hex) of the token by which its deployment comes, and of the one before while that is still good.
+    token_hash = CharField(null=True, index=True)
+    former_token_hash = CharField(null=True, index=True)
+    former_token_expires_at = UTCDateTimeField(null=True)
     #: One of `settings.Deletion`.
     deletion = CharField(default="tags")
+    #: Patterns of tags that are never deleted, a line each.
+    protected_tags = TextField(default="")
     #: Allow and deny patterns, a line each; empty covers everything.
     repositories = TextField(default="")
     #: Deletions before this instant no longer count for the brake (`geo sites release-deletions`).
     deletions_released_at = UTCDateTimeField(null=True)
+    #: Why nothing at all is deleted before a person releases it; None: only the brake counts.
+    deletions_held_because = TextField(null=True)
     #: A reconcile is due since then, and why.
     reconcile_requested_at = UTCDateTimeField(null=True)
     reconcile_reason = TextField(null=True)

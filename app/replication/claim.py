@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from peewee import Expression, ModelSelect, fn
+from peewee import Case, Expression, ModelSelect
 
 from app import database
-from app.database import connection, now, transaction
-from app.models import ContainerRepository, Reference, Site, SyncState
+from app.database import connection, now, transaction, value_or
+from app.models import ContainerRepository, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import lease
 from app.replication.backoff import BACKOFF, Backoff
@@ -168,10 +168,17 @@ def close(
             values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}
             values |= {"last_sync_failure": failure}
             state = SyncState.FAILED
+        values["verification_state"] = _unverified()
         unchanged = Registry.update(**values, **released).where(ours & (Registry.generation == claim.generation))
         if unchanged.execute():
             return Closed(state, failure)
         return _pending(ours, released, instant)
+
+
+def _unverified() -> Case:
+    """A verification is due after a sync. One under way learns of the sync by the generation; one switched off stays."""
+    kept = [VerificationState.STARTED, VerificationState.DISABLED]
+    return Case(None, [(Registry.verification_state.in_(kept), Registry.verification_state)], VerificationState.PENDING)
 
 
 def release(claim: Claim) -> Closed:
@@ -216,7 +223,7 @@ def _pending(ours: Expression, released: Mapping[str, object], instant: datetime
         Registry.update(
             state=SyncState.PENDING,
             retry_at=None,
-            pending_since=fn.COALESCE(Registry.pending_since, instant),
+            pending_since=value_or(Registry.pending_since, instant),
             **released,
         )
         .where(ours)

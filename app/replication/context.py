@@ -7,9 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.registry import Anonymous, Authenticator, Basic, KeyToken, RegistryClient, SigningKey, StaticBearer
+from app.registry import (
+    Anonymous,
+    Authenticator,
+    Basic,
+    KeyToken,
+    OwnTokenService,
+    RegistryClient,
+    SigningKey,
+    StaticBearer,
+)
+from app.replication.flights import Flights
 from app.replication.lanes import Lanes
+from app.replication.log import Catalog, EventLog
+from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
+from app.replication.log.replica import ReplicaLog
+from app.replication.politeness import Note, Politeness
+from app.replication.presence import LocalPresence, Presence, SharedPresence
+from app.replication.referrers_api import Support
+from app.replication.shared import Shared
 from app.replication.spool import Spool, SpoolDirectory
+from app.replication.verification.capacity import Capacity
 from app.settings import AuthKind, RegistrySettings, Settings
 
 Observer = Callable[[str, str, str, float], None]
@@ -24,6 +42,9 @@ class Wake(Protocol):
     def rows(self, count: int) -> None:
         """Up to `count` workers should claim tracking rows."""
 
+    def verifications(self, count: int) -> None:
+        """Up to `count` workers should verify tracking rows."""
+
 
 class Nobody:
     """Wakes nobody: for tests and one-off commands; the scheduler finds what is due."""
@@ -32,6 +53,9 @@ class Nobody:
         pass
 
     def rows(self, count: int) -> None:
+        pass
+
+    def verifications(self, count: int) -> None:
         pass
 
 
@@ -48,21 +72,59 @@ class Context:
     #: Set when the process has to end: no new work, and what is under way is given back.
     stopping: threading.Event = field(default_factory=threading.Event)
     lanes: Lanes = field(default_factory=Lanes)
+    #: What the processes tell each other; None where there is no Redis.
+    shared: Shared | None = None
+    flights: Flights = field(default_factory=Flights)
+    presence: Presence = field(default_factory=LocalPresence)
+    #: Which registry lists what refers to a manifest.
+    referrers: Support = field(default_factory=Support)
+    #: What both registries are asked at once at most; None does not limit.
+    politeness: Politeness | None = None
+    #: How much is verified at once here, and how fast.
+    verification: Capacity = field(default_factory=Capacity)
+
+    #: Our key of the primary registry, for tokens that others get from us; None without one.
+    primary_keys: KeyToken | None = None
+    #: The log that a secondary's own deployment follows, and the primary's deployment where that is reached.
+    log: EventLog | None = None
+    deployment: PrimaryClient | None = None
 
     @classmethod
-    def build(cls, settings: Settings, wake: Wake | None = None, observe: Observer | None = None) -> Context:
+    def build(
+        cls,
+        settings: Settings,
+        wake: Wake | None = None,
+        observe: Observer | None = None,
+        throttled: Note | None = None,
+    ) -> Context:
         """Connect lazily: nothing is asked of any registry here.
 
         Raises:
             InvalidKey: when a key or certificate cannot be used.
         """
         secondary = settings.secondary
+        shared = Shared(settings.redis_url.value) if settings.redis_url else None
+        stopping = threading.Event()
+        polite = Politeness(settings, shared, stopping, throttled)
+        both = ("pull", "push", "delete")
+        deployment = _deployment(settings)
+        ours = _site_authenticator(settings, deployment) or _authenticator(settings.primary)
+        theirs = _authenticator(secondary) if secondary else None
         return cls(
             settings=settings,
-            primary=_client(settings.primary, "primary", ("pull",), observe),
-            secondary=_client(secondary, "secondary", ("pull", "push", "delete"), observe) if secondary else None,
+            primary=_client(settings.primary, "primary", ("pull",), observe, polite, ours),
+            secondary=_client(secondary, "secondary", both, observe, polite, theirs) if secondary and theirs else None,
+            primary_keys=ours if isinstance(ours, KeyToken) else None,
+            log=_log(settings, deployment),
+            deployment=deployment,
             wake=wake or Nobody(),
             spool=_spool(settings),
+            stopping=stopping,
+            politeness=polite,
+            shared=shared,
+            flights=Flights(shared),
+            presence=SharedPresence(shared) if shared else LocalPresence(),
+            verification=Capacity(settings.worker_threads, settings.verification_rate, stopping=stopping),
         )
 
     def destination(self) -> RegistryClient:
@@ -75,12 +137,27 @@ class Context:
             raise RuntimeError("this deployment has no secondary registry (GEO_ROLE=primary)")
         return self.secondary
 
+    def repositories(self) -> Catalog:
+        """Whatever lists the primary's repositories: its deployment where we are only a site, else its registry."""
+        if self.deployment is not None:
+            return self.deployment
+        return self.log if isinstance(self.log, ReplicaLog) else self.primary
+
     def close(self) -> None:
         self.stopping.set()
+        if self.deployment is not None:
+            self.deployment.close()
+        if isinstance(self.log, ReplicaLog):
+            self.log.close()
         self.lanes.close()
+        self.flights.close()
         self.primary.close()
         if self.secondary is not None:
             self.secondary.close()
+        if self.politeness is not None:
+            self.politeness.close()
+        if self.shared is not None:
+            self.shared.close()
 
 
 def _spool(settings: Settings) -> Spool | None:
@@ -90,7 +167,12 @@ def _spool(settings: Settings) -> Spool | None:
 
 
 def _client(
-    settings: RegistrySettings, side: str, actions: tuple[str, ...], observe: Observer | None
+    settings: RegistrySettings,
+    side: str,
+    actions: tuple[str, ...],
+    observe: Observer | None,
+    polite: Politeness,
+    authenticator: Authenticator,
 ) -> RegistryClient:
     def observed(operation: str, outcome: str, seconds: float) -> None:
         if observe is not None:
@@ -98,11 +180,34 @@ def _client(
 
     return RegistryClient(
         settings.url,
-        _authenticator(settings),
+        authenticator,
         ca_path=str(settings.ca_path) if settings.ca_path else None,
         actions=actions,
         observe=observed,
+        limiter=polite.gates[side],
+        meter=polite.meters[side],
     )
+
+
+def _deployment(settings: Settings) -> PrimaryClient | None:
+    source = settings.source
+    if source is None or not source.url or source.token is None:
+        return None
+    ca_path = str(source.ca_path) if source.ca_path else None
+    return PrimaryClient(source.url, source.token.value, ca_path=ca_path)
+
+
+def _log(settings: Settings, deployment: PrimaryClient | None) -> EventLog | None:
+    if settings.source is not None and settings.source.database_url is not None:
+        return ReplicaLog(settings.source.database_url.value, settings.site_name)
+    return FeedLog(deployment) if deployment is not None else None
+
+
+def _site_authenticator(settings: Settings, deployment: PrimaryClient | None) -> Authenticator | None:
+    source = settings.source
+    if settings.primary.auth is not AuthKind.SITE or deployment is None or source is None or source.token is None:
+        return None
+    return OwnTokenService(settings.site_name, source.token.value, deployment.url + TOKENS, deployment.fetch)
 
 
 def _authenticator(settings: RegistrySettings) -> Authenticator:

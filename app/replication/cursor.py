@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from app.database import now, one_at_a_time, transaction
+from app.database import connection, now, one_at_a_time, transaction
 from app.models import ContainerRepository, Cursor, Event, Site
 from app.replication import event_log
 from app.replication.event_log import Position
+from app.replication.log import reading
+from app.replication.log import state as log_state
 from app.replication.marking import Marks
 from app.replication.scope import Scope
+
+log = logging.getLogger(__name__)
 
 #: Events in one transaction: each marks a few rows, and a webhook waits while they are written.
 BATCH = 200
@@ -32,20 +38,75 @@ def advance(site: Site, limit: int = BATCH) -> Advance:
     """
     with transaction():
         one_at_a_time(site.id)
-        cursor = Cursor.get(Cursor.site == site)
-        position = Position(cursor.position, {int(gap): xmax for gap, xmax in cursor.gaps.items()})
+        cursor = Cursor.get_or_none(Cursor.site == site)
+        if cursor is None:
+            # Just added: it begins in a moment.
+            return Advance(0, 0)
+        position = position_of(cursor)
+        if position.last < log_state.pruned_to():
+            return _begin_anew(site, cursor)
         batch = event_log.read(position, limit)
         if not batch.moved and batch.position == position:
             return Advance(0, 0)
         registries = _mark(site, batch.events)
-        cursor.position = batch.position.last
-        cursor.gaps = {str(gap): xmax for gap, xmax in batch.position.gaps.items()}
+        move(cursor, batch.position)
         if batch.events:
             times = [event.occurred_at for event in batch.events]
             cursor.event_at = max([*times, cursor.event_at] if cursor.event_at else times)
         cursor.updated_at = now()
         cursor.save()
     return Advance(len(batch.events), registries)
+
+
+def position_of(cursor: Cursor) -> Position:
+    """The position that the row holds."""
+    return Position(cursor.position, {int(gap): fence for gap, fence in cursor.gaps.items()})
+
+
+def move(cursor: Cursor, position: Position) -> None:
+    """Put the position into the row; it is not saved."""
+    cursor.position = position.last
+    cursor.gaps = {str(gap): fence for gap, fence in position.gaps.items()}
+
+
+def begin(site: Site) -> bool:
+    """Make the site's cursor if it has none, at the end of the log; whether it was made.
+
+    Outside of any transaction: what was there before is the backfill's work, and what comes late must not be missed.
+    """
+    with connection():
+        if Cursor.select().where(Cursor.site == site).exists():
+            return False
+        position = reading.head(pruned_to=log_state.pruned_to())
+        cursor = Cursor(site=site, updated_at=now())
+        move(cursor, position)
+        insert = Cursor.insert(**cursor.__data__).on_conflict(action="NOTHING", conflict_target=[Cursor.site])
+        return bool(list(insert.returning(Cursor.site).execute()))
+
+
+def acknowledge(site: Site, text: str) -> None:
+    """Note how far the deployment of a remote site has read, so that what it has not is kept.
+
+    Written when it moved, and once a minute: it also tells when the site was last here.
+
+    Raises:
+        InvalidPosition: for what is none.
+    """
+    position, instant = Position.decode(text), now()
+    values = {"position": position.last, "gaps": {str(gap): fence for gap, fence in position.gaps.items()}}
+    stale = (Cursor.position != position.last) | (Cursor.updated_at < instant - timedelta(minutes=1))
+    Cursor.update(**values, updated_at=instant).where((Cursor.site == site.id) & stale).execute()
+
+
+def _begin_anew(site: Site, cursor: Cursor) -> Advance:
+    """The log was pruned past the cursor: a backfill finds what it missed."""
+    log.warning("the event log was pruned past site %s, which was paused for long; it is backfilled", site.name)
+    move(cursor, reading.head(pruned_to=log_state.pruned_to()))
+    cursor.updated_at = now()
+    cursor.save()
+    reason = "the event log was pruned past this site"
+    Site.update(reconcile_requested_at=now(), reconcile_reason=reason).where(Site.id == site.id).execute()
+    return Advance(0, 0)
 
 
 def drain(site: Site) -> Advance:

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import or_
 
-from app.database import MAX_ROWS, in_batches, now, oldest_running, transaction, transaction_id
-from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent
+from app.database import MAX_ROWS, in_batches, now, transaction, transaction_id
+from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent, Site
 from app.notifications import Quarantined, RegistryEvent
+from app.replication.log import state as log_state
+from app.replication.log.position import MAX_GAP, Position
+from app.replication.log.reading import Batch, appeared, read
+
+__all__ = [
+    "MAX_GAP",
+    "Batch",
+    "Origin",
+    "Position",
+    "Stored",
+    "append",
+    "prune",
+    "read",
+    "repository_ids",
+    "store",
+    "unread",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +57,14 @@ def store(events: Sequence[RegistryEvent], unreadable: Sequence[Quarantined], or
     accepted = 0
     for number, batch in enumerate(in_batches(events, MAX_ROWS) if events else [()]):
         with transaction():
-            accepted += _store(batch) if batch else 0
+            accepted += append(batch) if batch else 0
             if number == 0:
                 _quarantine(unreadable, origin)
     return Stored(accepted, len(events) - accepted, len(unreadable))
 
 
-def _store(events: Sequence[RegistryEvent]) -> int:
+def append(events: Sequence[RegistryEvent]) -> int:
+    """Write these events, at most 500, each once; return how many were new. Call it inside a transaction."""
     transaction_id()
     instant = now()
     fresh = {event.id: event for event in events}
@@ -123,96 +139,37 @@ def _quarantine(items: Sequence[Quarantined], origin: Origin) -> None:
         ).execute()
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a reader is: the last id seen, and the ids below it that had not appeared.
-
-    Under PostgreSQL ids are drawn before they commit, so a lower id can appear after a higher one. A missing id is a
-    gap, kept with a fence: a transaction id that is higher than that of any transaction which may have drawn it. It
-    closes when the id appears, or when every transaction below the fence has ended without it. Nobody waits for a gap.
-    (A snapshot's xmax is no such fence: it only says what has *completed*, and a running transaction can be above it.)
-    """
-
-    last: int = 0
-    gaps: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    events: Sequence[Event]
-    position: Position
-
-    @property
-    def moved(self) -> bool:
-        return bool(self.events)
-
-
-#: Ids watched in one stretch. More are missing only when a sequence was set forward, or when envelope after envelope
-#: was rolled back; of those the last are the ones that somebody may still be about to commit.
-MAX_GAP = 10_000
-
-
-def read(position: Position, limit: int = 200) -> Batch:
-    """The next events after `position`, late ones first. Call it inside a transaction.
-
-    The order of the statements matters: what tells that old gaps can be closed is asked before they are looked up, and
-    the fence of new gaps is set after they were seen; the other way round an event could slip between.
-    """
-    before = oldest_running()
-    late = _appeared(position.gaps)
-    appeared = {event.id for event in late}
-    gaps = {
-        missing: fence
-        for missing, fence in position.gaps.items()
-        if missing not in appeared and before is not None and before < fence
-    }
-    fresh = list(Event.select().where(Event.id > position.last).order_by(Event.id).limit(limit))
-    missing_now = _missing(position.last, fresh)
-    if missing_now and (fence_now := transaction_id()) is not None:
-        gaps |= dict.fromkeys(missing_now, fence_now)
-    return Batch([*late, *fresh], Position(fresh[-1].id if fresh else position.last, gaps))
-
-
-def _appeared(gaps: Iterable[int]) -> list[Event]:
-    found: list[Event] = []
-    # By stretches: ids one by one would soon be more than a statement can have parameters.
-    for stretches in in_batches(_stretches(gaps)):
-        within = reduce(or_, (Event.id.between(first, last) for first, last in stretches))
-        found.extend(Event.select().where(within).order_by(Event.id))
-    return found
-
-
-def _stretches(ids: Iterable[int]) -> list[tuple[int, int]]:
-    stretches: list[tuple[int, int]] = []
-    for id_ in sorted(ids):
-        first = stretches.pop()[0] if stretches and stretches[-1][1] == id_ - 1 else id_
-        stretches.append((first, id_))
-    return stretches
-
-
-def _missing(last: int, events: Sequence[Event]) -> list[int]:
-    missing: list[int] = []
-    for event in events:
-        missing.extend(range(max(last + 1, event.id - MAX_GAP), event.id))
-        last = event.id
-    return missing
-
-
 def unread(position: Position) -> int:
     """How many events a reader at `position` has not seen."""
-    return len(_appeared(position.gaps)) + Event.select().where(Event.id > position.last).count()
+    return len(appeared(position.gaps)) + Event.select().where(Event.id > position.last).count()
 
 
-def prune(older_than: timedelta, limit: int = MAX_ROWS) -> int:
-    """Delete at most `limit` events that are older and that every site has read; return how many.
+def prune(older_than: timedelta, unread_older_than: timedelta | None = None, limit: int = MAX_ROWS) -> int:
+    """Delete at most `limit` events that are older than `older_than` and that every site has read; return how many.
 
-    A site that is paused keeps what it has not read.
+    What a site has not read is kept for it, whether it is paused or away, but not beyond `unread_older_than`: it is
+    told then that it missed something, and backfills. A retired site keeps nothing.
     """
     with transaction():
-        positions = [(cursor.position, cursor.gaps) for cursor in Cursor.select()]
-        read_up_to = min((min([last, *(int(gap) - 1 for gap in gaps)]) for last, gaps in positions), default=None)
-        old = Event.select(Event.id).where(Event.created_at < now() - older_than)
+        instant = now()
+        expired = Event.created_at < instant - older_than
+        read_up_to = _read_up_to()
         if read_up_to is not None:
-            old = old.where(Event.id <= read_up_to)
-        ids = [row.id for row in old.order_by(Event.id).limit(limit)]
-        return Event.delete().where(Event.id.in_(ids)).execute() if ids else 0
+            read_by_all = Event.id <= read_up_to
+            if unread_older_than is not None:
+                read_by_all |= Event.created_at < instant - unread_older_than
+            expired &= read_by_all
+        old = Event.select(Event.id).where(expired).order_by(Event.id).limit(limit)
+        ids = [row.id for row in old]
+        if not ids:
+            return 0
+        log_state.pruned(ids[-1])
+        deleted: int = Event.delete().where(Event.id.in_(ids)).execute()
+        return deleted
+
+
+def _read_up_to() -> int | None:
+    """The id up to which every site that is not retired has read; None where there is none."""
+    cursors = Cursor.select(Cursor).join(Site).where(~Site.retired)
+    positions = [(cursor.position, cursor.gaps) for cursor in cursors]
+    return min((min([last, *(int(gap) - 1 for gap in gaps)]) for last, gaps in positions), default=None)

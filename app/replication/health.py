@@ -101,6 +101,12 @@ def _troubled(site: SiteStatus) -> Health | None:
             f"{_number(site.failed, 'repository fails', 'repositories fail')}",
             "The others go on. Failures are tried again by themselves, at growing intervals.",
         )
+    if site.verification_failed:
+        return Health(
+            Level.WARNING,
+            _number(site.verification_failed, "repository is not whole", "repositories are not whole"),
+            "Verification found something missing, or could not tell. What is missing is copied again by itself.",
+        )
     if site.oldest_pending_seconds > BEHIND:
         return Health(Level.WARNING, "Behind", "It copies, but some tags have been waiting for long.")
     return None

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from peewee import Case, fn
+from peewee import Case
 
-from app.database import in_batches, lock, now, transaction
+from app.database import in_batches, lock, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Reference, Site, SyncState
 from app.registry import is_digest
 
 #: Who asked; also the order in which a sync takes references up.
-TRIGGERS = ("event", "manual", "retry", "full")
+TRIGGERS = ("event", "manual", "repair", "retry", "full")
 
 #: Priorities of tracking rows: what somebody waits for goes before what is merely owed.
 FRESH, MANUAL, BACKFILL = 0, 5, 10
@@ -134,7 +134,8 @@ def tracking_rows(site: Site, repository_ids: Iterable[int], instant: datetime) 
     wanted = sorted(repository_ids)
     found = _tracking_rows(site, wanted)
     missing = [
-        {"site": site, "container_repository": repository_id, "created_at": instant}
+        # Of no urgency until somebody asks for it: being asked for only ever makes a row more urgent.
+        {"site": site, "container_repository": repository_id, "priority": BACKFILL, "created_at": instant}
         for repository_id in wanted
         if repository_id not in found
     ]
@@ -164,14 +165,25 @@ def awaken(registry_ids: Sequence[int], *, since: datetime, priority: int, full:
             [((Registry.state == SyncState.PENDING) & (Registry.priority < priority), Registry.priority)],
             priority,
         ),
-        "pending_since": fn.COALESCE(Registry.pending_since, since),
+        "pending_since": value_or(Registry.pending_since, since),
     }
     if full:
-        values |= {"full_sync": True, "full_sync_generation": Registry.generation + 1}
+        values |= {"full_sync": True, "full_sync_generation": Registry.generation + 1, "full_sync_requested_at": now()}
     for batch in in_batches(sorted(registry_ids)):
         if len(batch) > 1:
             lock(Registry, batch)
         Registry.update(**values).where(Registry.id.in_(list(batch))).execute()
+
+
+def not_full_since(site: Site, repository_ids: Sequence[int], since: datetime) -> list[int]:
+    """Those of these repositories of which nobody has asked for a full sync since then."""
+    rows = Registry.select(Registry.container_repository).where(
+        (Registry.site == site)
+        & Registry.container_repository.in_(list(repository_ids))
+        & (Registry.full_sync_requested_at >= since)
+    )
+    asked = {row.container_repository_id for row in rows}
+    return [id_ for id_ in repository_ids if id_ not in asked]
 
 
 def mark_full(site: Site, repository_ids: Sequence[int], *, priority: int) -> list[int]:
@@ -221,7 +233,7 @@ def _remark(reference: Reference, mark: _Mark) -> None:
         delete_witness=witness,
         event_id=mark.event_id,
         event_at=reference.event_at if stale_push or stale_delete else mark.event_at,
-        pending_since=fn.COALESCE(Reference.pending_since, mark.since),
+        pending_since=value_or(Reference.pending_since, mark.since),
         trigger="event",
         # What failed before says nothing of what was pushed now.
         retry_count=0,

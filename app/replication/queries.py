@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -76,6 +76,17 @@ def _state(text: str) -> SyncState:
             return state
     names = ", ".join(f"{state.name.lower()} ({state.value})" for state in SyncState)
     raise InvalidQuery(f"state must be one of {names}")
+
+
+def every(page: Callable[[str | None], Page[M]]) -> Iterator[M]:
+    """All rows of a list, fetched page by page, for whoever shows it whole; `page` takes the cursor."""
+    after = None
+    while True:
+        fetched = page(after)
+        yield from fetched.rows
+        after = fetched.after
+        if after is None:
+            return
 
 
 def sites() -> list[Site]:
@@ -155,6 +166,13 @@ def reference_counts(registry_id: int) -> Mapping[SyncState, int]:
     """How many references of a tracking row are in each state."""
     query = Reference.select(Reference.state, fn.COUNT(Reference.id)).where(Reference.registry == registry_id)
     return _counts(query.group_by(Reference.state))
+
+
+def tags_in_order(registry_id: int) -> int:
+    """How many tags of a tracking row stand on the same digest on both sides, as far as anybody has looked."""
+    same = (Reference.state == SyncState.SYNCED) & (Reference.desired_digest == Reference.observed_digest)
+    count: int = Reference.select().where((Reference.registry == registry_id) & Reference.is_tag & same).count()
+    return count
 
 
 def attempts(

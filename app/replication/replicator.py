@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+
+from peewee import Case
 
 from app.database import connection, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryClient, is_repository
 from app.replication import claim as claims
-from app.replication import marking
+from app.replication import marking, sites
 from app.replication.claim import Claim, Closed
 from app.replication.context import Context, current
 from app.replication.event_log import repository_ids
 from app.replication.planner import RepositoryMissing
 from app.replication.scope import Scope
 from app.replication.sync import sync
+from app.replication.verification import claim as verifications
+from app.replication.verification.asking import reverify
+from app.replication.verification.run import Verified, verify
+from app.settings import VerificationLevel
+
+log = logging.getLogger(__name__)
 
 #: Seconds between looks at a row that somebody else holds.
 POLL = 0.1
@@ -42,8 +51,10 @@ class Replicator:
 
         Raises:
             UnknownRepository: when the row is gone, or its site is no longer this deployment's.
+            NotApplied: when this process reaches other registries than the deployment.
         """
         context = current()
+        sites.require_applied(context.settings)
         self.mark()
         closed = Closed(None)
         while not context.stopping.is_set():
@@ -62,12 +73,47 @@ class Replicator:
         self.mark()
         context.wake.rows(1)
 
+    def verify(
+        self,
+        level: str | None = None,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> Verified:
+        """Look at everything in the repository here and now, as far as `level` goes (`tags`, `manifests`, `blobs`,
+        `content`; None: as in GEO_VERIFICATION_INTERVAL_LEVEL); waits for a verification under way first.
+
+        What is missing is named in the result and made due for a sync, which repairs it. `progress` is told how many
+        references of how many were looked at.
+
+        Raises:
+            ValueError: for no level.
+            UnknownRepository: when the row is gone, or its site is no longer this deployment's.
+            NotApplied: when this process reaches other registries than the deployment.
+        """
+        context = current()
+        sites.require_applied(context.settings)
+        wanted = VerificationLevel(level) if level else context.settings.verification_interval_level
+        reverify(self.registry_id, wanted)
+        while not context.stopping.is_set():
+            claim = verifications.claim_row(self.registry_id, context.settings)
+            if claim is not None:
+                return verify(claim, context, progress=progress)
+            self._require_current()
+            self.sleep(POLL)
+        return Verified(wanted)
+
+    def queue_verification(self, context: Context, level: VerificationLevel | None = None) -> None:
+        """Ask for the same of a worker, and wake one."""
+        reverify(self.registry_id, level or context.settings.verification_interval_level)
+        context.wake.verifications(1)
+
     def mark(self) -> None:
         """Ask for a full sync of the repository, with one try of everything in it that has failed."""
         with transaction():
             instant = now()
             marking.awaken([self.registry_id], since=instant, priority=marking.MANUAL, full=True)
-            Reference.update(retry_at=None, state=SyncState.PENDING, trigger="manual").where(
+            # What is to be repaired must not be believed because a person asks for it.
+            trigger = Case(None, [(Reference.trigger == "repair", "repair")], "manual")
+            Reference.update(retry_at=None, state=SyncState.PENDING, trigger=trigger).where(
                 (Reference.registry == self.registry_id) & (Reference.state == SyncState.FAILED)
             ).execute()
 
@@ -115,6 +161,8 @@ def find(site: Site, path: str, source: RegistryClient) -> Registry:
 
 def run_row(registry_id: int, context: Context) -> Closed | None:
     """Sync this row if nobody else holds it; None if somebody does, or it is gone."""
+    if not _applied(context):
+        return None
     claim = claims.claim_row(registry_id)
     return None if claim is None else sync(claim, context)
 
@@ -122,6 +170,8 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
 def run_due(context: Context, limit: int | None = None) -> int:
     """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many."""
     done = 0
+    if not _applied(context):
+        return done
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
         claim: Claim | None = claims.claim_next()
         if claim is None:
@@ -129,6 +179,16 @@ def run_due(context: Context, limit: int | None = None) -> int:
         sync(claim, context)
         done += 1
     return done
+
+
+def _applied(context: Context) -> bool:
+    """Whether the rows are about the registries that this process reaches; if not, it leaves them alone."""
+    try:
+        sites.require_applied(context.settings)
+    except sites.NotApplied as error:
+        log.error("nothing is synced here: %s", error)
+        return False
+    return True
 
 
 def awaken_digests() -> int:
@@ -156,7 +216,8 @@ def release_deletions(site: Site) -> int:
     """Let deletions pass that the brake holds; return how many references were waiting."""
     with transaction():
         instant = now()
-        Site.update(deletions_released_at=instant, updated_at=instant).where(Site.id == site.id).execute()
+        released = {"deletions_released_at": instant, "deletions_held_because": None, "updated_at": instant}
+        Site.update(**released).where(Site.id == site.id).execute()
         held = (Reference.failure_reason == "deletion_brake") & Reference.registry.in_(
             Registry.select(Registry.id).where(Registry.site == site)
         )

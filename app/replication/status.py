@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import fn
+from peewee import Case, fn
 from prometheus_client.core import GaugeMetricFamily
 
 from app.database import now
-from app.models import ContainerRepository, Cursor, Event, Lease, QuarantinedEvent, Reference, Site, SyncState
+from app.models import (
+    ContainerRepository,
+    Cursor,
+    Event,
+    Lease,
+    QuarantinedEvent,
+    Reference,
+    Site,
+    SyncState,
+    VerificationState,
+)
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import event_log
 from app.replication.event_log import Position
@@ -48,6 +58,19 @@ class SiteStatus:
     last_synced_at: datetime | None
     first_failure: str | None
     reconcile_reason: str | None
+    #: Repositories to verify: all, unless verification is switched off; those found whole; those found wanting, or of
+    #: which it could not be told.
+    verification_total: int = 0
+    verified: int = 0
+    verification_failed: int = 0
+    first_verification_failure: str | None = None
+    #: Repositories whose tags on the primary are known, and those of which the primary could not tell.
+    checksummed: int = 0
+    checksum_failed: int = 0
+
+    @property
+    def verified_percent(self) -> float:
+        return 100.0 * self.verified / self.verification_total if self.verification_total else 100.0
 
     @property
     def synced_percent(self) -> float:
@@ -108,7 +131,7 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
             Reference.is_tag,
             Reference.state,
             fn.COUNT(Reference.id),
-            fn.COUNT(Reference.drift_digest),
+            fn.COUNT(Reference.drift_since),
             fn.MIN(Reference.pending_since),
         )
         .join(Registry)
@@ -132,8 +155,8 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         started=states.get(SyncState.STARTED, 0),
         synced=states.get(SyncState.SYNCED, 0),
         failed=states.get(SyncState.FAILED, 0),
-        references=sum(group.count for group in tags),
-        references_synced=sum(group.count for group in tags if group.state == SyncState.SYNCED),
+        references=sum(group.count - group.drift for group in tags),
+        references_synced=sum(group.count - group.drift for group in tags if group.state == SyncState.SYNCED),
         references_failed=sum(group.count for group in tags if group.state == SyncState.FAILED),
         drift=sum(group.drift for group in groups),
         unread_events=event_log.unread(_position(cursor)) if cursor else 0,
@@ -146,7 +169,37 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         last_synced_at=Registry.select(fn.MAX(Registry.last_synced_at)).where(Registry.site == site).scalar(),
         first_failure=first.last_sync_failure if first else None,
         reconcile_reason=site.reconcile_reason,
+        **_verification(site),
     )
+
+
+def _verification(site: Site) -> dict[str, Any]:
+    untold = Case(None, [(Registry.verification_failure_reason.startswith("primary_"), 1)], 0)
+    grouped = (
+        Registry.select(
+            Registry.verification_state,
+            fn.COUNT(Registry.id),
+            fn.COUNT(Registry.verification_checksum),
+            fn.SUM(untold),
+        )
+        .where(Registry.site == site)
+        .group_by(Registry.verification_state)
+    )
+    counted: Any = grouped.tuples()
+    groups = {state: (count, checksummed, int(failed)) for state, count, checksummed, failed in counted}
+    wanted = [group for state, group in groups.items() if state != VerificationState.DISABLED]
+    failed = Registry.select().where(
+        (Registry.site == site) & (Registry.verification_state == VerificationState.FAILED)
+    )
+    first = failed.order_by(Registry.verification_retry_at, Registry.id).first()
+    return {
+        "verification_total": sum(group[0] for group in wanted),
+        "verified": groups.get(VerificationState.SUCCEEDED, (0,))[0],
+        "verification_failed": groups.get(VerificationState.FAILED, (0,))[0],
+        "first_verification_failure": first.verification_failure if first else None,
+        "checksummed": sum(group[1] for group in wanted),
+        "checksum_failed": sum(group[2] for group in wanted),
+    }
 
 
 def _position(cursor: Cursor) -> Position:
@@ -163,6 +216,24 @@ def gauges() -> Iterator[GaugeMetricFamily]:
         ("geo_container_repositories_failed", "Repositories that failed to sync", "failed"),
         ("geo_container_repositories_pending", "Repositories waiting for a sync", "pending"),
         ("geo_container_repositories_started", "Repositories being synced now", "started"),
+        (
+            "geo_container_repositories_checksum_total",
+            "Repositories to checksum on the primary",
+            "verification_total",
+        ),
+        ("geo_container_repositories_checksummed", "Repositories checksummed on the primary", "checksummed"),
+        (
+            "geo_container_repositories_checksum_failed",
+            "Repositories whose checksum failed on the primary",
+            "checksum_failed",
+        ),
+        ("geo_container_repositories_verification_total", "Repositories to verify on a site", "verification_total"),
+        ("geo_container_repositories_verified", "Repositories verified on a site", "verified"),
+        (
+            "geo_container_repositories_verification_failed",
+            "Repositories whose verification failed on a site",
+            "verification_failed",
+        ),
         ("geo_references", "Tags that a site has to hold", "references"),
         ("geo_references_synced", "Tags in sync", "references_synced"),
         ("geo_references_failed", "Tags that failed to sync", "references_failed"),
@@ -174,19 +245,6 @@ def gauges() -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(name, text, labels=("name", "url"))
         for site in whole.sites:
             family.add_metric((site.name, site.url), getattr(site, value))
-        yield family
-    # Verification is not part of this version: nothing has been checksummed or verified, and the gauges say so.
-    for name, text in (
-        ("geo_container_repositories_checksum_total", "Repositories to checksum on the primary"),
-        ("geo_container_repositories_checksummed", "Repositories checksummed on the primary"),
-        ("geo_container_repositories_checksum_failed", "Repositories whose checksum failed on the primary"),
-        ("geo_container_repositories_verification_total", "Repositories to verify on a site"),
-        ("geo_container_repositories_verified", "Repositories verified on a site"),
-        ("geo_container_repositories_verification_failed", "Repositories whose verification failed on a site"),
-    ):
-        family = GaugeMetricFamily(name, text, labels=("name", "url"))
-        for site in whole.sites:
-            family.add_metric((site.name, site.url), 0)
         yield family
     yield _single("geo_last_event_id", "The newest event in the log", whole.last_event_id)
     if whole.last_event_at is not None:

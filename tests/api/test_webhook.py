@@ -63,6 +63,9 @@ class Wakes:
     def rows(self, count: int) -> None:
         raise AssertionError("a webhook syncs nothing")
 
+    def verifications(self, count: int) -> None:
+        raise AssertionError("a webhook verifies nothing")
+
 
 @dataclass
 class Intake:

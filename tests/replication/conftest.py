@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.support.deployment import Deployment, environment, offline_environmen
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
-from tests.support.registries import DistributionRegistry
+from tests.support.registries import DistributionRegistry, Registry
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +98,27 @@ def geo(primary: DistributionRegistry, secondary: DistributionRegistry, database
         yield deployment
     finally:
         deployment.close()
+
+
+class Deploy(Protocol):
+    def __call__(self, primary: Registry, secondary: Registry, **env: str) -> Deployment: ...
+
+
+@pytest.fixture
+def deploy(sqlite_template: Path, tmp_path: Path) -> Iterator[Deploy]:
+    """Start a deployment between any two registries without authentication, on SQLite; one at a time."""
+    with ExitStack() as stack:
+
+        def make(primary: Registry, secondary: Registry, **env: str) -> Deployment:
+            shutil.copy(sqlite_template, tmp_path / "geo.db")
+            between = offline_environment(f"sqlite:///{tmp_path / 'geo.db'}")
+            between["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = primary.url
+            between["GEO_SECONDARY_REGISTRY_URL"] = secondary.url
+            deployment = Deployment.start(between | env)
+            stack.callback(deployment.close)
+            return deployment
+
+        yield make
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.database import connection
+from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncAttempt, SyncState
 from app.replication import claim as claims
-from app.replication import lease, marking, outcome
+from app.replication import event_log, lease, marking, outcome
 from app.replication.backoff import Backoff
 from app.replication.claim import MAX_ATTEMPTS, Claim, LeaseLost
 from app.replication.outcome import Done, Failed
@@ -534,3 +534,30 @@ def test_the_wait_grows_to_a_cap_with_jitter() -> None:
     assert longest.delay(1, temporary=False) == timedelta(hours=6)
     assert longest.delay(1, at_least=77).total_seconds() == 77
     assert len({Backoff().delay(5) for _ in range(20)}) > 1
+
+
+def test_a_row_found_by_backfill_waits_behind_a_fresh_push(state: Deployment) -> None:
+    # Given a repository that a backfill has just found, and another one that is pushed to after it
+    with connection():
+        ids = event_log.repository_ids(["old/app"], now())
+    marking.mark_full(state.fresh_site(), list(ids.values()), priority=marking.BACKFILL)
+    state.event("push", "new/app", "v1", "sha256:" + "1" * 64)
+    state.mark()
+
+    # Then the push is claimed first
+    claimed = [claims.claim_next(), claims.claim_next()]
+    assert [each.path for each in claimed if each] == ["new/app", "old/app"]
+
+
+def test_instants_kept_by_an_update_compare_with_those_that_are_written(state: Deployment) -> None:
+    # Given a row that was marked once, and once more
+    state.event("push", "team/app", "v1", "sha256:" + "1" * 64)
+    state.mark()
+    state.event("push", "team/app", "v1", "sha256:" + "2" * 64)
+    state.mark()
+
+    # Then the instant in the database equals itself
+    row = state.row("team/app")
+    with connection():
+        assert Registry.select().where(Registry.pending_since == row.pending_since).count() == 1
+        assert Reference.select().where(Reference.pending_since == row.pending_since).count() == 1

@@ -228,7 +228,7 @@ def insert(session: Session, tag: str) -> None:
 
     Not by `store`: nested, it would make a savepoint, whose transaction id of its own hides what is to be tested.
     """
-    session.do(lambda: event_log._store([event(tag=tag)]))
+    session.do(lambda: event_log.append([event(tag=tag)]))
 
 
 def gaps(deployment: Deployment) -> dict[str, int]:

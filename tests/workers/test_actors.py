@@ -134,6 +134,9 @@ def test_many_rows_wake_many_threads(geo: Deployment, primary: DistributionRegis
         def rows(self, count: int) -> None:
             asked.append(count)
 
+        def verifications(self, count: int) -> None:
+            raise AssertionError("the scheduler asks for those")
+
     geo.context.wake = Wakes()
     for number in range(5):
         push(primary, f"team/app{number}", "v1", images.image())

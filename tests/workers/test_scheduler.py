@@ -27,12 +27,16 @@ pytestmark = pytest.mark.usefixtures("stub_broker")
 class Wakes:
     events_sent: int = 0
     rows_sent: list[int] = field(default_factory=list)
+    verifications_sent: list[int] = field(default_factory=list)
 
     def events(self) -> None:
         self.events_sent += 1
 
     def rows(self, count: int) -> None:
         self.rows_sent.append(count)
+
+    def verifications(self, count: int) -> None:
+        self.verifications_sent.append(count)
 
 
 @pytest.fixture

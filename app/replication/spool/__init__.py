@@ -10,6 +10,7 @@ import threading
 
 from app.registry import BlobReader, Descriptor, Digest, Opener, RegistryClient, Source, Watch, straight
 from app.replication.spool.directory import SpoolDirectory
+from app.replication.spool.extra import Extra
 from app.replication.spool.fetch import Fetch
 from app.replication.spool.file import SpoolFile
 from app.replication.spool.pace import MOST, Pace
@@ -69,8 +70,10 @@ class Spool:
                 source, repository, digest, start=start, end=end, size=size, may_skip=may_skip, watch=watch
             )
 
+        extra = Extra(self._extra, source.roomy)
+
         def fetch(file: SpoolFile) -> Fetch:
-            return Fetch(file, reader, Pace(MOST if size >= PARALLEL else 1), self._extra)
+            return Fetch(file, reader, Pace(MOST if size >= PARALLEL else 1), extra)
 
         blob = SpooledBlob(digest, file, fetch, reader, watch, follow_patience=self._follow_patience)
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from app.registry import BlobReader, InvalidResponse, RegistryError, Stopped
 from app.registry.resume import RANGE_IGNORED
+from app.replication.spool.extra import Extra
 from app.replication.spool.file import SpoolFile
 from app.replication.spool.pace import Pace
 
@@ -37,7 +38,7 @@ class Fetch:
     for good leaves its range to the others; the last one's error is the `failure` of it all.
     """
 
-    def __init__(self, file: SpoolFile, reader: ReaderFactory, pace: Pace, extra: threading.Semaphore) -> None:
+    def __init__(self, file: SpoolFile, reader: ReaderFactory, pace: Pace, extra: Extra) -> None:
         #: What the registry, or a bug, ended it with.
         self.failure: BaseException | None = None
         #: The disk did not take it: the rest has to come another way.
@@ -95,7 +96,7 @@ class Fetch:
 
     def _work(self, extra: bool) -> None:
         try:
-            while (reader := self._take()) is not None:
+            while (reader := self._take(extra)) is not None:
                 try:
                     self._carry(reader)
                 except Exception as error:  # noqa: BLE001 - whatever it is, the consumer has to learn of it
@@ -104,15 +105,18 @@ class Fetch:
                     reader.close()
         finally:
             if extra:
-                self._extra.release()
+                self._extra.give_back()
             with self._changed:
                 self._changed.notify_all()
             self._file.release()
 
-    def _take(self) -> BlobReader | None:
+    def _take(self, extra: bool) -> BlobReader | None:
         """The next range, lowest first, as long as this connection is wanted; None ends it."""
         with self._changed:
             over = self._closed or self.broken or self.failure is not None
+            if extra and self._running > 1 and not self._extra.roomy():
+                # The slot that it would wait for is another blob's only one.
+                over = True
             if over or not self._free or self._running > self._pace.wanted:
                 self._running -= 1
                 return None
@@ -172,7 +176,7 @@ class Fetch:
         if self._running == 1:
             self._narrow()
         while self._running < wanted and self._free:
-            if not self._extra.acquire(blocking=False):
+            if not self._extra.take():
                 self._pace.settle(self._running)
                 return
             self._spawn(extra=True)

@@ -1,0 +1,146 @@
+"""The feed: the event log and the list of repositories, for the deployments of sites that follow us.
+
+A request that waits holds a thread, and registries must always find one for their events: only a few wait at once, and
+the others are told when to ask again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from flask import Blueprint, Response, jsonify, request
+
+from app.api.context import context
+from app.api.problems import problem
+from app.api.site_auth import calling_site
+from app.database import connection
+from app.metrics import buffer
+from app.models import Site
+from app.registry import RegistryError
+from app.replication import cursor
+from app.replication.log import Reading, listing, wire
+from app.replication.log.feed import EVENTS, REPOSITORIES
+from app.replication.log.local import LocalLog
+from app.replication.scope import Scope
+
+blueprint = Blueprint("feed", __name__)
+
+#: Seconds that a request may wait for an event: less than what proxies take for a dead server.
+MAX_WAIT = 25.0
+
+#: Events in one answer.
+MAX_EVENTS = 1000
+DEFAULT_EVENTS = 200
+
+#: Requests that wait at once, in each process, of its eight threads.
+WAITING = 3
+
+#: Listings at once, in each process: each may wait for the registry's catalog.
+LISTING = 1
+
+#: Seconds after which a site may ask again that found no room to wait.
+ASK_AGAIN = 1.0
+
+#: Whether this process is to go on; a server that ends sets it, so that nobody waits longer.
+serving: Callable[[], bool] = lambda: True  # noqa: E731 - a variable, set by the server
+
+
+class Slots:
+    """Room for so many at once; who finds none is told so and does not wait for it."""
+
+    def __init__(self, number: int) -> None:
+        self._free = threading.BoundedSemaphore(number)
+
+    @contextmanager
+    def one(self) -> Iterator[bool]:
+        """A slot while inside; False when there is none."""
+        got = self._free.acquire(blocking=False)
+        try:
+            yield got
+        finally:
+            if got:
+                self._free.release()
+
+
+waiting = Slots(WAITING)
+listings = Slots(LISTING)
+
+
+@blueprint.route(EVENTS, methods=["GET", "POST"])
+def events() -> Response:
+    """The next events of the site's scope after the position `after`, at most `limit`, waited for `wait` seconds.
+
+    Without `after` none, and the position where the log ends. 410 with a member `reset` when the position leads
+    nowhere; the position beside it is where to go on, once a backfill is asked for. A long one may come as a form.
+    """
+    site = calling_site()
+    if isinstance(site, Response):
+        return _counted(site, None, "refused")
+    limit, wait = _number("limit", DEFAULT_EVENTS, MAX_EVENTS), _number("wait", 0, int(MAX_WAIT))
+    if limit is None or wait is None:
+        detail = f"`limit` and `wait` (seconds) are numbers; the most are {MAX_EVENTS} and {MAX_WAIT:g}."
+        return _counted(problem(400, "Bad Request", detail), site, "bad_request")
+    after = request.values.get("after") or None
+    reading = _read(LocalLog(site.id, lambda: serving()), after, max(1, limit), wait)
+    if after is not None and reading.reset is None:
+        with connection():
+            cursor.acknowledge(site, after)
+    response = jsonify(wire.dump(reading))
+    if reading.reset is not None:
+        response.status_code = 410
+        return _counted(response, site, "reset")
+    return _counted(response, site, "events" if reading.events else "empty")
+
+
+@blueprint.get(REPOSITORIES)
+def repositories() -> Response:
+    """A page of the repositories in the site's scope; `next` is the `after` of the next page, null at the end."""
+    site = calling_site()
+    if isinstance(site, Response):
+        return site
+    geo = context()
+    with listings.one() as got:
+        if not got:
+            response = problem(503, "Service Unavailable", "Another site lists the repositories now.")
+            response.headers["Retry-After"] = "1"
+            return response
+        try:
+            scope, named = Scope(tuple(site.repositories.splitlines())), Scope(geo.settings.repositories)
+            found = listing.page(scope, named, geo.primary, request.args.get("after"))
+        except listing.InvalidPage as error:
+            return problem(400, "Bad Request", f"{error}.")
+        except listing.NothingToList as error:
+            return problem(501, "Not Implemented", f"{error}.")
+        except RegistryError as error:
+            return problem(502, "Bad Gateway", f"The primary registry's catalog broke off: {error}")
+    return _private(jsonify({"repositories": list(found.repositories), "next": found.following}))
+
+
+def _read(log: LocalLog, after: str | None, limit: int, wait: float) -> Reading:
+    reading = log.read(after, limit=limit)
+    if reading.events or reading.reset or reading.retry_after or after is None or not wait:
+        return reading
+    with waiting.one() as got:
+        if got:
+            return log.read(reading.position, limit=limit, wait=wait)
+    return replace(reading, retry_after=ASK_AGAIN)
+
+
+def _number(name: str, default: int, most: int) -> int | None:
+    text = request.values.get(name) or str(default)
+    return min(int(float(text)), most) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else None
+
+
+def _counted(response: Response, site: Site | None, outcome: str) -> Response:
+    buffer.count("geo_feed_requests_total", {"site": site.name if site else "", "outcome": outcome})
+    return _private(response)
+
+
+def _private(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

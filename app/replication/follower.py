@@ -1,0 +1,222 @@
+"""The follower: copies the primary's event log into our own, so that all behind it is as in a single deployment."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from peewee import PeeweeException
+
+from app.database import DatabaseUnavailable, connection, now, one_at_a_time, transaction
+from app.metrics import buffer
+from app.models import Follower as Row
+from app.models import Lease, Site
+from app.replication import claim, cursor, event_log, sites
+from app.replication.context import Context
+from app.replication.lease import HeldLease, heartbeat, named, owner
+from app.replication.log import EventLog, LogUnavailable, Reading, Terms
+from app.replication.log.wire import as_registry_events
+
+log = logging.getLogger(__name__)
+
+#: Events in one look: they are written in one transaction, and workers wait meanwhile.
+BATCH = 200
+
+#: Seconds that the log may wait for an event: a stop waits as long, so less than what it would bear.
+WAIT = 20.0
+
+#: Seconds between looks after a failure: from the first to the most, doubled each time.
+BACKOFF = (0.5, 30.0)
+
+#: Seconds between looks at the lease that another holds.
+STANDBY = 1.0
+
+#: Class of the advisory locks under which a site's position moves.
+FOLLOWER_LOCK = 0x6765_6F75
+
+
+@dataclass
+class Follower:
+    """One for a site, in every scheduler; a lease lets one of them read.
+
+    Should two read all the same (one stood still for longer than its lease), only the one whose position still stands
+    writes: events and position move together or not at all.
+    """
+
+    context: Context
+    site: Site
+    log: EventLog
+    stop: threading.Event = field(default_factory=threading.Event)
+    _delay: float = BACKOFF[0]
+
+    def run(self) -> None:
+        """Follow until told to stop. Survives the absence of the primary and of our database."""
+        while not self.stop.is_set():
+            try:
+                with named(self._lease_name) as lease:
+                    if lease is None:
+                        self.stop.wait(STANDBY)
+                        continue
+                    with heartbeat.keeping(lease):
+                        self._follow(lease)
+            except (PeeweeException, DatabaseUnavailable) as error:
+                log.warning("following the primary waits for our database: %s", error)
+                self.stop.wait(STANDBY)
+
+    def _follow(self, lease: HeldLease) -> None:
+        while not self.stop.is_set() and lease.remaining() > 0:
+            try:
+                self.stop.wait(self.step(lease))
+            except LogUnavailable as error:
+                self._failed(error)
+            except (PeeweeException, DatabaseUnavailable) as error:
+                # The lease is kept: given up now it could not be released, and its end would have to be waited for.
+                log.warning("following the primary waits for our database: %s", error)
+                self.stop.wait(STANDBY)
+
+    def let_go(self) -> None:
+        """Give the lease up for a thread that waits for the primary while its process ends: the next need not wait."""
+        ours = Lease.owner.startswith(f"{owner()}:")
+        with connection():
+            Lease.update(owner=None, expires_at=now()).where((Lease.name == self._lease_name) & ours).execute()
+
+    @property
+    def _lease_name(self) -> str:
+        return f"follower:{self.site.id}"
+
+    def step(self, lease: HeldLease | None = None, wait: float = WAIT) -> float:
+        """Read once and write down what came; seconds to wait before the next look.
+
+        Raises:
+            LogUnavailable: when the log cannot be read.
+        """
+        row = self._row()
+        reading = self.log.read(row.position, limit=BATCH, wait=wait)
+        if lease is not None and lease.remaining() <= 0:
+            return 0.0
+        terms = reading.terms
+        if terms is not None and terms.name != self.site.name:
+            raise LogUnavailable(
+                f"the primary's deployment takes us for the site {terms.name}, but GEO_SITE_NAME is {self.site.name}:"
+                " set it to that, or GEO_SITE_TOKEN to the token of our site",
+                "wrong_site",
+            )
+        if self._write(row, reading):
+            self._advance()
+        self._count(_outcome(reading))
+        self._delay = BACKOFF[0]
+        return reading.retry_after
+
+    def _row(self) -> Row:
+        with connection():
+            found: Row | None = Row.get_or_none(Row.site == self.site)
+            if found is not None:
+                return found
+            new = Row.insert(site=self.site, created_at=now())
+            new.on_conflict(action="NOTHING", conflict_target=[Row.site]).execute()
+            return Row.get(Row.site == self.site)
+
+    def _write(self, before: Row, reading: Reading) -> int:
+        """Write events and position in one transaction; how many events were new."""
+        events, unreadable = as_registry_events(reading.events)
+        with transaction():
+            one_at_a_time(self.site.id, FOLLOWER_LOCK)
+            row = Row.get(Row.site == self.site)
+            if row.position != before.position:
+                log.warning("another process follows for %s as well; what it read is not read again", self.site.name)
+                return 0
+            new = event_log.append(events) if events else 0
+            instant = now()
+            values: dict[str, Any] = {
+                "position": reading.position,
+                "last_event_id": reading.last_event_id,
+                "source_last_event_id": reading.newest_event_id,
+                "heard_at": instant,
+                "failing_since": None,
+                "failure": None,
+            }
+            values |= self._heed(row, reading, instant)
+            Row.update(**values).where(Row.site == self.site).execute()
+            for told in unreadable:
+                log.error("what the primary's log says cannot be read and is left to a reconcile: %s", told)
+            if unreadable:
+                self._reconcile("an event of the primary's log could not be read", instant)
+        return new
+
+    def _heed(self, row: Row, reading: Reading, instant: datetime) -> dict[str, Any]:
+        """Do what the primary asks for; what to remember of it."""
+        seen: dict[str, Any] = {}
+        if reading.reset is not None:
+            log.warning("events were missed, a backfill finds what they told of: %s", reading.reset.message)
+            self._reconcile(reading.reset.message, instant)
+            seen |= {"reset_at": instant, "reset_reason": reading.reset.message}
+        elif row.position is None:
+            self._reconcile("the primary's log is followed from here on", instant)
+        terms = reading.terms
+        if terms is not None:
+            if terms.reconcile is not None and terms.reconcile != row.reconcile_seen and row.position is not None:
+                self._reconcile(f"the primary asked for it: {terms.reconcile_reason or 'no reason given'}", instant)
+            seen |= {"reconcile_seen": terms.reconcile, "paused": terms.paused}
+            self._take_over(row, terms, instant)
+        return seen
+
+    def _take_over(self, row: Row, terms: Terms, instant: datetime) -> None:
+        """Pause and resume with the primary, and replicate what it lets us where our own settings name nothing."""
+        if terms.paused != row.paused:
+            log.warning("site %s was %s at the primary", self.site.name, "paused" if terms.paused else "resumed")
+            Site.update(enabled=not terms.paused, updated_at=instant).where(Site.id == self.site.id).execute()
+        if self.context.settings.repositories:
+            return
+        patterns = "\n".join(terms.repositories)
+        changed: int = (
+            Site.update(repositories=patterns, updated_at=instant)
+            .where((Site.id == self.site.id) & (Site.repositories != patterns))
+            .execute()
+        )
+        if changed:
+            self._reconcile("what the primary replicates to this site changed", instant)
+
+    def _reconcile(self, reason: str, instant: datetime) -> None:
+        asked = {"reconcile_requested_at": instant, "reconcile_reason": reason}
+        Site.update(**asked).where(Site.id == self.site.id).execute()
+
+    def _advance(self) -> None:
+        """Turn the events into work at once: they have waited long enough on their way."""
+        if not self.context.settings.replication_enabled:
+            return
+        with connection():
+            for site in sites.enabled_secondaries():
+                cursor.drain(site)
+            waiting = claim.count_due(1000)
+        if waiting:
+            self.context.wake.rows(waiting)
+
+    def _failed(self, error: LogUnavailable) -> None:
+        self._count(error.reason)
+        wait = max(self._delay * random.uniform(0.5, 1.0), error.retry_after or 0.0)  # noqa: S311 - no secret
+        self._delay = min(self._delay * 2, BACKOFF[1])
+        with connection():
+            instant = now()
+            row = self._row()
+            if row.failure != str(error):
+                log.warning("the primary's log cannot be read: %s", error)
+            values = {"failure": str(error), "failing_since": row.failing_since or instant}
+            Row.update(**values).where(Row.site == self.site).execute()
+        self.stop.wait(wait)
+
+    def _count(self, outcome: str) -> None:
+        buffer.count("geo_follower_readings_total", {"site": self.site.name, "outcome": outcome})
+
+
+def _outcome(reading: Reading) -> str:
+    if reading.reset is not None:
+        return "reset"
+    if reading.events:
+        return "events"
+    if reading.terms is not None and reading.terms.paused:
+        return "paused"
+    return "busy" if reading.retry_after else "empty"

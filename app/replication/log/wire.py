@@ -1,0 +1,108 @@
+"""What the feed says, as JSON: one place for both ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.models import ContainerRepository, Event
+from app.notifications.errors import InvalidEvent
+from app.notifications.event import RegistryEvent
+from app.replication.log import Reading, Reset, Terms
+
+#: An event's fields that are told as they stand.
+_FIELDS = ("action", "tag", "digest", "media_type", "actor", "user_agent", "source_instance_id")
+
+
+class Unreadable(ValueError):
+    """An answer that is not what the feed says."""
+
+
+def dump(reading: Reading) -> dict[str, Any]:
+    """The answer as a JSON object."""
+    answer: dict[str, Any] = {
+        "position": reading.position,
+        "last_event_id": reading.last_event_id,
+        "newest_event_id": reading.newest_event_id,
+        "retry_after": reading.retry_after,
+        "events": [_event(event) for event in reading.events],
+    }
+    if reading.terms is not None:
+        terms = reading.terms
+        answer["site"] = {"name": terms.name, "repositories": list(terms.repositories), "paused": terms.paused}
+        answer["reconcile"] = {"requested_at": terms.reconcile, "reason": terms.reconcile_reason}
+    if reading.reset is not None:
+        answer["reset"] = {"reason": reading.reset.reason, "message": reading.reset.message}
+    return answer
+
+
+def load(answer: Mapping[str, Any]) -> Reading:
+    """The reading that the answer tells of. What an older version does not know in it is passed over.
+
+    Raises:
+        Unreadable: when it is none.
+    """
+    try:
+        site, asked, reset = answer["site"], answer["reconcile"], answer.get("reset")
+        return Reading(
+            events=[_load_event(event) for event in answer["events"]],
+            position=_text(answer["position"]),
+            last_event_id=int(answer["last_event_id"]),
+            newest_event_id=int(answer["newest_event_id"]),
+            terms=Terms(
+                name=_text(site["name"]),
+                repositories=tuple(_text(pattern) for pattern in site["repositories"]),
+                paused=bool(site["paused"]),
+                reconcile=asked["requested_at"],
+                reconcile_reason=asked["reason"],
+            ),
+            reset=Reset(_text(reset["reason"]), _text(reset["message"])) if reset else None,
+            retry_after=max(0.0, min(float(answer["retry_after"]), 60.0)),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Unreadable(f"the primary's feed answered what is no reading: {type(error).__name__} {error}") from error
+
+
+def as_registry_events(events: Sequence[Event]) -> tuple[list[RegistryEvent], list[str]]:
+    """The events as they once came, and what is wrong with those that are none (of a newer version, say)."""
+    good: list[RegistryEvent] = []
+    bad: list[str] = []
+    for event in events:
+        try:
+            good.append(
+                RegistryEvent(
+                    id=event.event_key,
+                    repository=event.container_repository.path,
+                    occurred_at=event.occurred_at,
+                    **{name: getattr(event, name) for name in _FIELDS},
+                )
+            )
+        except InvalidEvent as error:
+            bad.append(f"event {event.id}: {error}")
+    return good, bad
+
+
+def _event(event: Event) -> dict[str, Any]:
+    told = {"id": event.id, "key": event.event_key, "repository": event.container_repository.path}
+    told |= {"occurred_at": event.occurred_at.isoformat()}
+    return told | {name: getattr(event, name) for name in _FIELDS}
+
+
+def _load_event(told: Mapping[str, Any]) -> Event:
+    occurred_at = datetime.fromisoformat(told["occurred_at"])
+    if occurred_at.tzinfo is None:
+        raise Unreadable("an event's time has no time zone")
+    return Event(
+        id=int(told["id"]),
+        event_key=_text(told["key"]),
+        container_repository=ContainerRepository(path=_text(told["repository"])),
+        occurred_at=occurred_at,
+        **{name: None if told[name] is None else _text(told[name]) for name in _FIELDS},
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Unreadable(f"{value!r:.80} is not a text")
+    return value

@@ -1,0 +1,80 @@
+"""Politeness: how much we ask of each registry at once, and how fast, agreed on by all processes of a deployment."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from app.registry import Meter
+from app.replication.politeness.board import Board
+from app.replication.politeness.bucket import Bucket
+from app.replication.politeness.gate import Gate, Terms
+from app.replication.politeness.keeper import Keeper
+from app.replication.shared import Shared
+from app.settings import RegistrySettings, Settings
+
+__all__ = ["Bucket", "Gate", "Politeness", "Terms"]
+
+#: Told of each throttling: the side (`primary`, `secondary`) and the kind.
+Note = Callable[[str, str], None]
+
+
+class Politeness:
+    """The gates and buckets of one process, by side. Does nothing until a request is made."""
+
+    def __init__(
+        self, settings: Settings, shared: Shared | None, stopping: threading.Event, note: Note | None = None
+    ) -> None:
+        self._shared = shared
+        self._stopping = stopping
+        self._note = note
+        self._processes = settings.worker_processes
+        # Not the process's number alone: there may be several machines.
+        self._process = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
+        sides = {"primary": settings.primary, "secondary": settings.secondary}
+        self.gates = {side: self._gate(side, registry) for side, registry in sides.items() if registry is not None}
+        self.meters = {side: self._meter(side, registry) for side, registry in sides.items() if registry is not None}
+        self._keeper = Keeper(shared, list(self.gates.values())) if shared is not None else None
+
+    def close(self) -> None:
+        """End the thread."""
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _gate(self, side: str, registry: RegistrySettings) -> Gate:
+        def note(kind: str) -> None:
+            if self._note is not None:
+                self._note(side, kind)
+
+        shared = self._shared
+        return Gate(
+            side,
+            Terms(registry.max_connections, registry.ratelimit_floor, self._processes),
+            process=f"{self._process}-{side}",
+            board=Board(shared, _host(registry), f"{self._process}-{side}") if shared is not None else None,
+            note=note,
+            stop=self._stopping.is_set,
+            began=self._listen,
+        )
+
+    def _meter(self, side: str, registry: RegistrySettings) -> Meter | None:
+        if registry.rates.unlimited:
+            return None
+        return Bucket(
+            registry.rates,
+            key=f"{side}:{_host(registry)}",
+            shared=self._shared,
+            processes=self._processes,
+            stopping=self._stopping,
+        )
+
+    def _listen(self) -> None:
+        if self._keeper is not None:
+            self._keeper.start()
+
+
+def _host(registry: RegistrySettings) -> str:
+    return urlsplit(registry.url).netloc

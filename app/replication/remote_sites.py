@@ -1,0 +1,198 @@
+"""Remote sites: those that follow our event log from a deployment of their own, as people and files declare them."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.database import in_batches, now, transaction
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Cursor, Site
+from app.replication import cursor
+from app.replication.scope import InvalidScope, Scope
+from app.replication.sites import PRIMARY, SiteError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+
+class InvalidSite(SiteError):
+    """What is said of a site cannot be; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a person, or a reviewed file, says of one remote site.
+
+    Raises:
+        InvalidSite: at construction.
+    """
+
+    name: str
+    #: Of its registry, for who looks; empty: not said.
+    url: str = ""
+    #: Allow and deny patterns (app.replication.scope); none: everything.
+    repositories: tuple[str, ...] = ()
+    paused: bool = False
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name == PRIMARY:
+            raise InvalidSite(
+                f"{self.name!r} cannot be a site's name: 1 to 63 letters, digits, `.`, `_` or `-`, and not `primary`"
+            )
+        if self.url and not _is_address(self.url):
+            raise InvalidSite(f"site {self.name}: {self.url!r} is no http:// or https:// address of a registry")
+        try:
+            Scope(self.repositories)
+        except InvalidScope as error:
+            raise InvalidSite(f"site {self.name}: {error}") from error
+
+    @classmethod
+    def of(cls, site: Site) -> Declaration:
+        """As the row has it."""
+        return cls(site.name, site.url, tuple(site.repositories.splitlines()), not site.enabled)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What applying a declaration would do to one site: `before` None adds it, `after` None removes it."""
+
+    before: Declaration | None
+    after: Declaration | None
+
+    @property
+    def name(self) -> str:
+        found = self.after or self.before
+        assert found is not None
+        return found.name
+
+    def lines(self) -> list[str]:
+        """The difference as people read one: `+` and `-` before what comes and goes."""
+        sign = "+" if self.before is None else "-" if self.after is None else "~"
+        told = [f"{sign} {self.name}"]
+        for field in (each.name for each in fields(Declaration) if each.name != "name"):
+            old = getattr(self.before, field) if self.before else None
+            new = getattr(self.after, field) if self.after else None
+            if old != new:
+                told += [f"    - {field} = {_text(old)}"] if self.before else []
+                told += [f"    + {field} = {_text(new)}"] if self.after else []
+        return told
+
+
+def read(text: str) -> list[Declaration]:
+    """The sites that a TOML file declares: a table `[sites.NAME]` each, with `url`, `repositories` and `paused`.
+
+    Raises:
+        InvalidSite: for anything else in it; a misspelt key must not be passed over.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSite(f"the file is not TOML: {error}") from error
+    tables = document.pop("sites", None)
+    if document or not isinstance(tables, dict):
+        raise InvalidSite("the file holds a table [sites.NAME] for each site, and nothing else")
+    return [_declaration(name, table) for name, table in tables.items()]
+
+
+def remote() -> list[Site]:
+    """The remote sites, those that were removed left out. Call it inside `connection()`."""
+    return list(Site.select().where(Site.remote & ~Site.retired).order_by(Site.name))
+
+
+def changes(declared: Sequence[Declaration]) -> list[Change]:
+    """What would have to change for exactly these to be there. Call it inside `connection()`."""
+    there = {site.name: Declaration.of(site) for site in remote()}
+    wanted = {declaration.name: declaration for declaration in declared}
+    every = [Change(there.get(name), wanted.get(name)) for name in sorted(there.keys() | wanted.keys())]
+    return [change for change in every if change.before != change.after]
+
+
+def apply(changed: Sequence[Change]) -> None:
+    """Make the changes, all or none.
+
+    Raises:
+        InvalidSite: when a site is not as it was when the changes were found, or its name is taken.
+    """
+    added: list[Site] = []
+    with transaction():
+        current = {site.name: Declaration.of(site) for site in remote()}
+        for change in changed:
+            if current.get(change.name) != change.before:
+                raise InvalidSite(f"site {change.name} was changed meanwhile; look at the difference again")
+            if change.after is None:
+                Site.update(retired=True, token_hash=None, former_token_hash=None, updated_at=now()).where(
+                    Site.name == change.name
+                ).execute()
+            else:
+                _write(change.after)
+                if change.before is None:
+                    added.append(Site.get(Site.name == change.name))
+    for site in added:
+        # From here on the log is kept for it, though it has not come yet.
+        cursor.begin(site)
+
+
+def _write(declaration: Declaration) -> None:
+    instant = now()
+    values: dict[str, Any] = {
+        "url": declaration.url,
+        "repositories": "\n".join(declaration.repositories),
+        "enabled": not declaration.paused,
+        "updated_at": instant,
+    }
+    known: Site | None = Site.get_or_none(Site.name == declaration.name)
+    if known is None:
+        Site.insert(name=declaration.name, remote=True, created_at=instant, **values).execute()
+        return
+    if not known.remote and not known.retired:
+        raise InvalidSite(
+            f"{declaration.name} is the site of this deployment's own environment (GEO_SITE_NAME); it is changed there"
+        )
+    if known.retired:
+        values |= {"retired": False, "remote": True}
+        _forget(known)
+    elif known.repositories != values["repositories"]:
+        values |= {"reconcile_requested_at": instant, "reconcile_reason": "its scope changed at the primary"}
+    Site.update(**values).where(Site.id == known.id).execute()
+
+
+def _forget(site: Site) -> None:
+    """What was known of a former site of this name is the new deployment's to find out."""
+    ids = [row.id for row in Registry.select(Registry.id).where(Registry.site == site)]
+    for batch in in_batches(ids):
+        Registry.delete().where(Registry.id.in_(list(batch))).execute()
+    Cursor.delete().where(Cursor.site == site).execute()
+
+
+def _declaration(name: str, table: object) -> Declaration:
+    if not isinstance(table, Mapping):
+        raise InvalidSite(f"sites.{name} is not a table")
+    kinds: dict[str, type] = {"url": str, "repositories": list, "paused": bool}
+    for key, value in table.items():
+        if key not in kinds:
+            raise InvalidSite(f"site {name}: there is no `{key}`; there are {', '.join(kinds)}")
+        if not isinstance(value, kinds[key]):
+            raise InvalidSite(f"site {name}: `{key}` is not a {kinds[key].__name__}")
+    patterns = table.get("repositories", [])
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise InvalidSite(f"site {name}: `repositories` is a list of patterns")
+    return Declaration(name, table.get("url", "").rstrip("/"), tuple(patterns), table.get("paused", False))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        plain = parts.username is None and not (parts.query or parts.fragment)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0 and plain
+    except ValueError:
+        return False
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{each}"' for each in value) + "]"
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()

@@ -1,0 +1,61 @@
+"""Work: what a worker does for verification, a bounded part of its threads and its time."""
+
+from __future__ import annotations
+
+import logging
+
+from app.replication import claim as syncs
+from app.replication import sites
+from app.replication.context import Context
+from app.replication.lease import monotonic
+from app.replication.verification import claim as claims
+from app.replication.verification.run import Verified, verify
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which a thread looks whether it is wanted for syncs, and otherwise goes on.
+SLICE = 20.0
+
+
+def run_due(context: Context) -> int:
+    """Verify what is due, row after row, until nothing is, others are at it, or syncs wait; return how many."""
+    if not context.verification.take():
+        # As many threads are at it as may be; they look once more before they end.
+        return 0
+    try:
+        return _run_due(context)
+    finally:
+        context.verification.give_back()
+
+
+def _run_due(context: Context) -> int:
+    began, done = monotonic(), 0
+
+    def enough() -> bool:
+        return monotonic() - began > SLICE and syncs.count_due(1) > 0
+
+    while applied(context) and not context.stopping.is_set() and context.settings.replication_enabled and not enough():
+        claim = claims.claim_next(context.settings)
+        if claim is None:
+            break
+        verify(claim, context, enough=enough)
+        done += 1
+    return done
+
+
+def run_row(registry_id: int, context: Context) -> Verified | None:
+    """Verify this row if nobody else is at it; None if somebody is, or it is gone."""
+    if not applied(context):
+        return None
+    claim = claims.claim_row(registry_id, context.settings)
+    return None if claim is None else verify(claim, context)
+
+
+def applied(context: Context) -> bool:
+    """Whether the rows are about the registries that this process reaches; if not, it leaves them alone."""
+    try:
+        sites.require_applied(context.settings)
+    except sites.NotApplied as error:
+        log.error("nothing is verified here: %s", error)
+        return False
+    return True
