@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from app.rates import Rates
-from app.settings import AuthKind, Deletion, Role, Settings, SettingsError
+from app.settings import AuthKind, Deletion, Role, Settings, SettingsError, VerificationLevel
 
 GOOD = {
     "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050/",
@@ -249,3 +250,46 @@ def test_impolite_settings_are_refused() -> None:
     assert len(found) == 4
     assert any("GEO_PRIMARY_REGISTRY_MAX_CONNECTIONS must be a whole number from 2" in problem for problem in found)
     assert any("GEO_SECONDARY_REGISTRY_MAX_BYTES_PER_SECOND: 'fast' is neither" in problem for problem in found)
+
+
+def test_verification_has_its_settings() -> None:
+    # Given nothing, and something else
+    usual = Settings.from_env(GOOD)
+    other = Settings.from_env(
+        {
+            **GOOD,
+            "GEO_VERIFICATION": "off",
+            "GEO_VERIFICATION_INTERVAL": "36h",
+            "GEO_VERIFICATION_INTERVAL_LEVEL": "content",
+            "GEO_VERIFICATION_RATE": "0",
+        }
+    )
+
+    # Then
+    assert (usual.verification, usual.verification_interval_level) == ("manifests", "blobs")
+    assert (usual.verification_interval, usual.verification_rate) == (timedelta(days=7), 100)
+    assert (other.verification, other.verification_interval_level) == (None, "content")
+    assert (other.verification_interval, other.verification_rate) == (timedelta(hours=36), 0)
+    assert Settings.from_env({**GOOD, "GEO_VERIFICATION_INTERVAL": "off"}).verification_interval is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("GEO_VERIFICATION", "deep", "must be one of: off, tags, manifests, blobs, content"),
+        ("GEO_VERIFICATION_INTERVAL_LEVEL", "off", "must be one of: tags, manifests, blobs, content"),
+        ("GEO_VERIFICATION_INTERVAL", "7", "such as 7d"),
+        ("GEO_VERIFICATION_INTERVAL", "0d", "such as 7d"),
+        ("GEO_VERIFICATION_RATE", "-1", "from 0"),
+    ],
+)
+def test_verification_that_cannot_be_is_refused(name: str, value: str, told: str) -> None:
+    (problem,) = problems({**GOOD, name: value})
+    assert problem.startswith(name)
+    assert told in problem
+
+
+def test_a_level_of_verification_reaches_those_before_it() -> None:
+    assert VerificationLevel.CONTENT.reaches(VerificationLevel.BLOBS)
+    assert VerificationLevel.TAGS.reaches(VerificationLevel.TAGS)
+    assert not VerificationLevel.MANIFESTS.reaches(VerificationLevel.BLOBS)

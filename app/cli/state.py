@@ -13,6 +13,7 @@ from app.cli.common import duration, load, plainly, print_json, print_table
 from app.database import connection
 from app.replication import sites
 from app.replication import status as counting
+from app.replication.status import FollowerStatus
 from app.settings import Settings
 
 
@@ -82,7 +83,22 @@ def status(as_json: bool) -> None:
         ],
     )
     for site in found.sites:
+        if site.remote:
+            click.echo(f"\n{site.name} follows from a deployment of its own, last seen: {site.seen_at or 'never'}")
+        if site.follower is not None:
+            _tell_follower(site.name, site.follower)
+    for site in found.sites:
         if site.first_failure:
             click.echo(f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}")
         if site.first_verification_failure:
             click.echo(f"\n{click.style('not whole', fg='red')} on {site.name}: {site.first_verification_failure}")
+
+
+def _tell_follower(name: str, follower: FollowerStatus) -> None:
+    heard = follower.heard_at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if follower.heard_at else "never"
+    click.echo(f"\n{name} follows the primary's event log: last heard {heard}, {follower.behind} events behind")
+    if follower.failure:
+        failed = click.style("failing", fg="red")
+        click.echo(f"{failed} for {duration(follower.failing_seconds)}: {follower.failure}")
+    if follower.reset_reason:
+        click.echo(f"events were missed at {follower.reset_at} and left to a backfill: {follower.reset_reason}")

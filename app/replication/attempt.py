@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -13,16 +14,18 @@ from peewee import PeeweeException
 
 from app.database import DatabaseUnavailable
 from app.models import Reference
-from app.registry import Manifest, NotFound, Stopped, TooManyRequests, Unauthorized, Unreachable
+from app.registry import Manifest, NotFound, ServerError, Stopped, TooManyRequests, Unauthorized, Unreachable, bulk
 from app.replication import outcome
+from app.replication.blob_copy import UnderWay
 from app.replication.claim import Claim, LeaseLost
 from app.replication.context import Context
-from app.replication.copy import GraphCopy, Route, UnderWay
+from app.replication.copy import GraphCopy
 from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.flights import Elsewhere
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.referrers import Referrers, complete
 from app.replication.removals import Gone, absent
+from app.replication.route import Route
 from app.replication.writing import Writing
 
 log = logging.getLogger(__name__)
@@ -64,11 +67,13 @@ class Attempts:
 
     def copy(self, reference: Reference) -> Done | Failed:
         """Bring the reference in order. Raises as `guarded`."""
-        return self.guarded(reference, self._copy)
+        with nullcontext() if reference.trigger in URGENT else bulk():
+            return self.guarded(reference, self._copy)
 
     def go_on(self, parked: Parked) -> Done | Failed:
         """Take up a copy where it was left. Raises as `guarded`."""
-        return self.guarded(parked.reference, parked.go_on)
+        with nullcontext() if parked.reference.trigger in URGENT else bulk():
+            return self.guarded(parked.reference, parked.go_on)
 
     def guarded(self, reference: Reference, work: Callable[[Reference, datetime], Done]) -> Done | Failed:
         """Do the work; what a registry does to it, or a bug, is an outcome.
@@ -177,7 +182,8 @@ class Attempts:
         """Return those that are in order, by two HEADs each; what cannot be told is left to be copied."""
         checks = self.context.lanes.checks
         self.unequal |= dict.fromkeys(reference.id for reference in references)
-        futures = [checks.submit(self._equal, reference) for reference in references]
+        with bulk():
+            futures = [checks.submit(self._equal, reference) for reference in references]
         wait(futures)
         found = [future.result() for future in futures if future.exception() is None]
         return [equal for equal in found if equal is not None]
@@ -195,9 +201,15 @@ class Attempts:
         return Equal(reference, wanted.digest, wanted.media_type)
 
     def _standing(self, name: str) -> str | None:
+        """The digest that the secondary has under the name; None when it has none, or cannot say."""
         try:
             return self.context.destination().head_manifest(self.claim.path, name).digest
         except NotFound:
+            return None
+        except ServerError as error:
+            # Distribution answers so for the moment in which the same manifest is pushed under another name.
+            if error.status != 500:
+                raise
             return None
 
     def _put(self, reference: Reference, manifest: Manifest) -> None:

@@ -36,6 +36,7 @@ class Claim:
     #: The former holder never closed it: a write of his may still be under way.
     takeover: bool
     retry_count: int
+    priority: int
     lease: lease.HeldLease
 
     def require(self, seconds: float) -> None:
@@ -63,12 +64,17 @@ def count_due(limit: int) -> int:
     return int(rows.count())
 
 
-def claim_next() -> Claim | None:
-    """Take the row that has waited longest among the most urgent; None when nothing is due."""
+def claim_next(at_most: int | None = None) -> Claim | None:
+    """Take the row that has waited longest among the most urgent; None when nothing is due.
+
+    `at_most` leaves out what is less urgent than this priority.
+    """
     with connection():
         asked = lease.monotonic()
         instant = now()
         query = _enabled(Registry.select(Registry.id)).where(due(instant))
+        if at_most is not None:
+            query = query.where(Registry.priority <= at_most)
         query = query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
         return _claim(query, instant, asked)
 
@@ -115,6 +121,7 @@ def _claim(query: ModelSelect[Registry], instant: datetime, asked: float) -> Cla
         full_sync=row.full_sync,
         takeover=row.attempts > 1,
         retry_count=row.retry_count,
+        priority=row.priority,
         lease=lease.HeldLease(renew=lambda: lease.renew_row(registry_id, token), deadline=asked + lease.TTL),
     )
 
@@ -176,7 +183,7 @@ def close(
 
 
 def _unverified() -> Case:
-    """A verification is due after a sync. One under way learns of the sync by the generation; one switched off stays."""
+    """A verification is due after a sync. One under way learns of it by the generation; one switched off stays so."""
     kept = [VerificationState.STARTED, VerificationState.DISABLED]
     return Case(None, [(Registry.verification_state.in_(kept), Registry.verification_state)], VerificationState.PENDING)
 

@@ -72,6 +72,8 @@ class Context:
     #: Set when the process has to end: no new work, and what is under way is given back.
     stopping: threading.Event = field(default_factory=threading.Event)
     lanes: Lanes = field(default_factory=Lanes)
+    #: Threads that may sync what nobody waits for.
+    unhurried: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(1))
     #: What the processes tell each other; None where there is no Redis.
     shared: Shared | None = None
     flights: Flights = field(default_factory=Flights)
@@ -124,6 +126,7 @@ class Context:
             shared=shared,
             flights=Flights(shared),
             presence=SharedPresence(shared) if shared else LocalPresence(),
+            unhurried=threading.BoundedSemaphore(max(1, settings.worker_threads - 1)),
             verification=Capacity(settings.worker_threads, settings.verification_rate, stopping=stopping),
         )
 

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from app.registry import (
     Descriptor,
     InvalidManifest,
     Manifest,
     NotFound,
-    RegistryClient,
     RegistryError,
     Rejected,
     ServerError,
-    Stopped,
-    TransferResult,
-    Watch,
-    copy_blob,
     media_types,
-    straight,
 )
-from app.replication.flights import Elsewhere, Flights
-from app.replication.lanes import Lanes
-from app.replication.presence import Presence
-from app.replication.spool import Spool
-from app.replication.writing import Writing
-
-T = TypeVar("T")
-R = TypeVar("R")
+from app.replication.blob_copy import BlobCopy
+from app.replication.route import Route
+from app.replication.tally import Tally
 
 #: Indexes inside indexes. Real ones have one level, nested ones two.
 MAX_DEPTH = 8
@@ -62,60 +48,6 @@ class NotKept(Exception):
     temporary = True
 
 
-class UnderWay(Exception):
-    """Others carry blobs of this graph: no failure, the copy goes on when they have landed."""
-
-    def __init__(self, flights: Elsewhere) -> None:
-        super().__init__("others carry blobs of this image")
-        self.flights = flights
-
-
-@dataclass
-class Tally:
-    """What one copy moved. Shared by the threads that carry its blobs."""
-
-    #: Sent to the destination; and received from the source's blobs, which is less where the spool had them, and
-    #: more where a transfer was cut and the registry knows no ranges.
-    bytes_copied: int = 0
-    bytes_received: int = 0
-    blobs_copied: int = 0
-    blobs_mounted: int = 0
-    blobs_skipped: int = 0
-    manifests_copied: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def received(self, size: int) -> None:
-        with self._lock:
-            self.bytes_received += size
-
-    def add(self, *, size: int = 0, copied: int = 0, mounted: int = 0, skipped: int = 0, manifests: int = 0) -> None:
-        with self._lock:
-            self.bytes_copied += size
-            self.blobs_copied += copied
-            self.blobs_mounted += mounted
-            self.blobs_skipped += skipped
-            self.manifests_copied += manifests
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """From where to where, within one repository, and what carries it: shared by the copies of one sync.
-
-    `lanes` run the requests in parallel; no task in them waits for another. `stop` is asked between chunks. Large
-    blobs pass through the `spool`, if there is one.
-    """
-
-    source: RegistryClient
-    destination: RegistryClient
-    repository: str
-    lanes: Lanes
-    flights: Flights
-    presence: Presence
-    writing: Writing
-    stop: Callable[[], bool]
-    spool: Spool | None = None
-
-
 class GraphCopy:
     """Copies what a manifest needs. It may be asked again after `UnderWay`, and goes on where it was."""
 
@@ -131,9 +63,7 @@ class GraphCopy:
         #: Whether the source holds a layer that should not be distributed.
         self._held: dict[str, bool] = {}
         self._settled: set[str] = set()
-        self._landed: set[str] = set()
-        #: Nothing is believed but a blob's own byte: the destination has been wrong about what it holds.
-        self._doubt = False
+        self._blobs = BlobCopy(route, self.tally)
 
     def below(self, manifest: Manifest) -> None:
         """Bring everything that `manifest` names to the destination; the manifest itself is left to the caller.
@@ -150,9 +80,9 @@ class GraphCopy:
     def _below(self, manifest: Manifest) -> None:
         children = self._children(manifest)
         named = [blob for one in (manifest, *children) for blob in (*one.blobs, *self._distributed(one))]
-        self._bring({blob.digest: blob for blob in (*named, *self._unlisted.values())})
+        self._blobs.bring({blob.digest: blob for blob in (*named, *self._unlisted.values())})
         for level in _levels(children):
-            self.each(self._write, level)
+            self.route.lanes.each(self._write, level)
 
     def put(self, manifest: Manifest, name: str, put: Callable[[], None]) -> None:
         """Have the caller `put` the manifest, under a name that only he may write; and once more, when the
@@ -184,11 +114,12 @@ class GraphCopy:
 
     def doubt(self) -> None:
         """Forget what the destination is known to hold in this repository, and from here on believe only bytes."""
-        route = self.route
-        route.presence.forget(route.destination.name, route.repository)
-        self._doubt = True
+        self._blobs.doubt()
         self._settled.clear()
-        self._landed.clear()
+
+    @property
+    def _doubt(self) -> bool:
+        return self._blobs.doubtful
 
     def _put(self, manifest: Manifest, name: str, put: Callable[[], None]) -> None:
         writing = self.route.writing
@@ -212,7 +143,7 @@ class GraphCopy:
             seen |= wanted.keys()
             if len(seen) > MAX_MANIFESTS:
                 raise GraphTooLarge(f"more than {MAX_MANIFESTS} manifests below {manifest.digest}")
-            level = [child for child in self.each(self._child, list(wanted.values())) if child is not None]
+            level = [child for child in self.route.lanes.each(self._child, list(wanted.values())) if child is not None]
             if not level:
                 return list(found.values())
             found |= {child.digest: child for child in level}
@@ -224,7 +155,7 @@ class GraphCopy:
             return None
         if digest in self._read:
             return self._read[digest]
-        self._check()
+        self.route.check()
         # Of a blob that it is no manifest Distribution 2.8 says with 500: what may be one is not asked for.
         if not self._doubt and media_types.is_manifest(descriptor.media_type):
             try:
@@ -269,7 +200,7 @@ class GraphCopy:
         return [layer for layer in manifest.foreign if self._held[layer.digest]]
 
     def _write(self, child: Manifest) -> None:
-        self._check()
+        self.route.check()
         route = self.route
         with route.writing.of(child.digest, *(each.digest for each in child.manifests)):
             if child.digest not in route.writing.written or self._doubt:
@@ -298,105 +229,6 @@ class GraphCopy:
         except NotFound:
             return False
         return True
-
-    # --- blobs ------------------------------------------------------------------------------------------------------
-
-    def _bring(self, blobs: Mapping[str, Descriptor]) -> None:
-        """Have every blob carried: those that nobody has under way by us, now."""
-        wanted = {digest: blob for digest, blob in blobs.items() if digest not in self._landed}
-        if not wanted:
-            return
-        route = self.route
-        registry, repository = route.destination.name, route.repository
-        keys = {route.flights.key(registry, repository, digest): digest for digest in wanted}
-        # In this order: who ended a flight before we took ours has said before that the blob is there.
-        ours, elsewhere = route.flights.begin(list(keys))
-        try:
-            known = route.presence.look(registry, repository, [keys[key] for key in ours])
-        except BaseException:
-            route.flights.end(ours)
-            raise
-        present = set() if self._doubt else {key for key in ours if keys[key] in known.present}
-        self.tally.add(skipped=len(present))
-        self._landed |= {keys[key] for key in present}
-        route.flights.end(present)
-        self._carry({key: (wanted[keys[key]], known.sources.get(keys[key])) for key in ours - present})
-        if elsewhere:
-            raise UnderWay(elsewhere)
-
-    def _carry(self, flights: Mapping[str, tuple[Descriptor, str | None]]) -> None:
-        left = set(flights)
-        futures = []
-        try:
-            for key, (blob, source) in flights.items():
-                future = self.route.lanes.of(blob.size).submit(self._transfer, blob, source)
-                left.discard(key)
-                # Called whatever becomes of it, also when it is cancelled before a thread has come to it.
-                future.add_done_callback(partial(self._ended, key))
-                futures.append(future)
-        finally:
-            self.route.flights.end(left)
-        _finish(futures)
-
-    def _ended(self, key: str, _: Future[None]) -> None:
-        self.route.flights.end([key])
-
-    def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
-        self._check()
-        route = self.route
-        mount_from = None if self._doubt else mount_from
-        watch = Watch(stop=route.stop, received=self.tally.received)
-        opener = route.spool.opener if route.spool is not None else straight
-        result = copy_blob(
-            opener(route.source, route.repository, blob, watch),
-            route.destination,
-            route.repository,
-            blob,
-            mount_from=mount_from,
-            stop=route.stop,
-        )
-        registry = route.destination.name
-        if mount_from is not None and not result.mounted:
-            route.presence.forget(registry, mount_from, blob.digest)
-            route.flights.part(registry)
-        route.presence.proven(registry, route.repository, [blob.digest])
-        self._landed.add(blob.digest)
-        self._count(result)
-
-    def _count(self, result: TransferResult) -> None:
-        self.tally.add(
-            size=result.bytes_copied,
-            copied=int(result.bytes_copied > 0),
-            mounted=int(result.mounted),
-            skipped=int(result.skipped),
-        )
-
-    # --- threads ----------------------------------------------------------------------------------------------------
-
-    def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Run `work` on all items in parallel; the first error stops those not begun and is raised."""
-        if len(items) == 1:
-            return [work(items[0])]
-        futures = [self.route.lanes.small.submit(work, item) for item in items]
-        _finish(futures)
-        return [future.result() for future in futures]
-
-    def _check(self) -> None:
-        if self.route.stop():
-            raise Stopped("the copy was told to stop")
-
-
-def _finish(futures: Sequence[Future[Any]]) -> None:
-    """Wait for all; the first error cancels those not begun and is raised when the others have ended."""
-    done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-    errors: Iterable[BaseException | None] = (future.exception() for future in done)
-    error = next((each for each in errors if each is not None), None)
-    if error is None:
-        return
-    # What has begun is awaited: nothing of this copy may write once its caller has moved on. Not what was cancelled:
-    # that counts as ended only when a thread has come to it, behind other blobs.
-    wait([future for future in waiting if not future.cancel()])
-    raise error
 
 
 def _levels(manifests: Iterable[Manifest]) -> list[list[Manifest]]:

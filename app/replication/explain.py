@@ -37,7 +37,7 @@ def explain(path: str, name: str, *, replication_enabled: bool) -> list[Explanat
         row = None
         if repository is not None:
             row = Registry.get_or_none((Registry.site == site) & (Registry.container_repository == repository))
-        if not site.primary and (row is not None or not site.retired):
+        if not site.primary and not site.remote and (row is not None or not site.retired):
             found.append(_Case(site, path, name, repository, row, replication_enabled).explanation())
     return found
 

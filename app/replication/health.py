@@ -14,6 +14,9 @@ SCHEDULER_SILENT = 60.0
 #: Seconds that work may wait while nobody is at it, or events stay unread. Usually it is less than one.
 STUCK = 60.0
 
+#: Seconds without a request for events of a site that follows by itself: it asks three times a minute.
+AWAY = 180.0
+
 #: Seconds that the oldest waiting tag may be behind before a person should know. A large image takes its time.
 BEHIND = 600.0
 
@@ -44,12 +47,29 @@ class Health:
 
 def judge(site: SiteStatus, whole: Status, instant: datetime, *, replication_enabled: bool) -> Health:
     """The gravest thing to say of a site at `instant`, a time by the database's clock."""
+    if site.remote:
+        return _remote(site, instant)
     return (
         _switched_off(site, replication_enabled=replication_enabled)
         or _halted(site, whole, instant)
         or _troubled(site)
         or _well(site)
     )
+
+
+def _remote(site: SiteStatus, instant: datetime) -> Health:
+    """What the primary's deployment knows of a site that follows from its own: that, and how far, it reads the log."""
+    if not site.enabled:
+        return Health(
+            Level.PAUSED, "Paused", f"It is told of no event. `geo sites resume {site.name}` lets it take up the rest."
+        )
+    if site.seen_at is None or (instant - site.seen_at).total_seconds() > AWAY:
+        return Health(
+            Level.CRITICAL,
+            "Its deployment does not ask for events",
+            f"{_number(site.unread_events, 'event waits', 'events wait')} for it. Look at its own page why.",
+        )
+    return Health(Level.HEALTHY, "Following", "Its repositories are shown by its own deployment.")
 
 
 def _switched_off(site: SiteStatus, *, replication_enabled: bool) -> Health | None:
@@ -77,6 +97,9 @@ def _halted(site: SiteStatus, whole: Status, instant: datetime) -> Health | None
             "The scheduler is silent",
             "Retries and lost wake-ups wait for it. Look whether the scheduler process runs and reaches the database.",
         )
+    follower = site.follower
+    if follower is not None and follower.failure is not None and follower.failing_seconds > STUCK:
+        return Health(Level.CRITICAL, "The primary's event log cannot be read", f"{follower.failure}.")
     unread_for = (instant - site.last_event_at).total_seconds() if site.last_event_at else 0.0
     if site.unread_events and unread_for > STUCK:
         return Health(

@@ -15,8 +15,8 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncAttempt, SyncState
 from app.replication.backoff import BACKOFF, Backoff
 from app.replication.claim import Claim, LeaseLost
-from app.replication.copy import Tally
 from app.replication.lease import owner
+from app.replication.tally import Tally
 
 Action = Literal["copy", "keep", "delete", "forget"]
 

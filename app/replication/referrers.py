@@ -14,8 +14,9 @@ from typing import Any
 
 from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Rejected
 from app.registry.media_types import OCI_INDEX
-from app.replication.copy import MAX_DEPTH, MAX_MANIFESTS, GraphCopy, GraphTooLarge, Route
+from app.replication.copy import MAX_DEPTH, MAX_MANIFESTS, GraphCopy, GraphTooLarge
 from app.replication.referrers_api import Support
+from app.replication.route import Route
 
 
 class FallbackTagTaken(Exception):
@@ -112,7 +113,7 @@ class Referrers:
         """What the source lists for these, by subject; nothing for those that nothing refers to."""
         wanted = [each for each in subjects if each not in self._listed]
         if wanted:
-            self._listed.update(zip(wanted, self.graph.each(self._ask, wanted), strict=True))
+            self._listed.update(zip(wanted, self.graph.route.lanes.each(self._ask, wanted), strict=True))
         return {each: self._listed[each] for each in subjects if self._listed.get(each)}
 
     def _ask(self, subject: str) -> tuple[Descriptor, ...]:
@@ -125,7 +126,7 @@ class Referrers:
 
     def _copy(self, referrers: Sequence[Descriptor]) -> None:
         wanted = [each for each in referrers if each.digest not in self._brought]
-        for manifest in self.graph.each(self._lacking, wanted):
+        for manifest in self.graph.route.lanes.each(self._lacking, wanted):
             if manifest is not None:
                 self.graph.below(manifest)
                 self._put(manifest)

@@ -168,15 +168,26 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
 
 
 def run_due(context: Context, limit: int | None = None) -> int:
-    """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many."""
+    """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many.
+
+    One thread of a process is always left for what was just pushed: a backfill has rows that take hours.
+    """
     done = 0
     if not _applied(context):
         return done
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
-        claim: Claim | None = claims.claim_next()
-        if claim is None:
-            break
-        sync(claim, context)
+        unhurried = context.unhurried.acquire(blocking=False)
+        try:
+            claim: Claim | None = claims.claim_next(None if unhurried else marking.FRESH)
+            if claim is None:
+                break
+            if unhurried and claim.priority <= marking.FRESH:
+                context.unhurried.release()
+                unhurried = False
+            sync(claim, context)
+        finally:
+            if unhurried:
+                context.unhurried.release()
         done += 1
     return done
 

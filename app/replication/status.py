@@ -15,6 +15,7 @@ from app.models import (
     ContainerRepository,
     Cursor,
     Event,
+    Follower,
     Lease,
     QuarantinedEvent,
     Reference,
@@ -29,6 +30,21 @@ from app.replication.lease import TTL
 
 #: The lease whose holder is the acting scheduler; its age is the scheduler's heartbeat.
 SCHEDULER = "scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerStatus:
+    """How far the primary's event log is followed."""
+
+    #: Events there that are not here yet, at most: some may be outside the scope.
+    behind: int
+    last_event_id: int
+    heard_at: datetime | None
+    failure: str | None
+    failing_seconds: float
+    #: When events were last missed and left to a backfill, and why.
+    reset_at: datetime | None
+    reset_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,11 @@ class SiteStatus:
     verified: int = 0
     verification_failed: int = 0
     first_verification_failure: str | None = None
+    #: It follows from a deployment of its own, which alone knows of its repositories; when that was last here.
+    remote: bool = False
+    seen_at: datetime | None = None
+    #: How this deployment follows the primary's, where it does.
+    follower: FollowerStatus | None = None
     #: Repositories whose tags on the primary are known, and those of which the primary could not tell.
     checksummed: int = 0
     checksum_failed: int = 0
@@ -169,6 +190,9 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         last_synced_at=Registry.select(fn.MAX(Registry.last_synced_at)).where(Registry.site == site).scalar(),
         first_failure=first.last_sync_failure if first else None,
         reconcile_reason=site.reconcile_reason,
+        remote=site.remote,
+        seen_at=cursor.updated_at if cursor and site.remote else None,
+        follower=_follower(site, instant),
         **_verification(site),
     )
 
@@ -200,6 +224,21 @@ def _verification(site: Site) -> dict[str, Any]:
         "checksummed": sum(group[1] for group in wanted),
         "checksum_failed": sum(group[2] for group in wanted),
     }
+
+
+def _follower(site: Site, instant: datetime) -> FollowerStatus | None:
+    row: Follower | None = Follower.get_or_none(Follower.site == site)
+    if row is None:
+        return None
+    return FollowerStatus(
+        behind=max(0, row.source_last_event_id - row.last_event_id),
+        last_event_id=row.last_event_id,
+        heard_at=row.heard_at,
+        failure=row.failure,
+        failing_seconds=max(0.0, (instant - row.failing_since).total_seconds()) if row.failing_since else 0.0,
+        reset_at=row.reset_at,
+        reset_reason=row.reset_reason,
+    )
 
 
 def _position(cursor: Cursor) -> Position:
@@ -245,6 +284,15 @@ def gauges() -> Iterator[GaugeMetricFamily]:
         family = GaugeMetricFamily(name, text, labels=("name", "url"))
         for site in whole.sites:
             family.add_metric((site.name, site.url), getattr(site, value))
+        yield family
+    for name, text, of in (
+        ("geo_follower_behind_events", "Events of the primary's log that are not here yet", "behind"),
+        ("geo_follower_failing_seconds", "Since when the primary's log cannot be read", "failing_seconds"),
+    ):
+        family = GaugeMetricFamily(name, text, labels=("name", "url"))
+        for site in whole.sites:
+            if site.follower is not None:
+                family.add_metric((site.name, site.url), getattr(site.follower, of))
         yield family
     yield _single("geo_last_event_id", "The newest event in the log", whole.last_event_id)
     if whole.last_event_at is not None:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from app.database import connection
+from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
 from app.replication import claim as claims
+from app.replication import event_log, marking, replicator
 from app.replication import sync as syncs
 from tests.support import images
 from tests.support.compare import assert_same
@@ -683,3 +684,36 @@ def test_a_late_write_of_a_former_holder_is_found_and_overwritten(
 
 def _closed() -> threading.Event:
     return threading.Event()
+
+
+def test_one_thread_is_left_for_what_was_just_pushed(
+    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str, repository: str
+) -> None:
+    # Given two threads, and two repositories to fill, of which the first does not get on
+    with Proxy(primary) as before_primary:
+        env = environment(primary, secondary, database_url, WORKER_THREADS="2")
+        geo = Deployment.start(env | {"GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": before_primary.url})
+        try:
+            old = [f"{repository}-old-{number}" for number in range(2)]
+            for name in old:
+                push(primary, name, "v1", images.image())
+            with connection():
+                ids = event_log.repository_ids(old, now())
+            marking.mark_full(geo.fresh_site(), list(ids.values()), priority=marking.BACKFILL)
+            slow = before_primary.rule(f"GET .*{repository}-old-.*/tags/list", gate=_closed())
+            with Session() as first:
+                filling = first.start(lambda: replicator.run_due(geo.context))
+                assert slow.arrived.wait(20)
+
+                # When another repository is pushed to
+                digest = push(primary, repository, "v1", images.image())
+                geo.event("push", repository, "v1", digest)
+
+                # Then the second thread brings that, and leaves the backfill to the first
+                assert geo.settle() == 1
+                assert digest_of(secondary, repository, "v1") == digest
+                assert slow.gate is not None
+                slow.gate.set()
+                assert filling.result(30) == 2
+        finally:
+            geo.close()

@@ -12,7 +12,7 @@ import pytest
 
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Event, Lease, Site, SyncState
+from app.models import Event, Lease, Site, SyncState, VerificationState
 from app.replication import backfill, claim
 from app.replication.context import Context
 from app.replication.lease import TTL
@@ -278,3 +278,27 @@ def test_a_scheduler_goes_on_as_soon_as_its_database_is_back(
 
         # Then it goes on without waiting for the end of its own lease
         wait_until(lambda: ticking.ticks > at_loss + 2, timeout=10)
+
+
+# --- verification -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_to_be_verified_wakes_so_many_as_may_verify(state: Deployment, wakes: Wakes) -> None:
+    # Given more synced rows than may be verified at once, and one that nobody looked at for a month
+    settle_reconcile(state)
+    for number in range(10):
+        state.event("push", f"team/app{number}", "v1")
+    state.mark()
+    with connection():
+        Registry.update(state=SyncState.SYNCED).execute()
+        Registry.update(
+            verification_state=VerificationState.SUCCEEDED, fully_verified_at=now() - timedelta(days=30)
+        ).where(Registry.id == state.row("team/app0").id).execute()
+
+    # When
+    tick(state.context)
+
+    # Then a quarter of the threads of both processes is woken, and the one that was left alone is asked for
+    assert wakes.verifications_sent == [4]
+    row = state.row("team/app0")
+    assert (row.verification_full, row.verification_requested_level) == (True, "blobs")

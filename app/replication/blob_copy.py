@@ -1,0 +1,114 @@
+"""BlobCopy: brings the blobs of one image, each by whoever has it under way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+
+from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
+from app.replication.flights import Elsewhere
+from app.replication.lanes import finish
+from app.replication.route import Route
+from app.replication.tally import Tally
+
+
+class UnderWay(Exception):
+    """Others carry blobs of this graph: no failure, the copy goes on when they have landed."""
+
+    def __init__(self, flights: Elsewhere) -> None:
+        super().__init__("others carry blobs of this image")
+        self.flights = flights
+
+
+class BlobCopy:
+    """The blobs of one copy. It may be asked again after `UnderWay`, and goes on where it was."""
+
+    def __init__(self, route: Route, tally: Tally) -> None:
+        self._route = route
+        self._tally = tally
+        self._landed: set[str] = set()
+        #: Nothing is believed but a blob's own byte.
+        self.doubtful = False
+
+    def doubt(self) -> None:
+        """Begin again, without anything that the destination is known to hold in this repository."""
+        self._route.presence.forget(self._route.destination.name, self._route.repository)
+        self.doubtful = True
+        self._landed.clear()
+
+    def bring(self, blobs: Mapping[str, Descriptor]) -> None:
+        """Have every blob carried: those that nobody has under way by us, now.
+
+        Raises:
+            RegistryError: from either side.
+            Stopped: when the route says so.
+            UnderWay: others carry some of them; ours have landed.
+        """
+        wanted = {digest: blob for digest, blob in blobs.items() if digest not in self._landed}
+        if not wanted:
+            return
+        route = self._route
+        registry, repository = route.destination.name, route.repository
+        keys = {route.flights.key(registry, repository, digest): digest for digest in wanted}
+        # In this order: who ended a flight before we took ours has said before that the blob is there.
+        ours, elsewhere = route.flights.begin(list(keys))
+        try:
+            known = route.presence.look(registry, repository, [keys[key] for key in ours])
+        except BaseException:
+            route.flights.end(ours)
+            raise
+        present = set() if self.doubtful else {key for key in ours if keys[key] in known.present}
+        self._tally.add(skipped=len(present))
+        self._landed |= {keys[key] for key in present}
+        route.flights.end(present)
+        self._carry({key: (wanted[keys[key]], known.sources.get(keys[key])) for key in ours - present})
+        if elsewhere:
+            raise UnderWay(elsewhere)
+
+    def _carry(self, flights: Mapping[str, tuple[Descriptor, str | None]]) -> None:
+        left = set(flights)
+        futures = []
+        try:
+            for key, (blob, source) in flights.items():
+                future = self._route.lanes.of(blob.size).submit(self._transfer, blob, source)
+                left.discard(key)
+                # Called whatever becomes of it, also when it is cancelled before a thread has come to it.
+                future.add_done_callback(partial(self._ended, key))
+                futures.append(future)
+        finally:
+            self._route.flights.end(left)
+        finish(futures)
+
+    def _ended(self, key: str, _: Future[None]) -> None:
+        self._route.flights.end([key])
+
+    def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
+        self._route.check()
+        route = self._route
+        mount_from = None if self.doubtful else mount_from
+        watch = Watch(stop=route.stop, received=self._tally.received)
+        opener = route.spool.opener if route.spool is not None else straight
+        result = copy_blob(
+            opener(route.source, route.repository, blob, watch),
+            route.destination,
+            route.repository,
+            blob,
+            mount_from=mount_from,
+            stop=route.stop,
+        )
+        registry = route.destination.name
+        if mount_from is not None and not result.mounted:
+            route.presence.forget(registry, mount_from, blob.digest)
+            route.flights.part(registry)
+        route.presence.proven(registry, route.repository, [blob.digest])
+        self._landed.add(blob.digest)
+        self._count(result)
+
+    def _count(self, result: TransferResult) -> None:
+        self._tally.add(
+            size=result.bytes_copied,
+            copied=int(result.bytes_copied > 0),
+            mounted=int(result.mounted),
+            skipped=int(result.skipped),
+        )

@@ -1,0 +1,37 @@
+"""Route: from where to where, and by what, the copies of one sync go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.registry import RegistryClient, Stopped
+from app.replication.flights import Flights
+from app.replication.lanes import Lanes
+from app.replication.presence import Presence
+from app.replication.spool import Spool
+from app.replication.writing import Writing
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """From where to where, within one repository, and what carries it: shared by the copies of one sync.
+
+    `lanes` run the requests in parallel; no task in them waits for another. `stop` is asked between chunks. Large
+    blobs pass through the `spool`, if there is one.
+    """
+
+    source: RegistryClient
+    destination: RegistryClient
+    repository: str
+    lanes: Lanes
+    flights: Flights
+    presence: Presence
+    writing: Writing
+    stop: Callable[[], bool]
+    spool: Spool | None = None
+
+    def check(self) -> None:
+        """Raise `Stopped` if there is no point in going on."""
+        if self.stop():
+            raise Stopped("the copy was told to stop")
