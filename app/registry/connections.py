@@ -20,6 +20,7 @@ import requests
 import requests.adapters
 import urllib3
 import urllib3.connection
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 #: On close: send nothing more and reset (SO_LINGER on, zero seconds).
@@ -203,8 +204,14 @@ class Adapter(requests.adapters.HTTPAdapter):
 
     def build_response(self, req: requests.PreparedRequest, resp: Any) -> Answer:
         """Make the response one that tells when it is closed."""
+        # By hand: the base class looks for cookies and guesses encodings.
         answer = Answer()
-        answer.__dict__.update(super().build_response(req, resp).__dict__)
+        answer.status_code = resp.status
+        answer.headers = CaseInsensitiveDict(resp.headers)
+        answer.raw = resp
+        answer.url = req.url or ""
+        answer.request = req
+        answer.reason = resp.reason
         return answer
 
     def build_connection_pool_key_attributes(
