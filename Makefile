@@ -26,9 +26,9 @@ test-long: ## Run the tests that take minutes
 	@deploy/setup.sh test
 	@$(PYTHON) -m pytest -m long $(ARGS)
 
-bench: ## Measure how long a push takes to arrive, beside skopeo copy
+bench: ## Measure copying beside skopeo, crane and regsync, such as ARGS="--scenario cold --json FILE"
 	@deploy/setup.sh test
-	@$(PYTHON) -m tests.benchmarks.lag $(ARGS)
+	@$(PYTHON) -m tests.benchmarks $(ARGS)
 
 lint: ## Check format, style and types
 	@deploy/setup.sh lint

@@ -12,7 +12,7 @@ import click
 from app.cli.common import duration, fail, load, plainly, print_json, site_named
 from app.cli.progress import Progress
 from app.database import connection
-from app.models import ContainerRepository, Site, VerificationState
+from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication.context import Context
 from app.replication.replicator import Replicator, UnknownRepository
@@ -178,7 +178,7 @@ def _end(site: Site, told: dict[str, Any], *, as_json: bool) -> None:
     if failures and not as_json:
         for each in failures[:SHOWN]:
             click.echo(f"{each['repository']}  {each['failure']}")
-        fail(f"the verification of {len(failures)} repositories on {site.name} failed")
+        fail(f"{len(failures)} repositories on {site.name} are not whole")
     if not as_json:
         click.echo(f"All repositories that were asked for are whole on {site.name}.")
     raise SystemExit(1 if failures else 0)
@@ -200,14 +200,16 @@ def _wait(site: Site) -> None:
 
 
 def _failures(site: Site) -> list[dict[str, str]]:
-    """Repositories that were found wanting, or of which it could not be told, and why."""
-    wrong = (Registry.verification_state == VerificationState.FAILED) | (
-        Registry.verification_full & Registry.verification_retry_at.is_null(False)
-    )
+    """Repositories that were found wanting, of which it could not be told, or that are not in sync; and why."""
+    untold = Registry.verification_full & Registry.verification_retry_at.is_null(False)
+    wrong = (Registry.verification_state == VerificationState.FAILED) | untold | (Registry.state != SyncState.SYNCED)
     with connection():
         rows = Registry.select(Registry, ContainerRepository).join(ContainerRepository)
         rows = rows.where((Registry.site == site) & wrong).order_by(ContainerRepository.path)
         return [
-            {"repository": row.container_repository.path, "failure": row.verification_failure or "not finished"}
+            {
+                "repository": row.container_repository.path,
+                "failure": row.verification_failure or row.last_sync_failure or "it waits for a sync",
+            }
             for row in rows
         ]

@@ -30,7 +30,7 @@ class Replicator(Protocol):
     def sync(self) -> Any:
         """Make the secondary equal to the primary, here and now."""
 
-    def verify(self) -> Any:
+    def verify(self, level: str | None = None) -> Any:
         """Look whether the secondary holds everything, here and now."""
 
 

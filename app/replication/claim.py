@@ -183,8 +183,9 @@ def close(
 
 
 def _unverified() -> Case:
-    """A verification is due after a sync. One under way learns of it by the generation; one switched off stays so."""
-    kept = [VerificationState.STARTED, VerificationState.DISABLED]
+    """A verification is due after a sync. One under way learns of it by the generation, one switched off stays so, and
+    one that failed has failed until the next has seen what the sync repaired."""
+    kept = [VerificationState.STARTED, VerificationState.DISABLED, VerificationState.FAILED]
     return Case(None, [(Registry.verification_state.in_(kept), Registry.verification_state)], VerificationState.PENDING)
 
 

@@ -231,6 +231,9 @@ class Catalog:
     def __init__(self, *pages: list[str], error: Exception | None = None) -> None:
         self.pages, self.error = pages, error
 
+    def close(self) -> None:
+        pass
+
     def catalog(self, page_size: int = 0, after: str | None = None) -> Iterator[CatalogPage]:
         number = int(after.rpartition("=")[2]) if after else 0
         if self.error is not None and number >= len(self.pages):

@@ -21,6 +21,7 @@ from tests.benchmarks.ceiling import ceiling
 from tests.benchmarks.ours import NAME
 from tests.benchmarks.push import pushed
 from tests.benchmarks.race import Options
+from tests.support import parts
 
 #: In the order in which they run.
 SCENARIOS: dict[str, Callable[[Options], Result]] = {
@@ -39,12 +40,18 @@ SCENARIOS: dict[str, Callable[[Options], Result]] = {
 #: Run only when they are asked for: the table of aims does not have them.
 EXTRA = ("changed", "line")
 
+#: Where the registry is: Debian's package.
+REGISTRY = ("docker-registry", "/usr/bin/docker-registry")
+
 
 def main() -> int:
     options = _arguments()
     if options.markdown is not None:
         print(report.markdown(json.loads(options.markdown.read_text())))
         return 0
+    if parts.find(*REGISTRY) is None:
+        _say("there is no docker-registry to measure with")
+        return 2
     # Whatever was started is ended on the way out.
     signal.signal(signal.SIGTERM, _leave)
     known = peers.found()
@@ -56,16 +63,23 @@ def main() -> int:
         peers=[peer for peer in known if peer.name in tools],
         ours=NAME in tools,
         storage=options.storage,
+        at_once=options.at_once,
         env=dict(given.split("=", 1) for given in options.set),
         say=_say,
     )
     names = options.scenario or [name for name in SCENARIOS if name not in EXTRA]
     document = _heading(asked)
     _say(f"{', '.join(f'{name} {version}' for name, version in document['versions'].items())}")
+    failed = False
     for name in names:
         began = time.monotonic()
         _say(f"{name} ...")
-        result = SCENARIOS[name](asked)
+        try:
+            result = SCENARIOS[name](asked)
+        except (AssertionError, OSError, RuntimeError) as error:
+            _say(f"{name} could not be measured: {error}")
+            failed = True
+            continue
         _add(document, name, result, time.monotonic() - began)
         if options.json is not None:
             # After each scenario: an interrupted run leaves what it has.
@@ -73,7 +87,7 @@ def main() -> int:
         print(report.table(result.rows), flush=True)
     if len(names) > 1:
         print("\n" + report.table([report.Row.load(row) for row in document["rows"]]))
-    return 0
+    return int(failed)
 
 
 def _arguments() -> argparse.Namespace:
@@ -88,6 +102,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies sizes and numbers, to try things out")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds after which a run is given up")
     parser.add_argument("--tools", help=f"only these, such as {NAME},crane")
+    parser.add_argument("--at-once", type=int, help="repositories that the peers copy at a time")
     parser.add_argument("--storage", type=Path, help="where registries keep their storage (default: in memory)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of ours")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -105,7 +120,12 @@ def _heading(options: Options) -> dict[str, Any]:
         "commit": machine.commit(),
         "machine": machine.machine(),
         "versions": machine.versions(options.peers),
-        "options": {"rounds": options.rounds, "scale": options.scale, "settings": dict(options.env)},
+        "options": {
+            "rounds": options.rounds,
+            "scale": options.scale,
+            "at_once": options.at_once,
+            "settings": dict(options.env),
+        },
         "storage_in_memory": True,
         "rows": [],
         "scenarios": {},

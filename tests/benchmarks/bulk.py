@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from statistics import median
 
 from tests.benchmarks.corpus import MIB, Client, Corpus, large, push_on, shared_base
 from tests.benchmarks.measure import Run
@@ -15,8 +14,6 @@ from tests.benchmarks.report import BEST, Aim, Row
 from tests.benchmarks.stage import Stage
 from tests.support import images
 from tests.support.images import Blob
-
-GIB = 1024 * MIB
 
 REPOSITORIES, TAGS = 40, 5
 
@@ -173,13 +170,3 @@ def _size(corpus: Corpus) -> str:
 
 def _where(far: bool) -> str:
     return f"{FAR * 1000:.0f} ms" if far else "loopback"
-
-
-def averages(runs: Sequence[Run], tool: str) -> dict[str, float]:
-    """Median processor seconds of each side, for the closing lines."""
-    mine = [run for run in runs if run.tool == tool and run.failure is None]
-    names = {name for run in mine for name in run.cpu}
-    return {name: median(run.cpu.get(name, 0.0) for run in mine) for name in sorted(names)}
-
-
-Scenario = Callable[[Options], Result]

@@ -63,7 +63,7 @@ class Run:
     phases: dict[str, float] = field(default_factory=dict)
     #: Processor seconds: `tool`, `primary`, `destination`, `line`.
     cpu: dict[str, float] = field(default_factory=dict)
-    #: Bytes: the most that any process of the tool held.
+    #: Bytes: the most that any process of the tool held; of a service, any worker.
     memory: int = 0
     #: Requests by registry, and there by method, resource and status: `GET blob 200`.
     requests: dict[str, dict[str, int]] = field(default_factory=dict)

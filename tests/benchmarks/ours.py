@@ -75,7 +75,11 @@ class Ours:
 
     def phases(self, began_at: float) -> dict[str, float]:
         """Seconds from `began_at` until the first repository was taken up and the last one was in order."""
-        with contextlib.closing(sqlite3.connect(self._folder / "geo.db")) as database:
+        path = self._folder / "geo.db"
+        if not path.exists():
+            # Another database was asked for.
+            return {}
+        with contextlib.closing(sqlite3.connect(path)) as database:
             query = (
                 "SELECT min(started_at), max(last_synced_at) FROM container_repository_registry WHERE started_at > ?"
             )

@@ -19,8 +19,8 @@ from typing import Protocol, Self
 from tests.benchmarks.measure import Timed, run_commands
 from tests.support.processes import clean_environment
 
-#: Requests or copies that the peers may have under way at a time, where they take a number.
-NEAR, FAR = 8, 40
+#: Repositories that the peers copy at a time, where they take a number: on loopback, and over a far line.
+NEAR, FAR = 4, 40
 
 #: Tags that one `crane cp` copies at a time.
 CRANE_JOBS = 5
@@ -28,12 +28,13 @@ CRANE_JOBS = 5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be copied: `host:port` of both sides, the repositories, and whether the source is far away."""
+    """What is to be copied: `host:port` of both sides and the repositories, and how many of these at a time by tools
+    that want to be told."""
 
     source: str
     destination: str
     repositories: Sequence[str]
-    far: bool = False
+    at_once: int = NEAR
 
 
 class Session(Protocol):
@@ -162,7 +163,7 @@ def _crane(program: str, job: Job, _folder: Path) -> Plan:
         [program, "cp", "--all-tags", "--jobs", str(CRANE_JOBS), f"{job.source}/{path}", f"{job.destination}/{path}"]
         for path in job.repositories
     ]
-    return Plan(commands, FAR if job.far else NEAR)
+    return Plan(commands, job.at_once)
 
 
 def _crane_copy(program: str, source: str, destination: str) -> list[str]:
@@ -171,13 +172,12 @@ def _crane_copy(program: str, source: str, destination: str) -> list[str]:
 
 def _regsync(program: str, job: Job, folder: Path) -> Plan:
     """One process that works on all repositories at the same time."""
-    at_once = FAR if job.far else NEAR
+    hosts = (job.source, job.destination)
     config = {
         "version": 1,
-        "creds": [
-            {"registry": host, "tls": "disabled", "reqConcurrent": at_once} for host in (job.source, job.destination)
-        ],
-        "defaults": {"parallel": at_once, "fastCheck": True, "skipDockerConfig": True},
+        # Its own default is three requests at a time.
+        "creds": [{"registry": host, "tls": "disabled", "reqConcurrent": max(job.at_once, NEAR)} for host in hosts],
+        "defaults": {"parallel": job.at_once, "fastCheck": True, "skipDockerConfig": True},
         "sync": [
             {"source": f"{job.source}/{path}", "target": f"{job.destination}/{path}", "type": "repository"}
             for path in job.repositories

@@ -15,7 +15,7 @@ from tests.benchmarks.ours import NAME, Ours
 from tests.benchmarks.peers import Job, Peer
 from tests.benchmarks.race import Options
 from tests.benchmarks.report import Aim, Row
-from tests.benchmarks.stage import Stage
+from tests.benchmarks.stage import Stage, settle
 from tests.support import images
 from tests.support.images import Image
 from tests.support.ports import free_port
@@ -73,6 +73,7 @@ def pushed(options: Options) -> Result:
         if filled.failure is not None:
             raise RuntimeError(f"the crowded repository could not be synced: {filled.failure}")
         options.say(f"  {tags} tags found equal in {filled.seconds:.1f} s")
+        settle(primary, secondary)
         source = stack.enter_context(Client(primary))
         target = stack.enter_context(Client(secondary))
         for number in range(-2, options.rounds * pushes):
@@ -83,7 +84,7 @@ def pushed(options: Options) -> Result:
                 if repository == SMALL:
                     for peer in copiers:
                         _copy(peer, primary, others[peer.name], f"new{number}", folder, options, counted)
-            if number % pushes == pushes - 1:
+            if number >= 0 and number % pushes == pushes - 1:
                 options.say(f"  round {number // pushes + 1}: {len(lags.values[SMALL].get(NAME, []))} pushes to each")
         in_memory = stage.in_memory
     yardstick = next((peer.name for peer in copiers if peer.name == "crane"), "skopeo")
@@ -146,7 +147,7 @@ def _image() -> Image:
 def _crowd(primary: DistributionRegistry, secondary: DistributionRegistry, tags: int) -> None:
     """Give both sides the same repository of so many tags, by way of their storage: pushing takes minutes."""
     built = [images.image(size=64) for _ in range(min(MANIFESTS, tags))]
-    with primary.__class__(primary.path / "filling") as filling, Client(filling) as client:
+    with DistributionRegistry(primary.path / "filling") as filling, Client(filling) as client:
         for image in built:
             client.push(CROWDED, None, image)
     for registry in (primary, secondary):

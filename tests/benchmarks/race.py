@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.benchmarks import peers
 from tests.benchmarks.corpus import Client, Corpus
 from tests.benchmarks.line import Line
 from tests.benchmarks.measure import Run, cpu_seconds, last_tag_written, requests_to, since
 from tests.benchmarks.ours import NAME, Ours
 from tests.benchmarks.peers import Job, Peer, Session
-from tests.benchmarks.stage import Stage
+from tests.benchmarks.stage import Stage, emptied, settle
 from tests.support.registries import DistributionRegistry
 
 #: What scenarios with a far primary have, in seconds there and back.
@@ -32,6 +33,8 @@ class Options:
     ours: bool = True
     #: Where the registries keep their storage; None is memory where there is room.
     storage: Path | None = None
+    #: Repositories that the peers copy at a time; None is what docs/performance.md names.
+    at_once: int | None = None
     #: Settings of ours.
     env: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = lambda _text: None
@@ -61,7 +64,11 @@ class Race:
             for tool in self.options.tools:
                 with self.stage.destination() as destination, self.stage.directory(tool) as folder:
                     session = self._session(tool, destination, folder)
-                    with session:
+                    with self._attempt(tool, number), ExitStack() as stack:
+                        # A service begins to copy as soon as it finds anything.
+                        with emptied(self.primary):
+                            stack.enter_context(session)
+                            self._settle(tool, destination)
                         self._run(tool, number, session, destination, landing=tool == NAME)
         return self.runs
 
@@ -77,27 +84,41 @@ class Race:
             for tool in self.options.tools:
                 destination = stack.enter_context(self.stage.destination())
                 session = self._session(tool, destination, stack.enter_context(self.stage.directory(tool)))
-                with session:
+                with self._attempt(tool, 0), session:
                     failure = session.sync(self.options.timeout).failure or self._missing(destination)
-                if failure is None:
+                    assert failure is None, f"could not fill its destination: {failure}"
                     sessions[tool] = session, destination
-                else:
-                    self.runs.append(Run(tool, 0, None, f"could not fill its destination: {failure}"))
             if self.line is not None:
                 self.line.change(round_trip=round_trip)
             for number in range(self.options.rounds):
                 if change is not None:
                     change(number)
                 for tool, (session, destination) in sessions.items():
-                    with session:
+                    with self._attempt(tool, number), session:
                         if change is None:
                             session.warm(self.options.timeout)
+                            self._settle(tool, destination)
                         self._run(tool, number, session, destination, landing=tool == NAME and change is not None)
         return self.runs
 
+    @contextmanager
+    def _attempt(self, tool: str, number: int) -> Iterator[None]:
+        """A tool that does not start fails this run, and not the others."""
+        try:
+            yield
+        except (AssertionError, OSError) as error:
+            self.runs.append(Run(tool, number, None, str(error)[-500:]))
+            self.options.say(f"  round {number + 1} {tool}: {error}")
+
+    def _settle(self, tool: str, destination: DistributionRegistry) -> None:
+        """Wait until a service asks nothing of anybody any more."""
+        if tool == NAME:
+            settle(self.primary, destination)
+
     def _session(self, tool: str, destination: DistributionRegistry, folder: Path) -> Session:
         source = f"127.0.0.1:{self.line.port}" if self.line is not None else self.primary.host
-        job = Job(source, destination.host, self.corpus.repositories, self.line is not None)
+        at_once = self.options.at_once or (peers.FAR if self.line is not None else peers.NEAR)
+        job = Job(source, destination.host, self.corpus.repositories, at_once)
         if tool == NAME:
             return Ours(job, folder, self.options.env)
         return next(peer for peer in self.options.peers if peer.name == tool).session(job, folder)
@@ -119,7 +140,7 @@ class Race:
             timed.seconds,
             phases=session.phases(timed.began_at),
             cpu={**used, "tool": used["tool"] + timed.cpu},
-            memory=max(timed.memory, session.memory()),
+            memory=session.memory() or timed.memory,
             requests={name: since(before[name], requests_to(side)) for name, side in sides.items()},
         )
         last = last_tag_written(destination)

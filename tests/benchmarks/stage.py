@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tempfile
+import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.benchmarks.line import Line
+from tests.benchmarks.measure import requests_to
 from tests.support.registries import DistributionRegistry, Endpoint
 
 #: Where storage in memory is made.
@@ -21,6 +24,12 @@ MEMORY = Path("/dev/shm")
 
 #: Bytes of memory left to all else.
 RESERVE = 3 * 1024**3
+
+#: Seconds without a request that count as quiet: more than a scheduler lets pass between two looks.
+QUIET = 2.0
+
+#: Seconds to wait for that.
+PATIENCE = 60.0
 
 #: Ours are told by it from others' directories; the number is the process that made it.
 _NAME = re.compile(r"geo-bench-(\d+)-.*")
@@ -115,6 +124,38 @@ def registry(path: Path, notify: Sequence[Endpoint] = ()) -> DistributionRegistr
             "http": {"debug": {"prometheus": {"enabled": True, "path": "/metrics"}}},
         },
     )
+
+
+@contextlib.contextmanager
+def emptied(filled: DistributionRegistry) -> Iterator[None]:
+    """For so long the registry holds nothing; afterwards it has been started anew, at the same port."""
+    kept = filled.path / "kept"
+    filled.stop()
+    filled.storage.rename(kept)
+    # Without it the catalog is an error, and not an empty one.
+    (filled.storage / "docker/registry/v2/repositories").mkdir(parents=True)
+    try:
+        filled.start()
+        yield
+        filled.stop()
+    finally:
+        shutil.rmtree(filled.storage)
+        kept.rename(filled.storage)
+    filled.start()
+
+
+def settle(*registries: DistributionRegistry) -> None:
+    """Wait until nobody has asked anything of these registries for `QUIET` seconds."""
+    ends = time.monotonic() + PATIENCE
+    last: list[Counter[str]] = []
+    since = time.monotonic()
+    while time.monotonic() - since < QUIET:
+        if time.monotonic() > ends:
+            raise AssertionError(f"requests went on for {PATIENCE:g} s after all was copied")
+        counts = [requests_to(registry) for registry in registries]
+        if counts != last:
+            last, since = counts, time.monotonic()
+        time.sleep(0.1)
 
 
 def room_in_memory() -> int:

@@ -102,7 +102,9 @@ class TwoSites:
         wait_until(
             lambda: digest_of(self.secondary, repository, reference) == digest_of(self.primary, repository, reference),
             timeout,
-            lambda: f"{repository}:{reference} did not arrive\n{two.log_text[-6000:]}\n---\n{self.one.log_text[-3000:]}",
+            lambda: (
+                f"{repository}:{reference} did not arrive\n{two.log_text[-6000:]}\n---\n{self.one.log_text[-3000:]}"
+            ),
         )
         assert_same(self.primary, self.secondary, repository, reference)
 

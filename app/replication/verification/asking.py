@@ -18,7 +18,7 @@ from app.settings import VerificationLevel as Level
 #: Rows that wait at most because it has been long: the others become due as these are done.
 WAITING = 200
 
-_FAILED = Registry.verification_state == VerificationState.FAILED
+_FAILED = (Registry.verification_state == VerificationState.FAILED) | (Registry.verification_retry_count > 0)
 
 
 class NotTracked(Exception):
@@ -36,7 +36,7 @@ def reverify_all(site: Site, level: Level) -> int:
 
 
 def reverify_failed(site: Site, level: Level) -> int:
-    """Ask the same of the repositories whose verification failed; return how many."""
+    """Ask the same of the repositories whose last verification failed, or could not tell; return how many."""
     return _ask_where((Registry.site == site) & _FAILED, level)
 
 

@@ -208,6 +208,8 @@ class Verdict:
     retry_after: float | None = None
     #: Everything that was to be looked at was. Else the next one goes on where this one got to.
     complete: bool = True
+    #: What an earlier one found is not repaired yet: until the next sync there is nothing new to see.
+    unrepaired: bool = False
     #: The secondary is behind the primary and a sync will see to it: neither right nor wrong.
     behind: bool = False
     checksums: Checksums | None = None
@@ -236,8 +238,10 @@ def close(claim: Verifying, verdict: Verdict, backoff: Backoff = BACKOFF) -> Ver
             values["fully_verified_at"] = instant
         if verdict.failure is not None:
             count = claim.retry_count + 1
-            delay = backoff.delay(count, outage=verdict.outage, at_least=verdict.retry_after)
-            values |= {"verification_retry_count": count, "verification_retry_at": instant + delay}
+            retry_at = instant + backoff.delay(count, outage=verdict.outage, at_least=verdict.retry_after)
+            if verdict.unrepaired:
+                count, retry_at = max(1, claim.retry_count), max(instant, row.retry_at or instant) + backoff.delay(1)
+            values |= {"verification_retry_count": count, "verification_retry_at": retry_at}
             values |= {"verification_failure": verdict.failure[:MAX_MESSAGE]}
             values |= {"verification_failure_reason": verdict.reason}
             moved = row.generation != claim.generation or verdict.outage

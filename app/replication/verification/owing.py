@@ -28,3 +28,10 @@ def unseen() -> Expression:
 def owed(registry_id: int) -> bool:
     """Whether anything in sync has not been looked at. Inside a connection."""
     return bool(Reference.select(Reference.id).where(in_sync(registry_id) & unseen()).exists())
+
+
+def unrepaired(registry_id: int) -> list[Reference]:
+    """Tags that a verification found broken and that no sync has put right. Inside a connection."""
+    broken = Reference.verification_level.is_null(False) & (Reference.state != SyncState.SYNCED)
+    tags = Reference.select().where((Reference.registry == registry_id) & Reference.is_tag & broken)
+    return list(tags.order_by(Reference.name))

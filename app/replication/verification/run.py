@@ -16,7 +16,7 @@ from app.registry import NotFound, RegistryError, Stopped
 from app.replication.context import Context
 from app.replication.lease import heartbeat, monotonic
 from app.replication.verification import claim as claims
-from app.replication.verification import references, repair
+from app.replication.verification import owing, references, repair
 from app.replication.verification.checksum import Checksums
 from app.replication.verification.claim import Verdict, VerificationLost, Verifying
 from app.replication.verification.finding import Broken, brief
@@ -245,6 +245,7 @@ class _Run:
         result = self._result
         with connection():
             checksums = Checksums.of(self._claim.registry_id, self._standing)
+            unrepaired = owing.unrepaired(self._claim.registry_id)
         result.checksums = checksums
         if result.broken:
             return Verdict(
@@ -252,6 +253,11 @@ class _Run:
             )
         if self._first_problem is not None:
             return self._verdict_of(self._first_problem, checksums=checksums)
+        if unrepaired:
+            lines = [f"{tag.name}: {tag.failure}" for tag in unrepaired]
+            text = f"{len(lines)} tags of {self._claim.path} were found broken and are not repaired yet"
+            told = f"{text}: {brief(lines, len(lines))}"
+            return Verdict(told, "mismatch", unrepaired=True, checksums=checksums)
         return Verdict(behind=result.behind > 0, checksums=checksums)
 
     def _verdict_of(self, problem: Problem, *, outage: bool = False, checksums: Checksums | None = None) -> Verdict:

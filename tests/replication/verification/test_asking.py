@@ -162,7 +162,7 @@ def test_a_repository_is_found_by_its_path(state: Deployment) -> None:
     assert asking.find(site, "/team/app/") == state.row("team/app").id
     with pytest.raises(asking.NotTracked, match="geo sync team/none"):
         asking.find(site, "team/none")
-    with pytest.raises(ValueError, match="no.* a repository path"):
+    with pytest.raises(ValueError, match=r"no.* a repository path"):
         asking.find(site, "Team:v1")
 
 

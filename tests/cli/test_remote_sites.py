@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from app import database
+from app.database import connection
+from app.models import Site
+from app.replication import site_tokens
+from app.replication.site_tokens import PREFIX
+from tests.cli.conftest import Geo
+
+
+@pytest.fixture
+def primary(geo: Geo) -> Geo:
+    """A deployment that only receives."""
+    geo.env |= {"GEO_ROLE": "primary"}
+    assert geo("migrate").exit_code == 0
+    return geo
+
+
+def owner_of(token: str) -> str | None:
+    """The site whose token this is."""
+    try:
+        found = site_tokens.site_of(token)
+        return found.name if found is not None else None
+    finally:
+        # The next command brings a pool of its own.
+        database.database.close_all()
+
+
+def listed(geo: Geo) -> dict[str, dict[str, object]]:
+    return {row["name"]: row for row in json.loads(geo("sites", "--json").stdout)}
+
+
+def test_a_site_is_added_and_its_token_shown_once(primary: Geo) -> None:
+    # When
+    result = primary("sites", "add", "berlin", "--url", "https://berlin.example.com", "-r", "team/**", "-r", "!team/x")
+
+    # Then standard output is the token alone, for scripts
+    token = result.stdout.strip()
+    assert (result.exit_code, token.startswith(PREFIX)) == (0, True)
+    assert owner_of(token) == "berlin"
+
+    # And the site is listed without it
+    row = listed(primary)["berlin"]
+    assert (row["remote"], row["repositories"]) == (True, ["team/**", "!team/x"])
+    assert token not in primary("sites").output
+    assert primary("sites", "add", "berlin").exit_code == 2
+
+
+def test_a_site_is_edited_paused_resumed_and_removed(primary: Geo) -> None:
+    primary("sites", "add", "berlin", "-r", "team/**")
+    assert "other/*" in primary("sites", "edit", "berlin", "-r", "other/*").output
+    assert listed(primary)["berlin"]["repositories"] == ["other/*"]
+    assert "stays as it is" in primary("sites", "edit", "berlin").output
+    primary("sites", "edit", "berlin", "--all-repositories")
+    assert listed(primary)["berlin"]["repositories"] == []
+    primary("sites", "pause", "berlin")
+    assert listed(primary)["berlin"]["enabled"] is False
+    primary("sites", "resume", "berlin")
+    assert listed(primary)["berlin"]["enabled"] is True
+    assert primary("sites", "remove", "berlin").exit_code == 0
+    assert listed(primary)["berlin"]["retired"] is True
+    assert primary("sites", "edit", "berlin").exit_code == 2
+
+
+def test_a_new_token_voids_the_former_when_asked_to(primary: Geo) -> None:
+    first = primary("sites", "add", "berlin").stdout.strip()
+    second = primary("sites", "token", "berlin").stdout.strip()
+    assert owner_of(first) == "berlin"
+    third = primary("sites", "token", "berlin", "--revoke").stdout.strip()
+    assert [owner_of(token) for token in (first, second, third)] == [None, None, "berlin"]
+
+
+def test_a_file_is_applied_after_its_difference_is_shown(primary: Geo) -> None:
+    # Given a file
+    file = primary.path / "sites.toml"
+    file.write_text('[sites.berlin]\nrepositories = ["team/**"]\n')
+
+    # Then a dry run changes nothing and says that there is something to do
+    dry = primary("sites", "apply", "--dry-run", str(file))
+    assert (dry.exit_code, "+ berlin" in dry.output) == (1, True)
+    assert "berlin" not in listed(primary)
+
+    # And without an answer nothing is done; with --yes it is
+    assert primary("sites", "apply", str(file)).exit_code != 0
+    assert "berlin" not in listed(primary)
+    done = primary("sites", "apply", "--yes", str(file))
+    assert (done.exit_code, "geo sites token berlin" in done.output) == (0, True)
+    assert PREFIX not in done.output
+    assert primary("sites", "apply", "--dry-run", str(file)).exit_code == 0
+
+
+def test_a_mistake_is_a_sentence(primary: Geo) -> None:
+    file = primary.path / "sites.toml"
+    file.write_text('[sites.berlin]\nrepositores = ["team/**"]\n')
+    result = primary("sites", "apply", "--yes", str(file))
+    assert (result.exit_code, "repositores" in result.output) == (2, True)
+    assert "Traceback" not in result.output
+
+
+def test_our_own_site_is_the_environment_s(geo: Geo) -> None:
+    for command in (("edit", "secondary"), ("remove", "secondary"), ("token", "secondary")):
+        result = geo("sites", *command)
+        assert (result.exit_code, "GEO_SITE_NAME" in result.output) == (2, True)
+    with connection():
+        assert Site.get(Site.name == "secondary").token_hash is None
+
+
+def test_a_remote_site_cannot_be_synced_from_here(geo: Geo) -> None:
+    geo("sites", "add", "berlin")
+    result = geo("sync", "team/app", "--site", "berlin")
+    assert (result.exit_code, "there is no such site" in result.output) == (2, True)
+
+
+def test_a_secondary_s_own_deployment_keeps_no_sites(geo: Geo) -> None:
+    geo.env |= {"GEO_ROLE": "secondary", "GEO_PRIMARY_URL": "http://127.0.0.1:9", "GEO_SITE_TOKEN": "x"}
+    assert geo("sites", "add", "berlin").exit_code == 2
+
+
+def test_status_tells_of_both_kinds(primary: Geo) -> None:
+    primary("sites", "add", "berlin")
+    assert "berlin follows from a deployment of its own" in primary("status").output
