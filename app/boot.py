@@ -10,6 +10,7 @@ from app import database, metrics
 from app.replication.context import Context, Wake, install
 from app.replication.policy import InvalidTagPattern, TagPatterns
 from app.replication.scope import InvalidScope, Scope
+from app.replication.tag_scope import TagScope
 from app.settings import Settings, SettingsError
 
 
@@ -31,8 +32,8 @@ def bind_database(settings: Settings) -> None:
     """Bind the models to the settings' database. Opens no connection.
 
     Raises:
-        SettingsError: when there can be no such database, or a pattern of GEO_REPOSITORIES or GEO_PROTECTED_TAGS
-            can match nothing: the workers would find out one event after the other.
+        SettingsError: when there can be no such database, or a pattern of GEO_REPOSITORIES, GEO_TAGS or
+            GEO_PROTECTED_TAGS can match nothing: the workers would find out one event after the other.
     """
     problems = []
     try:
@@ -49,6 +50,10 @@ def bind_database(settings: Settings) -> None:
         Scope(settings.repositories)
     except InvalidScope as error:
         problems.append(f"GEO_REPOSITORIES: {error}.")
+    try:
+        TagScope(settings.tags)
+    except ValueError as error:
+        problems.append(f"GEO_TAGS: {error}.")
     try:
         TagPatterns(settings.protected_tags)
     except InvalidTagPattern as error:

@@ -42,6 +42,9 @@ READER_LOCK = 0x6765_6F73
 #: Class of the advisory locks that let one process at a time count a site's deletions and add its own.
 BRAKE_LOCK = 0x6765_6F74
 
+#: Class of the advisory locks that let one process at a time count what is under way for a site, and add to it.
+CAPACITY_LOCK = 0x6765_6F76
+
 
 class DatabaseUnavailable(Exception):
     """The database cannot be reached, or cannot be written; try again when it can."""
@@ -70,6 +73,11 @@ class UTCDateTimeField(peewee.DateTimeField):
             value = datetime.fromisoformat(value)
         instant: datetime = value
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def storable(text: str | None, limit: int) -> str | None:
+    """What every database takes: PostgreSQL refuses NUL, and whatever a registry says may have one."""
+    return None if text is None else text.replace("\x00", "\N{REPLACEMENT CHARACTER}")[:limit]
 
 
 def value_or(field: peewee.Field, otherwise: Any) -> peewee.Function:

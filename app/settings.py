@@ -27,6 +27,18 @@ _UNITS |= {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 #: One of several patterns; a comma within braces belongs to a regular expression (`{1,3}`), no tag has one.
 _TAG_PATTERN = re.compile(r"regex:(?:\{[^}\s]*\}|[^\s,])+|[^\s,]+")
 
+#: What a comparator of a range of versions compares with.
+_OPERAND = r"[^\s,|<>=~^]+"
+
+#: The same with `semver:` and `!`. No tag begins with an operator: what follows one belongs to the range before it.
+_TAG_SCOPE_PATTERN = re.compile(
+    rf"!?semver:\s*[<>=~^]*\s*{_OPERAND}(?:[\s,]*[<>=~^]+\s*{_OPERAND}|\s*\|\|\s*[<>=~^]*\s*{_OPERAND})*"
+    rf"|!?regex:(?:\{{[^}}\s]*\}}|[^\s,])+|[^\s,]+"
+)
+
+#: In which everything is looked at once where nothing else is said.
+RECONCILE_INTERVAL = timedelta(days=1)
+
 #: In which everything is verified once where nothing else is said.
 VERIFICATION_INTERVAL = timedelta(days=7)
 
@@ -73,7 +85,7 @@ class Deletion(StrEnum):
 
 
 class VerificationLevel(StrEnum):
-    """How much of a repository is proven, from the outside, to be on a secondary; each level includes those before it."""
+    """How much of a repository is proven, from the outside, to be on a secondary; each includes those before it."""
 
     #: Every tag stands on the right digest.
     TAGS = "tags"
@@ -168,6 +180,12 @@ class Settings:
     admin_token: Secret | None
     secret_key: Secret | None
     repositories: tuple[str, ...]
+    #: Allow and deny patterns of tags (app.replication.tag_scope).
+    tags: tuple[str, ...]
+    #: Repositories synced at once at most; None: as many as there are threads.
+    capacity: int | None
+    #: In which everything is looked at once, told of by an event or not; None: not by itself.
+    reconcile_interval: timedelta | None
     deletion: Deletion
     #: Globs, and regular expressions after `regex:`, of tags that are never deleted.
     protected_tags: tuple[str, ...]
@@ -260,6 +278,9 @@ class _Environment:
             admin_token=self.secret("GEO_ADMIN_TOKEN"),
             secret_key=self.secret("GEO_SECRET_KEY"),
             repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
+            tags=tuple(" ".join(each.split()) for each in _TAG_SCOPE_PATTERN.findall(self.text_or("GEO_TAGS", ""))),
+            capacity=self.number("GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY", 0, 0, 100_000) or None,
+            reconcile_interval=self.duration("GEO_RECONCILE_INTERVAL", RECONCILE_INTERVAL),
             deletion=deletion,
             protected_tags=tuple(_TAG_PATTERN.findall(self.text_or("GEO_PROTECTED_TAGS", ""))),
             spool_directory=Path(self.text("GEO_SPOOL_DIR") or STATE_DIRECTORY / "spool"),

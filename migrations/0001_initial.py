@@ -46,10 +46,13 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         deletion = CharField()
         protected_tags = TextField()
         repositories = TextField()
+        tags = TextField()
+        capacity = IntegerField(null=True)
         deletions_released_at = DateTimeField(null=True)
         deletions_held_because = TextField(null=True)
         reconcile_requested_at = DateTimeField(null=True)
         reconcile_reason = TextField(null=True)
+        reconcile_started_at = DateTimeField(null=True)
         reconciled_at = DateTimeField(null=True)
         created_at = DateTimeField()
         updated_at = DateTimeField()
@@ -121,6 +124,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         lease_expires_at = DateTimeField(null=True)
         attempts = IntegerField()
         started_at = DateTimeField(null=True)
+        in_scope = BooleanField()
         verification_state = IntegerField()
         verification_checksum = CharField(null=True)
         verification_checksum_mismatched = CharField(null=True)
@@ -154,6 +158,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         registry = ForeignKeyField(ContainerRepositoryRegistry, on_delete="CASCADE")
         name = CharField()
         is_tag = BooleanField()
+        in_scope = BooleanField()
         state = IntegerField()
         generation = BigIntegerField()
         desired_digest = CharField(null=True)
@@ -164,6 +169,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         drift_digest = CharField(null=True)
         drift_since = DateTimeField(null=True)
         deletion_reserved_at = DateTimeField(null=True, index=True)
+        deletion_released_at = DateTimeField(null=True)
         event_id = BigIntegerField(null=True)
         event_at = DateTimeField(null=True)
         pending_since = DateTimeField(null=True)
@@ -252,6 +258,16 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         class Meta:
             table_name = "geo_catalog_walks"
 
+    class RegistryInstance(Base):
+        instance_id = CharField(primary_key=True)
+        first_seen_at = DateTimeField()
+        last_seen_at = DateTimeField(index=True)
+        reconcile_owed = BooleanField()
+        reconcile_asked_at = DateTimeField(null=True)
+
+        class Meta:
+            table_name = "geo_registry_instances"
+
     class Lease(Base):
         name = CharField(primary_key=True)
         owner = CharField(null=True)
@@ -283,6 +299,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         LogState,
         Follower,
         CatalogWalk,
+        RegistryInstance,
         Lease,
         MetricValue,
     ]

@@ -32,11 +32,16 @@ def test_booting_asks_nobody(tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        bind_database(settings("sqlite://", GEO_REPOSITORIES="Team/APP", GEO_PROTECTED_TAGS="stable, regex:("))
-    assert len(caught.value.problems) == 3
+        bind_database(
+            settings(
+                "sqlite://", GEO_REPOSITORIES="Team/APP", GEO_TAGS="semver:new", GEO_PROTECTED_TAGS="stable, regex:("
+            )
+        )
+    assert len(caught.value.problems) == 4
     assert "DATABASE_URL" in caught.value.problems[0]
     assert "GEO_REPOSITORIES" in caught.value.problems[1]
-    assert "GEO_PROTECTED_TAGS: 'regex:('" in caught.value.problems[2]
+    assert "GEO_TAGS: 'new' is no version" in caught.value.problems[2]
+    assert "GEO_PROTECTED_TAGS: 'regex:('" in caught.value.problems[3]
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def test_little_is_needed() -> None:
     assert (settings.port, settings.worker_processes, settings.worker_threads) == (8000, 2, 8)
     assert (settings.role, settings.site_name, settings.replication_enabled) == (Role.BOTH, "secondary", True)
     assert settings.deletion is Deletion.TAGS
-    assert settings.repositories == ()
+    assert settings.repositories == settings.tags == ()
+    assert (settings.capacity, settings.reconcile_interval) == (None, timedelta(days=1))
     assert settings.primary.url == "https://registry.example.com:5050"
     assert settings.primary.auth is AuthKind.ANONYMOUS
     assert (settings.primary.issuer, settings.primary.service) == ("geo-registry", "container_registry")
@@ -198,6 +199,21 @@ def test_what_works_but_should_not_stay_is_warned_of() -> None:
     assert Settings.from_env(GOOD | {"GEO_ADMIN_TOKEN": "long enough to be one"}).warnings() == []
 
 
+@pytest.mark.parametrize(
+    ("text", "patterns"),
+    [
+        ("stable,v1.* latest", ("stable", "v1.*", "latest")),
+        ("stable semver:>=1.2 <2 !*-rc*", ("stable", "semver:>=1.2 <2", "!*-rc*")),
+        ("semver: >= 1.2, <2,latest", ("semver: >= 1.2, <2", "latest")),
+        ("semver:^1 || ^3 v1.*", ("semver:^1 || ^3", "v1.*")),
+        ("semver:1.x || 2.x,!regex:a{1,3}b x", ("semver:1.x || 2.x", "!regex:a{1,3}b", "x")),
+        ("semver:>=1.2<2||>=4\n!semver:<1", ("semver:>=1.2<2||>=4", "!semver:<1")),
+    ],
+)
+def test_tags_are_separated_by_blanks_or_commas_and_ranges_stay_whole(text: str, patterns: tuple[str, ...]) -> None:
+    assert Settings.from_env(GOOD | {"GEO_TAGS": text}).tags == patterns
+
+
 def test_protected_tags_are_separated_by_blanks_or_commas() -> None:
     # A comma within a quantifier is the expression's own
     settings = Settings.from_env(GOOD | {"GEO_PROTECTED_TAGS": "stable,v1.* \n regex:v[0-9]{1,3}(-rc)?,latest ,"})
@@ -293,3 +309,53 @@ def test_a_level_of_verification_reaches_those_before_it() -> None:
     assert VerificationLevel.CONTENT.reaches(VerificationLevel.BLOBS)
     assert VerificationLevel.TAGS.reaches(VerificationLevel.TAGS)
     assert not VerificationLevel.MANIFESTS.reaches(VerificationLevel.BLOBS)
+
+
+# --- a secondary's own deployment -------------------------------------------------------------------------------------
+
+FOLLOWING = {
+    "GEO_ROLE": "secondary",
+    "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050",
+    "GEO_SECONDARY_REGISTRY_URL": "http://10.0.0.2:5000",
+    "GEO_PRIMARY_URL": "https://geo.example.com/",
+    "GEO_SITE_TOKEN": "geosite_x",
+}
+
+
+def test_a_secondary_s_own_deployment_needs_the_primary_s_address_and_a_token() -> None:
+    settings = Settings.from_env(FOLLOWING)
+    assert settings.source is not None
+    assert settings.source.url == "https://geo.example.com"
+    assert settings.notification_secrets == ()
+    assert "geosite_x" not in repr(settings)
+    for missing in ("GEO_PRIMARY_URL", "GEO_SITE_TOKEN"):
+        (problem,) = problems({**FOLLOWING, missing: ""})[-1:]
+        assert missing in problem
+
+
+def test_a_standby_will_do_in_place_of_the_primary_s_address() -> None:
+    env = {**FOLLOWING, "GEO_PRIMARY_URL": "", "GEO_SITE_TOKEN": "", "GEO_PRIMARY_DATABASE_URL": "postgresql://h/geo"}
+    settings = Settings.from_env(env)
+    assert settings.source is not None
+    assert (settings.source.url, settings.primary.auth) == (None, AuthKind.ANONYMOUS)
+    assert problems({**env, "GEO_PRIMARY_DATABASE_URL": "sqlite:///geo.db"})
+
+
+def test_pulls_are_by_the_primary_s_deployment_unless_there_is_a_key(key: str) -> None:
+    assert Settings.from_env(FOLLOWING).primary.auth is AuthKind.SITE
+    assert Settings.from_env({**FOLLOWING, "GEO_PRIMARY_REGISTRY_KEY_PATH": key}).primary.auth is AuthKind.TOKEN
+    assert Settings.from_env({**FOLLOWING, "GEO_SECONDARY_REGISTRY_KEY_PATH": key}).primary.auth is AuthKind.SITE
+    assert Settings.from_env({**FOLLOWING, "GEO_PRIMARY_REGISTRY_AUTH": "anonymous"}).primary.auth is AuthKind.ANONYMOUS
+
+
+def test_what_is_for_a_secondary_alone_is_refused_elsewhere() -> None:
+    assert any("GEO_SITE_TOKEN" in problem for problem in problems({**GOOD, "GEO_SITE_TOKEN": "x"}))
+    for variable in ("GEO_PRIMARY_REGISTRY_AUTH", "GEO_SECONDARY_REGISTRY_AUTH"):
+        assert any(variable in problem for problem in problems({**GOOD, variable: "site"}))
+    assert problems({**FOLLOWING, "GEO_SECONDARY_REGISTRY_AUTH": "site"})
+
+
+def test_a_token_in_the_clear_is_warned_of() -> None:
+    clear = Settings.from_env({**FOLLOWING, "GEO_PRIMARY_URL": "http://geo.example.com"})
+    assert any("GEO_PRIMARY_URL" in warning for warning in clear.warnings())
+    assert not any("GEO_PRIMARY_URL" in warning for warning in Settings.from_env(FOLLOWING).warnings())

@@ -17,7 +17,7 @@ from app import metrics
 from app.database import DatabaseUnavailable, connection
 from app.models import Site
 from app.registry import RegistryError
-from app.replication import backfill, claim, cursor, event_log, replicator, sites
+from app.replication import backfill, claim, cursor, event_log, instances, membership, replicator, sites
 from app.replication.context import Context
 from app.replication.follower import Follower
 from app.replication.lease import heartbeat, monotonic, named
@@ -119,10 +119,15 @@ class Scheduler:
                 self._tidied = self.clock()
                 event_log.prune(KEEP_EVENTS, KEEP_UNREAD)
                 replicator.prune_attempts(KEEP_ATTEMPTS)
+                instances.prune()
             if self.context.settings.role.receives:
                 log_state.set_fence()
+                instances.ask_for_reconcile()
             if not self.context.settings.replication_enabled:
                 return
+            if tidying:
+                membership.settle_strays()
+                backfill.request_overdue(self.context.settings.reconcile_interval)
             for site in sites.enabled_secondaries():
                 self._advance(site)
                 self._reconcile_if_due(site)

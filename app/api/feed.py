@@ -80,12 +80,16 @@ def events() -> Response:
     site = calling_site()
     if isinstance(site, Response):
         return _counted(site, None, "refused")
-    limit, wait = _number("limit", DEFAULT_EVENTS, MAX_EVENTS), _number("wait", 0, int(MAX_WAIT))
+    limit, wait = _number("limit", DEFAULT_EVENTS, MAX_EVENTS), _number("wait", 0, MAX_WAIT)
     if limit is None or wait is None:
         detail = f"`limit` and `wait` (seconds) are numbers; the most are {MAX_EVENTS} and {MAX_WAIT:g}."
         return _counted(problem(400, "Bad Request", detail), site, "bad_request")
     after = request.values.get("after") or None
-    reading = _read(LocalLog(site.id, lambda: serving()), after, max(1, limit), wait)
+    reading = _read(LocalLog(site.id, lambda: serving()), after, max(1, int(limit)), wait)
+    # A token may have been revoked while its request waited.
+    site = calling_site()
+    if isinstance(site, Response):
+        return _counted(site, None, "refused")
     if after is not None and reading.reset is None:
         with connection():
             cursor.acknowledge(site, after)
@@ -130,9 +134,9 @@ def _read(log: LocalLog, after: str | None, limit: int, wait: float) -> Reading:
     return replace(reading, retry_after=ASK_AGAIN)
 
 
-def _number(name: str, default: int, most: int) -> int | None:
+def _number(name: str, default: int, most: float) -> float | None:
     text = request.values.get(name) or str(default)
-    return min(int(float(text)), most) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else None
+    return min(float(text), most) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) else None
 
 
 def _counted(response: Response, site: Site | None, outcome: str) -> Response:

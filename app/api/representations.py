@@ -9,6 +9,7 @@ from app import __version__
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import QuarantinedEvent, Reference, Site, SyncAttempt, SyncState
 from app.replication.health import Health
+from app.replication.progress import Backfill
 from app.replication.status import SiteStatus, Status
 
 #: GitLab's fields of a site that have no meaning here: capacities and selections are set by the environment.
@@ -16,7 +17,6 @@ NOT_APPLICABLE_TO_A_SITE = (
     "files_max_capacity",
     "repos_max_capacity",
     "verification_max_capacity",
-    "container_repositories_max_capacity",
     "selective_sync_type",
     "selective_sync_shards",
     "selective_sync_namespace_ids",
@@ -60,8 +60,10 @@ def site(row: Site, *, current: bool, links: dict[str, str | None], details_url:
         "current": current,
         **dict.fromkeys(NOT_APPLICABLE_TO_A_SITE),
         "web_geo_replication_details_url": details_url,
+        "container_repositories_max_capacity": row.capacity,
         "deletion": row.deletion,
         "repositories": row.repositories.splitlines(),
+        "tags": row.tags.splitlines(),
         "_links": links,
     }
 
@@ -110,15 +112,29 @@ def secondary_status(
         "container_repositories_replication_enabled": replication_enabled,
         "container_repositories_pending_count": counted.pending,
         "container_repositories_started_count": counted.started,
+        "container_repositories_out_of_scope_count": counted.out_of_scope,
         "references_count": counted.references,
         "references_synced_count": counted.references_synced,
         "references_failed_count": counted.references_failed,
         "references_drift_count": counted.drift,
+        "references_out_of_scope_count": counted.references_out_of_scope,
+        "backfill": None if counted.backfill is None else backfill(counted.backfill),
         "unread_events_count": counted.unread_events,
         "oldest_pending_at": time(counted.oldest_pending_at),
         "oldest_pending_seconds": round(counted.oldest_pending_seconds, 3),
         "last_synced_at": time(counted.last_synced_at),
         "_links": links,
+    }
+
+
+def backfill(progress: Backfill) -> dict[str, Any]:
+    return {
+        "started_at": time(progress.started_at),
+        "finding": progress.finding,
+        "found_count": progress.found,
+        "left_count": progress.left,
+        "failed_count": progress.failed,
+        "ends_at": time(progress.ends_at),
     }
 
 
@@ -147,6 +163,7 @@ def repository(row: Registry) -> dict[str, Any]:
         "site": row.site.name,
         "state": row.state,
         "state_name": SyncState(row.state).name.lower(),
+        "in_scope": row.in_scope,
         "retry_count": row.retry_count,
         "retry_at": time(row.retry_at),
         "last_synced_at": time(row.last_synced_at),
@@ -163,6 +180,7 @@ def reference(row: Reference) -> dict[str, Any]:
         "kind": "tag" if row.is_tag else "digest",
         "state": row.state,
         "state_name": SyncState(row.state).name.lower(),
+        "in_scope": row.in_scope,
         "desired_digest": row.desired_digest,
         "observed_digest": row.observed_digest,
         "drift_digest": row.drift_digest,

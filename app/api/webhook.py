@@ -73,6 +73,9 @@ def _receive(dialect: str) -> Response:
     origin = Origin(free_text(dialect) or "-", body.size, free_text(request.content_type), request.remote_addr)
     try:
         stored = _store(notification, origin, body)
+        if notification.events or notification.quarantined:
+            # After the events: what cannot be noted is sent again, and then they are duplicates.
+            geo.instances.note(notification.source_instances)
         if not body.complete or any(item.reason == "too_many" for item in notification.quarantined):
             backfill.request("a notification was too large to read")
     except (DatabaseUnavailable, PeeweeException) as error:
@@ -92,7 +95,8 @@ def _receive(dialect: str) -> Response:
 
 
 def _store(notification: Notification, origin: Origin, body: Body) -> Stored:
-    """Ignored events touch no database: a registry that is pulled from sends thousands of them."""
+    """Ignored events touch no database: a registry that is pulled from sends thousands of them. Not even a registry
+    process that is new is noted for them; it is as soon as something is pushed there."""
     if not notification.events and not notification.quarantined:
         return Stored()
     try:

@@ -54,7 +54,8 @@ def plan(repositories: tuple[str, ...], everything: bool, verbose: bool, as_json
          "tags": [{"name": TAG | DIGEST, "kind": "tag" | "digest", "action": WORD, "reason": TEXT | null,
            "primary_digest": DIGEST | null, "secondary_digest": DIGEST | null,
            "bytes_to_copy": N, "bytes_to_mount": N}...]}...]}
-      COUNTS are "equal", "copy", "move", "delete", "keep", "drift", "unclear": so many tags; and
+      COUNTS are "equal", "copy", "move", "delete", "keep", "drift", "unclear": so many tags;
+      "out_of_scope": tags on either side that GEO_TAGS leaves out, which are not listed; and
       "blobs_to_copy", "bytes_to_copy", "blobs_to_mount", "bytes_to_mount". Equal tags are counted and not listed;
       tags that share a blob each count its bytes, their repository counts them once.
     """
@@ -149,7 +150,8 @@ def _summary(made: SitePlan) -> str:
     told = ", ".join(f"{count} {word}" for count, word in counts if count)
     equal = f"{made.count(Action.EQUAL)} equal"
     looked_at = f"{len(made.repositories)} repositories" if len(made.repositories) != 1 else made.repositories[0].path
-    parts = [f"{made.site}, {looked_at}: {', '.join(filter(None, (told, equal)))}."]
+    outside = f"{made.out_of_scope} out of scope" if made.out_of_scope else ""
+    parts = [f"{made.site}, {looked_at}: {', '.join(filter(None, (told, equal, outside)))}."]
     if made.problems:
         parts.append(f"{made.problems} could not be planned.")
     if made.to_copy.blobs or made.to_mount.blobs:
@@ -192,6 +194,7 @@ def _counts(made: SitePlan | RepositoryPlan) -> dict[str, int]:
     counts = {action.value: made.count(action) for action in Action}
     return {
         **counts,
+        "out_of_scope": made.out_of_scope,
         "blobs_to_copy": made.to_copy.blobs,
         "bytes_to_copy": made.to_copy.bytes,
         "blobs_to_mount": made.to_mount.blobs,

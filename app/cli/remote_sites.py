@@ -19,14 +19,15 @@ from app.replication.remote_sites import Change, Declaration
 @click.argument("name")
 @click.option("--url", default="", help="The address of its registry, for who looks.")
 @click.option("--repository", "-r", "patterns", multiple=True, metavar="PATTERN", help="Replicate these alone.")
+@click.option("--tag", "-t", "tags", multiple=True, metavar="PATTERN", help="Of them, replicate these tags alone.")
 @plainly
-def add(name: str, url: str, patterns: tuple[str, ...]) -> None:
+def add(name: str, url: str, patterns: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Add a site that follows from its own deployment, and show its token, once.
 
     Give the token to that deployment as GEO_SITE_TOKEN, with GEO_ROLE=secondary, GEO_SITE_NAME and GEO_PRIMARY_URL.
     """
     _require_receiver()
-    declaration = Declaration(name, url.rstrip("/"), patterns)
+    declaration = Declaration(name, url.rstrip("/"), patterns, tags)
     with connection():
         if any(site.name == name for site in remote_sites.remote()):
             fail(f"there is a site {name} already: geo sites edit {name}", 2)
@@ -40,15 +41,26 @@ def add(name: str, url: str, patterns: tuple[str, ...]) -> None:
 @click.option(
     "--repository", "-r", "patterns", multiple=True, metavar="PATTERN", help="Replicate these alone from now."
 )
-@click.option("--all-repositories", is_flag=True, help="Replicate everything from now.")
+@click.option("--all-repositories", is_flag=True, help="Replicate all repositories from now.")
+@click.option("--tag", "-t", "tags", multiple=True, metavar="PATTERN", help="Replicate these tags alone from now.")
+@click.option("--all-tags", is_flag=True, help="Replicate all tags from now.")
 @plainly
-def edit(name: str, url: str | None, patterns: tuple[str, ...], all_repositories: bool) -> None:
+def edit(
+    name: str,
+    url: str | None,
+    patterns: tuple[str, ...],
+    all_repositories: bool,
+    tags: tuple[str, ...],
+    all_tags: bool,
+) -> None:
     """Change what a remote site replicates; it takes that up by itself."""
     _require_receiver()
     before = Declaration.of(_remote(name))
     after = before if url is None else replace(before, url=url.rstrip("/"))
     if patterns or all_repositories:
         after = replace(after, repositories=() if all_repositories else patterns)
+    if tags or all_tags:
+        after = replace(after, tags=() if all_tags else tags)
     if after == before:
         click.echo(f"{name} stays as it is.")
         return
@@ -88,6 +100,7 @@ def apply(file: Path, yes: bool, dry_run: bool) -> None:
         [sites.berlin]
         url = "https://registry.berlin.example.com"
         repositories = ["team/**", "!team/secret"]
+        tags = ["stable", "semver:>=1.2 <2"]
         paused = false
 
     A site that is new has no token before `geo sites token NAME`. One that the file leaves out is removed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
@@ -16,10 +17,13 @@ from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site, SyncState
 from app.registry import is_digest, is_repository, is_tag
-from app.replication import backfill, marking, queries
+from app.replication import backfill, marking, queries, replicator
+from app.replication.context import Context
 from app.replication.explain import explain
 from app.replication.explanation import Cause, Explanation
 from app.replication.planner import RepositoryMissing
+from app.replication.progress import Backfill
+from app.replication.progress import backfill as backfill_progress
 from app.replication.queries import Filter
 from app.replication.replicator import Replicator, UnknownRepository, find
 
@@ -57,7 +61,7 @@ def repositories(state: str | None, site: str | None, as_json: bool) -> None:
                 (
                     r["path"],
                     r["site"],
-                    WORDS[SyncState(r["state"])],
+                    WORDS[SyncState(r["state"])] if r["in_scope"] else "out of scope",
                     r["retry_count"],
                     r["last_synced_at"],
                     r["last_sync_failure"],
@@ -73,6 +77,7 @@ def _row(row: Registry) -> dict[str, Any]:
         "path": row.container_repository.path,
         "site": row.site.name,
         "state": row.state,
+        "in_scope": row.in_scope,
         "retry_count": row.retry_count,
         "last_sync_failure": row.last_sync_failure,
         "retry_at": row.retry_at,
@@ -81,23 +86,27 @@ def _row(row: Registry) -> dict[str, Any]:
     }
 
 
-@click.command(short_help="Sync one repository now, or mark all.")
+@click.command(short_help="Sync one repository now, or mark all, or those that failed.")
 @click.argument("repository", required=False)
 @click.option("--all", "everything", is_flag=True, help="Find all repositories and mark them; the workers copy them.")
-@click.option("--wait", is_flag=True, help="With --all: wait until all are done; exit 1 if any failed.")
+@click.option("--failed", "only_failed", is_flag=True, help="Mark those that failed, or in which a tag did.")
+@click.option("--wait", is_flag=True, help="With --all or --failed: wait until they are done; exit 1 if any failed.")
 @click.option("--site", help="Which site, if there are several.")
 @plainly
-def sync(repository: str | None, everything: bool, wait: bool, site: str | None) -> None:
+def sync(repository: str | None, everything: bool, only_failed: bool, wait: bool, site: str | None) -> None:
     """Make the secondary's REPOSITORY equal to the primary's: a full sync, here and now.
 
     One try, whatever its retry time says; a running sync is waited for. Exits 1 if it failed.
     """
-    if (repository is None) == (not everything):
-        raise click.UsageError("name one repository, such as team/app, or give --all")
-    if wait and not everything:
-        raise click.UsageError("--wait goes with --all; a single repository is always waited for")
+    if [repository is not None, everything, only_failed].count(True) != 1:
+        raise click.UsageError("name one repository, such as team/app, or give --all or --failed")
+    if wait and repository is not None:
+        raise click.UsageError("--wait goes with --all and --failed; a single repository is always waited for")
     context = load()
     chosen = site_named(site)
+    if only_failed:
+        _sync_failed(chosen, context, wait)
+        return
     if repository is None:
         _sync_all(chosen, wait)
         return
@@ -141,21 +150,39 @@ def _sync_all(site: Site, wait: bool) -> None:
         _wait(site)
 
 
-def _wait(site: Site) -> None:
-    """Follow the workers until no repository waits. A failed one with a later try counts as done."""
+def _sync_failed(site: Site, context: Context, wait: bool) -> None:
+    ids = replicator.resync_failed(site, context)
+    click.echo(f"{len(ids)} repositories that failed are marked for a full sync on {site.name}.")
+    context.close()
+    if wait and ids:
+        _wait(site, ids)
+
+
+def _wait(site: Site, ids: Sequence[int] | None = None) -> None:
+    """Follow the workers until no repository waits, or none of these. A failed one with a later try counts as done."""
     with Progress("repositories") as progress:
         while True:
             with connection():
-                counts = queries.repository_counts(site.name)
+                site = Site.get_by_id(site.id)
+                counts = queries.repository_counts(site.name, ids)
+                everything = None if ids else backfill_progress(site)
             total, failed = sum(counts.values()), counts[SyncState.FAILED]
             open_rows = counts[SyncState.PENDING] + counts[SyncState.STARTED]
-            progress.show(total - open_rows, total)
+            progress.show(total - open_rows, total, _note(site, failed, everything))
             if not open_rows:
                 break
             time.sleep(0.2)
     if failed:
         fail(f"{failed} repositories failed; `geo repositories --state failed` says why")
     click.echo(f"All {total} repositories are synced.")
+
+
+def _note(site: Site, failed: int, everything: Backfill | None) -> str:
+    notes = [] if site.enabled else [f"{site.name} is paused"]
+    notes += [f"{failed} failed"] if failed else []
+    if everything is not None and everything.ends_at is not None:
+        notes.append(f"should end at {everything.ends_at.astimezone():%H:%M:%S}")
+    return ", ".join(notes)
 
 
 @click.command(short_help="Ask for a full look at everything.")

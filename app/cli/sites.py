@@ -36,6 +36,8 @@ def sites(context: click.Context, as_json: bool) -> None:
             "protected_tags": site.protected_tags.splitlines(),
             "deletions_held_because": site.deletions_held_because,
             "repositories": site.repositories.splitlines(),
+            "tags": site.tags.splitlines(),
+            "capacity": site.capacity,
         }
         for site in found
     ]
@@ -43,7 +45,7 @@ def sites(context: click.Context, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(
-        ("NAME", "ROLE", "URL", "STATE", "DELETION", "PROTECTED TAGS", "REPOSITORIES"),
+        ("NAME", "ROLE", "URL", "STATE", "DELETION", "PROTECTED TAGS", "REPOSITORIES", "TAGS"),
         [
             (
                 r["name"],
@@ -53,6 +55,7 @@ def sites(context: click.Context, as_json: bool) -> None:
                 "-" if r["role"] == "primary" or r["remote"] else r["deletion"],
                 "-" if r["role"] == "primary" or r["remote"] else " ".join(r["protected_tags"]) or "none",
                 " ".join(r["repositories"]) or "all",
+                " ".join(r["tags"]) or "all",
             )
             for r in rows
         ],

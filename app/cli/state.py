@@ -13,6 +13,7 @@ from app.cli.common import duration, load, plainly, print_json, print_table
 from app.database import connection
 from app.replication import sites
 from app.replication import status as counting
+from app.replication.progress import Backfill
 from app.replication.status import FollowerStatus
 from app.settings import Settings
 
@@ -88,10 +89,28 @@ def status(as_json: bool) -> None:
         if site.follower is not None:
             _tell_follower(site.name, site.follower)
     for site in found.sites:
+        if site.backfill is not None and not site.backfill.done:
+            click.echo(f"\nlooking at everything on {site.name}: {_backfill(site.backfill)}")
+        if site.out_of_scope or site.references_out_of_scope:
+            click.echo(
+                f"\nout of scope on {site.name}, kept and not updated: {site.out_of_scope} repositories,"
+                f" {site.references_out_of_scope} tags"
+            )
+    for site in found.sites:
         if site.first_failure:
             click.echo(f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}")
         if site.first_verification_failure:
             click.echo(f"\n{click.style('not whole', fg='red')} on {site.name}: {site.first_verification_failure}")
+
+
+def _backfill(progress: Backfill) -> str:
+    failed = f", {progress.failed} of them failed" if progress.failed else ""
+    began = progress.started_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    end = "" if progress.ends_at is None else f", should end at {progress.ends_at.astimezone():%Y-%m-%d %H:%M}"
+    return (
+        f"{progress.found} repositories found{' so far' if progress.finding else ''},"
+        f" {progress.found - progress.left} done{failed}, {progress.left} left, began at {began}{end}"
+    )
 
 
 def _tell_follower(name: str, follower: FollowerStatus) -> None:

@@ -12,6 +12,7 @@ from app.models.lease import Lease
 from app.models.log_state import LogState
 from app.models.metric_value import MetricValue
 from app.models.registry import ContainerRepositoryRegistry, Reference, SyncAttempt, SyncState, VerificationState
+from app.models.registry_instance import RegistryInstance
 from app.models.site import Site
 
 #: In the order in which foreign keys allow them to be made.
@@ -27,6 +28,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     LogState,
     Follower,
     CatalogWalk,
+    RegistryInstance,
     Lease,
     MetricValue,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "MetricValue",
     "QuarantinedEvent",
     "Reference",
+    "RegistryInstance",
     "Site",
     "SyncAttempt",
     "SyncState",

@@ -90,6 +90,8 @@ class ContainerRepositoryRegistry(BaseModel):
     #: Claims since the row was last closed, counted when it is claimed: a sync that kills its worker must count too.
     attempts = IntegerField(default=0)
     started_at = UTCDateTimeField(null=True)
+    #: Whether the site still replicates this repository. What it does not is left as it is, and nobody takes it up.
+    in_scope = BooleanField(default=True)
 
     verification_state = IntegerField(default=VerificationState.PENDING)
     #: GitLab's checksum of the primary's tags as they stand on the secondary, when each was last looked at; None: not
@@ -174,6 +176,8 @@ class Reference(BaseModel):
     #: The tag, or the digest.
     name = CharField()
     is_tag = BooleanField()
+    #: Whether the site still replicates it. What left the scope is kept, and settled; nothing is owed to it.
+    in_scope = BooleanField(default=True)
     state = IntegerField(default=SyncState.PENDING)
     #: Counts what asked for this reference; closed by compare-and-set like the row.
     generation = BigIntegerField(default=0)
@@ -192,6 +196,8 @@ class Reference(BaseModel):
     drift_since = UTCDateTimeField(null=True)
     #: When its deletion was counted by the brake.
     deletion_reserved_at = UTCDateTimeField(null=True, index=True)
+    #: When a person let it pass that the brake held: it goes whatever the count.
+    deletion_released_at = UTCDateTimeField(null=True)
     event_id = BigIntegerField(null=True)
     #: When the newest event that asked for this happened, by the registry's clock.
     event_at = UTCDateTimeField(null=True)
@@ -224,7 +230,7 @@ class SyncAttempt(BaseModel):
     reference = CharField()
     #: `copy`, `delete`, `keep` (nothing to do).
     action = CharField()
-    #: `event`, `retry`, `full`, `manual`, `repair`.
+    #: `event`, `retry`, `full`, `manual`, `repair`; `released`: a deletion that the brake held until a person's word.
     trigger = CharField()
     event_id = BigIntegerField(null=True)
     #: `synced` or `failed`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import AutoField, BooleanField, CharField, TextField
+from peewee import AutoField, BooleanField, CharField, IntegerField, TextField
 
 from app.database import UTCDateTimeField
 from app.models.base import BaseModel
@@ -31,6 +31,10 @@ class Site(BaseModel):
     protected_tags = TextField(default="")
     #: Allow and deny patterns, a line each; empty covers everything.
     repositories = TextField(default="")
+    #: The same of tags (replication.tag_scope), a line each; empty covers everything.
+    tags = TextField(default="")
+    #: Repositories that are synced at once at most; None: as many as there are threads.
+    capacity = IntegerField(null=True)
     #: Deletions before this instant no longer count for the brake (`geo sites release-deletions`).
     deletions_released_at = UTCDateTimeField(null=True)
     #: Why nothing at all is deleted before a person releases it; None: only the brake counts.
@@ -38,6 +42,8 @@ class Site(BaseModel):
     #: A reconcile is due since then, and why.
     reconcile_requested_at = UTCDateTimeField(null=True)
     reconcile_reason = TextField(null=True)
+    #: When the last one began to find repositories, and when it, or one before, had found all.
+    reconcile_started_at = UTCDateTimeField(null=True)
     reconciled_at = UTCDateTimeField(null=True)
     created_at = UTCDateTimeField()
     updated_at = UTCDateTimeField()

@@ -198,7 +198,11 @@ class Endpoint:
                 deadline=deadline,
                 patience=patience,
             )
-            permit.answered(response.status_code, response.headers)
+            try:
+                permit.answered(response.status_code, response.headers)
+            except BaseException:
+                response.close()
+                raise
             return response
 
         response = send(authorization)
@@ -253,7 +257,11 @@ class Endpoint:
                 method, url, headers=sent, authorization=authorization, body=body, deadline=deadline, resend=True
             )
             if response.status_code != 200:
-                permit.answered(response.status_code, response.headers)
+                try:
+                    permit.answered(response.status_code, response.headers)
+                except BaseException:
+                    response.close()
+                    raise
                 raise from_response(response)
             return read(response, BODY_LIMIT, deadline=deadline)
 

@@ -59,9 +59,11 @@ def copy_blob(
     upload = None
     if mount_from is not None:
         upload = destination.start_upload(repository, mount=descriptor.digest, from_repository=mount_from)
-        # A registry mounts from its cache what its storage no longer has.
-        if upload is None and destination.blob_present(repository, descriptor.digest, descriptor.size):
-            return TransferResult(mounted=True)
+        # A registry mounts from its cache what its storage no longer has; and one that does not mount may hold it.
+        if destination.blob_present(repository, descriptor.digest, descriptor.size):
+            if upload is not None:
+                upload.cancel()
+            return TransferResult(mounted=upload is None, skipped=upload is not None)
     elif destination.blob_present(repository, descriptor.digest, descriptor.size):
         return TransferResult(skipped=True)
     opener = source

@@ -26,12 +26,16 @@ from app.replication.outcome import Done, Equal, Failed
 from app.replication.referrers import Referrers, complete
 from app.replication.removals import Gone, absent
 from app.replication.route import Route
+from app.replication.tag_scope import TagScope
 from app.replication.writing import Writing
 
 log = logging.getLogger(__name__)
 
 #: What says something of a registry rather than of one reference.
 REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
+
+#: Statuses by which a registry, or what stands before it, says that it is not at work.
+GATEWAY = frozenset({502, 503, 504})
 
 #: What asked for a reference because it changed, failed or is damaged; anything else only asks to look.
 URGENT = frozenset({"event", "retry", "repair"})
@@ -107,7 +111,7 @@ class Attempts:
             started_at=started,
             finished_at=utcnow(),
             retry_after=getattr(error, "retry_after", None),
-            registry_wide=isinstance(error, REGISTRY_WIDE),
+            registry_wide=registry_wide(error),
         )
 
     def _copy(self, reference: Reference, started: datetime) -> Done:
@@ -121,7 +125,9 @@ class Attempts:
         finally:
             wait([looking])
         standing = looking.result()
-        attached = manifest.subject is not None and not reference.is_tag
+        attached = manifest.subject is not None
+        if not (reference.is_tag or reference.observed_digest or TagScope.of(self.claim.site).takes_digest(attached)):
+            return Done("forget", started, utcnow())
         if standing == manifest.digest and reference.trigger == "event" and not attached:
             return self._done("keep", manifest, standing, started)
         graph = GraphCopy(self._route())
@@ -241,6 +247,11 @@ class Attempts:
             manifest.media_type,
             tally=graph.tally if graph else None,
         )
+
+
+def registry_wide(error: Exception) -> bool:
+    """Whether the error says something of a registry rather than of one reference: then the others need not try."""
+    return isinstance(error, REGISTRY_WIDE) or (isinstance(error, ServerError) and error.status in GATEWAY)
 
 
 def utcnow() -> datetime:

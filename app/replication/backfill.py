@@ -12,7 +12,7 @@ from datetime import timedelta
 from app.database import connection, in_batches, now, transaction
 from app.models import CatalogWalk, ContainerRepository, Site
 from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unsupported
-from app.replication import marking
+from app.replication import marking, membership, progress
 from app.replication.event_log import repository_ids
 from app.replication.lease import HeldLease, heartbeat, named
 from app.replication.log import Catalog
@@ -49,6 +49,27 @@ def request(reason: str) -> None:
     """Make a reconcile of every secondary due; the scheduler sees to it."""
     with transaction():
         Site.update(reconcile_requested_at=now(), reconcile_reason=reason).where(~Site.primary).execute()
+
+
+def request_overdue(interval: timedelta | None) -> int:
+    """Make a reconcile of every site due that had none for so long; return of how many.
+
+    One that is still under way is not begun anew: it would never end where it takes longer than the interval.
+    """
+    if interval is None:
+        return 0
+    asked = 0
+    with transaction():
+        instant = now()
+        here = ~Site.primary & ~Site.remote & ~Site.retired & Site.enabled
+        overdue = Site.reconcile_requested_at.is_null() & (Site.reconcile_started_at <= instant - interval)
+        for site in Site.select().where(here & overdue):
+            last = progress.backfill(site, instant)
+            if last is not None and last.done:
+                values = {"reconcile_requested_at": instant, "reconcile_reason": "the last one was long ago"}
+                Site.update(**values).where(Site.id == site.id).execute()
+                asked += 1
+    return asked
 
 
 def mark_all(
@@ -96,6 +117,7 @@ def _begin(site: Site, priority: int) -> CatalogWalk:
             return found
         CatalogWalk.delete().where(CatalogWalk.site == site).execute()
         CatalogWalk.insert(site=site, priority=priority, started_at=instant, updated_at=instant).execute()
+        Site.update(reconcile_started_at=instant).where(Site.id == site.id).execute()
         return CatalogWalk.get_by_id(site.id)
 
 
@@ -110,6 +132,7 @@ class _Walk:
         self.scope = Scope(tuple(self.site.repositories.splitlines()))
 
     def run(self) -> int:
+        membership.settle(self.site, self._require_lease)
         with connection():
             rows = ContainerRepository.select(ContainerRepository.path).order_by(ContainerRepository.id)
             known = [row.path for row in rows]

@@ -98,7 +98,7 @@ class BlobCopy:
             stop=route.stop,
         )
         registry = route.destination.name
-        if mount_from is not None and not result.mounted:
+        if mount_from is not None and result.bytes_copied:
             route.presence.forget(registry, mount_from, blob.digest)
             route.flights.part(registry)
         route.presence.proven(registry, route.repository, [blob.digest])

@@ -10,6 +10,7 @@ from app.database import BRAKE_LOCK, connection, now, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncAttempt
 from app.replication.claim import Claim, LeaseLost
+from app.replication.outcome import RELEASED
 
 #: Deletions of one site in a sliding window that need no one's consent, and the share of its tags above that.
 FLOOR, SHARE = 20, 0.05
@@ -40,8 +41,11 @@ def reserved(claim: Claim, reference: Reference) -> Iterator[None]:
     What certainly deleted nothing (the registry cannot, the lease was too short) is taken back; what may have does
     count, once a reference however often it is tried.
 
+    What a person has released passes whatever the count.
+
     Raises:
         DeletionHeld: until time passes or a person releases them.
+        LeaseLost: before anything was done.
     """
     _reserve(claim, reference)
     try:
@@ -56,6 +60,7 @@ def _reserve(claim: Claim, reference: Reference) -> None:
     # Counted before the lock: on a site of a million tags it takes a while, and on SQLite everybody would wait for it.
     share = _share(claim.site, reference)
     with transaction():
+        _require_held(claim)
         # Locked, because each of two workers would count without the other's.
         one_at_a_time(claim.site.id, BRAKE_LOCK)
         site = Site.get_by_id(claim.site.id)
@@ -64,6 +69,12 @@ def _reserve(claim: Claim, reference: Reference) -> None:
                 f"nothing is deleted on site {site.name}: {site.deletions_held_because};"
                 f" if deletions are right there, run: geo sites release-deletions {site.name}"
             )
+        if (
+            Reference.select()
+            .where((Reference.id == reference.id) & Reference.deletion_released_at.is_null(False))
+            .exists()
+        ):
+            return
         instant = now()
         done = _done(site, instant, reference)
         limit = max(FLOOR, share)
@@ -75,9 +86,17 @@ def _reserve(claim: Claim, reference: Reference) -> None:
         Reference.update(deletion_reserved_at=instant).where(Reference.id == reference.id).execute()
 
 
+def _require_held(claim: Claim) -> None:
+    """The lease may have been taken from us because the registries are others now: that cannot wait for a heartbeat."""
+    held = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
+    if not Registry.select().where(held).exists():
+        raise LeaseLost(f"{claim.path} was taken over")
+
+
 def _share(site: Site, reference: Reference) -> int:
     """What may go of a site as large as this one; 0 where nobody is going to ask."""
     with connection():
+        site = Site.get_by_id(site.id)
         done = _done(site, now(), reference)
         if done < FLOOR // 2:
             return 0
@@ -87,7 +106,10 @@ def _share(site: Site, reference: Reference) -> int:
 
 
 def _done(site: Site, instant: datetime, reference: Reference) -> int:
-    """Deletions within the window, done and begun by others. Recording one turns the second into the first."""
+    """Deletions within the window, done and begun by others. Recording one turns the second into the first.
+
+    What a person has released was asked for, and is not counted.
+    """
     since = instant - WINDOW
     if site.deletions_released_at is not None:
         since = max(since, site.deletions_released_at)
@@ -98,6 +120,7 @@ def _done(site: Site, instant: datetime, reference: Reference) -> int:
             SyncAttempt.registry.in_(of_site)
             & (SyncAttempt.action == "delete")
             & (SyncAttempt.outcome == "synced")
+            & (SyncAttempt.trigger != RELEASED)
             & (SyncAttempt.finished_at > since)
         )
         .count()

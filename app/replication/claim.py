@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from peewee import Case, Expression, ModelSelect
 
 from app import database
-from app.database import connection, now, transaction, value_or
+from app.database import connection, now, storable, transaction, value_or
 from app.models import ContainerRepository, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import lease
+from app.replication import capacity, lease
 from app.replication.backoff import BACKOFF, Backoff
+from app.replication.binding import Binding, NotApplied
+from app.replication.context import current
+from app.settings import Settings
 
 #: A row claimed this often without ever being closed brings its workers down; it then waits like any failure.
 MAX_ATTEMPTS = 3
+
+#: Characters of a row's failure that are kept.
+MAX_FAILURE = 2000
+
+#: Seconds between looks whether the site of a row in our hands was paused.
+WITHDRAWAL = 1.0
 
 
 class LeaseLost(Exception):
@@ -38,6 +48,14 @@ class Claim:
     retry_count: int
     priority: int
     lease: lease.HeldLease
+    #: When it was last asked whether the claim was withdrawn, by the lease's clock, and the answer.
+    _asked_at: float = float("-inf")
+    _withdrawn: bool = False
+    #: Whether the site was not paused when the row was claimed.
+    _enabled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._enabled = self.site.enabled
 
     def require(self, seconds: float) -> None:
         """Make sure that the lease lasts for another `seconds`.
@@ -48,47 +66,92 @@ class Claim:
         if self.lease.remaining() <= seconds:
             raise LeaseLost(f"the lease on {self.path} may end before the registry has answered")
 
+    def withdrawn(self, *, at_once: bool = False) -> bool:
+        """Whether nothing more is to be taken up, since the site was paused or the repository has left its scope.
+
+        The database is asked once in `WITHDRAWAL` seconds, or `at_once`. A row that was claimed by hand on a site that
+        was paused already is synced all the same.
+        """
+        instant = self.lease.clock()
+        if at_once or instant - self._asked_at >= WITHDRAWAL:
+            with connection():
+                row = Registry.select(Registry.in_scope, Site.enabled, Site.retired).join(Site)
+                found: Any = row.where(Registry.id == self.registry_id).tuples().first()
+            in_scope, enabled, retired = found or (False, False, True)
+            self._asked_at = instant
+            self._withdrawn = not in_scope or retired or (self._enabled and not enabled)
+        return self._withdrawn
+
 
 def due(instant: datetime) -> Expression:
     """Tracking rows that somebody should take now."""
     waiting = Registry.state.in_([SyncState.PENDING, SyncState.FAILED])
     ready = Registry.retry_at.is_null() | (Registry.retry_at <= instant)
     abandoned = (Registry.state == SyncState.STARTED) & (Registry.lease_expires_at <= instant)
-    expression: Expression = (waiting & ready) | (abandoned & (Registry.attempts < MAX_ATTEMPTS))
+    expression: Expression = Registry.in_scope & ((waiting & ready) | (abandoned & (Registry.attempts < MAX_ATTEMPTS)))
     return expression
 
 
 def count_due(limit: int) -> int:
     """How many rows wait for a worker, counted up to `limit`."""
-    rows = _enabled(Registry.select(Registry.id)).where(due(now())).limit(limit)
-    return int(rows.count())
+    with connection():
+        instant = now()
+        rows = (
+            _enabled(Registry.select(Registry.id))
+            .where(due(instant) & capacity.room(capacity.limits(), instant))
+            .limit(limit)
+        )
+        return int(rows.count())
 
 
-def claim_next(at_most: int | None = None) -> Claim | None:
+def urgent_due(at_most: int) -> bool:
+    """Whether a row of this priority, or a more urgent one, waits for a worker."""
+    with connection():
+        rows = _enabled(Registry.select(Registry.id)).where(due(now()) & (Registry.priority <= at_most))
+        return bool(rows.exists())
+
+
+def claim_next(at_most: int | None = None, *, settings: Settings | None = None) -> Claim | None:
     """Take the row that has waited longest among the most urgent; None when nothing is due.
 
-    `at_most` leaves out what is less urgent than this priority.
+    `at_most` leaves out what is less urgent than this priority. `settings` are those of the process's own context.
+
+    Raises:
+        NotApplied: when the rows are not about the registries of these settings.
     """
     with connection():
         asked = lease.monotonic()
-        instant = now()
-        query = _enabled(Registry.select(Registry.id)).where(due(instant))
-        if at_most is not None:
-            query = query.where(Registry.priority <= at_most)
-        query = query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
-        return _claim(query, instant, asked)
+        binding = Binding.of(settings or current().settings)
+        site = binding.site()
+        if site is None:
+            return None
+        with capacity.counted() as limits:
+            instant = now()
+            query = _enabled(Registry.select(Registry.id)).where(due(instant) & capacity.room(limits, instant))
+            if at_most is not None:
+                query = query.where(Registry.priority <= at_most)
+            query = query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
+            return _claim(query.where(Registry.site == site.id), instant, asked, binding)
 
 
-def claim_row(registry_id: int) -> Claim | None:
-    """Take this row whatever its state and due time; None when somebody else holds it, or its site is retired: the
-    registry that we reach is another one's."""
+def claim_row(registry_id: int, *, settings: Settings | None = None) -> Claim | None:
+    """Take this row whatever its state and due time, and though its site is paused; None when somebody else holds it,
+    when it is out of its site's scope, or its site is another than this process's.
+
+    Raises:
+        NotApplied: when the rows are not about the registries of these settings, the process's own context's.
+    """
     with connection():
         asked = lease.monotonic()
+        binding = Binding.of(settings or current().settings)
+        site = binding.site()
+        if site is None:
+            return None
         instant = now()
         free = (Registry.state != SyncState.STARTED) | (Registry.lease_expires_at <= instant)
-        current = Registry.site.in_(Site.select(Site.id).where(~Site.retired))
-        query = Registry.select(Registry.id).where((Registry.id == registry_id) & free & current).limit(1)
-        return _claim(query, instant, asked)
+        wanted = (Registry.id == registry_id) & free & (Registry.site == site.id) & Registry.in_scope
+        query = Registry.select(Registry.id).where(wanted).limit(1)
+        return _claim(query, instant, asked, binding)
 
 
 def _enabled(query: ModelSelect[Registry]) -> ModelSelect[Registry]:
@@ -96,7 +159,7 @@ def _enabled(query: ModelSelect[Registry]) -> ModelSelect[Registry]:
     return query.where(Registry.site.in_(sites))
 
 
-def _claim(query: ModelSelect[Registry], instant: datetime, asked: float) -> Claim | None:
+def _claim(query: ModelSelect[Registry], instant: datetime, asked: float, binding: Binding) -> Claim | None:
     rows = database.claim(
         Registry,
         query,
@@ -112,9 +175,17 @@ def _claim(query: ModelSelect[Registry], instant: datetime, asked: float) -> Cla
         return None
     row = rows[0]
     registry_id, token = row.id, row.lease_token
+    try:
+        site = binding.site()
+    except NotApplied:
+        ours = (Registry.id == registry_id) & (Registry.lease_token == token)
+        released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        _pending(ours & (Registry.state == SyncState.STARTED), released, instant)
+        raise
+    assert site is not None
     return Claim(
         registry_id=registry_id,
-        site=Site.get_by_id(row.site_id),
+        site=site,
         path=ContainerRepository.get_by_id(row.container_repository_id).path,
         token=token,
         generation=row.generation,
@@ -173,7 +244,7 @@ def close(
             if failure is None:
                 failure, retry_at = summary.failure, summary.retry_at or retry_at
             values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}
-            values |= {"last_sync_failure": failure}
+            values |= {"last_sync_failure": storable(failure, MAX_FAILURE)}
             state = SyncState.FAILED
         values["verification_state"] = _unverified()
         unchanged = Registry.update(**values, **released).where(ours & (Registry.generation == claim.generation))
@@ -189,12 +260,26 @@ def _unverified() -> Case:
     return Case(None, [(Registry.verification_state.in_(kept), Registry.verification_state)], VerificationState.PENDING)
 
 
-def release(claim: Claim) -> Closed:
-    """Give the row back unfinished, to be taken at once by somebody else (this process is stopping)."""
+def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) -> Closed:
+    """Give the row back unfinished, to be taken by somebody else: at once, or `after` seconds.
+
+    `priority` makes it less urgent than it was when it was claimed, unless an event came meanwhile.
+    """
     with transaction():
+        instant = now()
         ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
-        released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
-        return _pending(ours & (Registry.state == SyncState.STARTED), released, now())
+        ours &= Registry.state == SyncState.STARTED
+        released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        if priority is not None:
+            unchanged = Registry.generation == claim.generation
+            released["priority"] = Case(None, [(unchanged, priority)], Registry.priority)
+        closed = _pending(ours, released, instant)
+        if after and closed.state is not None:
+            later = instant + timedelta(seconds=after)
+            Registry.update(retry_at=later).where(
+                (Registry.id == claim.registry_id) & (Registry.generation == claim.generation)
+            ).execute()
+        return closed
 
 
 def fail_poisonous(backoff: Backoff = BACKOFF) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from app.database import connection
@@ -15,6 +15,7 @@ from app.replication.drift import _REFERRERS_TAG
 from app.replication.plan import Action, Found, Graph, Policy, RepositoryPlan, TagPlan, judge, repository_plan
 from app.replication.planner import RepositoryMissing
 from app.replication.reading import Asked, Side
+from app.replication.tag_scope import TagScope
 
 T = TypeVar("T")
 
@@ -33,6 +34,8 @@ class _Names:
     complete: bool
     #: The secondary's tags.
     held: set[str]
+    #: Tags on either side that are out of scope, and none of the others.
+    outside: int = 0
     primary: dict[str, Standing] = field(default_factory=dict)
     secondary: dict[str, Standing] = field(default_factory=dict)
 
@@ -84,12 +87,13 @@ class Comparison:
             GraphTooLarge: when indexes name more manifests than honest ones do.
         """
         try:
-            tags = self._tags()
+            names = self._names()
+            tags = self._tags(names)
             graph, present = self._graph(
                 {tag.primary_digest for tag in tags if tag.action in (Action.COPY, Action.MOVE) and tag.primary_digest},
                 {tag.primary_digest for tag in tags if tag.action is Action.EQUAL and tag.primary_digest},
             )
-            return repository_plan(self._path, tags, graph, present)
+            return replace(repository_plan(self._path, tags, graph, present), out_of_scope=names.outside)
         finally:
             for asked in self._under_way:
                 asked.drop()
@@ -101,8 +105,7 @@ class Comparison:
 
     # --- what stands under each name --------------------------------------------------------------------------------
 
-    def _tags(self) -> list[TagPlan]:
-        names = self._names()
+    def _tags(self, names: _Names) -> list[TagPlan]:
         wanted, there = names.listed | names.owed, names.held | names.owed
         self._counted(len(wanted | there), 0)
         ours = self._ask(self._primary, self._standing(self._primary), wanted)
@@ -130,7 +133,10 @@ class Comparison:
             self._require_nothing_of_ours(error, records, tracked)
             listed, complete = set(), False
         held = {tag for tag in theirs.answer() if tag in listed or tag in records or not _REFERRERS_TAG.fullmatch(tag)}
-        return _Names(records, listed, complete, held)
+        scope = TagScope.of(self._site)
+        outside = len({name for name in listed | held if not scope.covers(name)})
+        listed, held = ({name for name in names if scope.covers(name)} for names in (listed, held))
+        return _Names(records, listed, complete, held, outside)
 
     def _records(self) -> tuple[dict[str, Reference], bool]:
         """The reference records by name, and whether the site tracks the repository at all."""
@@ -154,7 +160,8 @@ class Comparison:
         """
         if not error.witnessed:
             raise error
-        if any(row.is_tag and row.observed_digest and not row.delete_witness for row in records.values()):
+        ours = [row for row in records.values() if row.is_tag and row.in_scope and not row.delete_witness]
+        if any(row.observed_digest for row in ours):
             raise RepositoryMissing(
                 f"the primary does not know {self._path}, of which the secondary holds tags: a sync fails on that and"
                 f" deletes nothing. Look at the primary's storage first. ({error})"

@@ -18,6 +18,7 @@ from app.registry import (
     StaticBearer,
 )
 from app.replication.flights import Flights
+from app.replication.instances import Instances
 from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
 from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
@@ -84,6 +85,9 @@ class Context:
     politeness: Politeness | None = None
     #: How much is verified at once here, and how fast.
     verification: Capacity = field(default_factory=Capacity)
+
+    #: Which registry processes have sent us events.
+    instances: Instances = field(default_factory=Instances)
 
     #: Our key of the primary registry, for tokens that others get from us; None without one.
     primary_keys: KeyToken | None = None

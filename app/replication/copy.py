@@ -23,8 +23,9 @@ from app.replication.tally import Tally
 #: Indexes inside indexes. Real ones have one level, nested ones two.
 MAX_DEPTH = 8
 
-#: Manifests below one reference; a hostile index must not make us fetch for ever.
-MAX_MANIFESTS = 10_000
+#: Manifests below one reference, and their bytes, which are all in memory; a hostile index must not make us fetch
+#: for ever.
+MAX_MANIFESTS, MAX_BYTES = 10_000, 64 * 1024 * 1024
 
 
 class GraphTooLarge(Exception):
@@ -143,6 +144,8 @@ class GraphCopy:
             seen |= wanted.keys()
             if len(seen) > MAX_MANIFESTS:
                 raise GraphTooLarge(f"more than {MAX_MANIFESTS} manifests below {manifest.digest}")
+            if sum(each.size for each in self._read.values()) > MAX_BYTES:
+                raise GraphTooLarge(f"more than {MAX_BYTES} bytes of manifests below {manifest.digest}")
             level = [child for child in self.route.lanes.each(self._child, list(wanted.values())) if child is not None]
             if not level:
                 return list(found.values())

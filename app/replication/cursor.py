@@ -15,6 +15,7 @@ from app.replication.log import reading
 from app.replication.log import state as log_state
 from app.replication.marking import Marks
 from app.replication.scope import Scope
+from app.replication.tag_scope import TagScope
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +127,11 @@ def has_unread(site: Site) -> bool:
 
 
 def _mark(site: Site, events: Sequence[Event]) -> int:
-    scope = Scope(tuple(site.repositories.splitlines()))
+    scope, tags = Scope.of(site), TagScope.of(site)
     ids = {event.container_repository_id for event in events}
     paths = {row.id: row.path for row in ContainerRepository.select().where(ContainerRepository.id.in_(list(ids)))}
     marks = Marks(site)
     for event in events:
-        if scope.covers(paths[event.container_repository_id]):
+        if scope.covers(paths[event.container_repository_id]) and (event.tag is None or tags.covers(event.tag)):
             marks.event(event)
     return marks.apply()

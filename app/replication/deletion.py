@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from app.database import connection
 from app.models import Reference, Site
-from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Unsupported
+from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Stopped, Unsupported
 from app.registry.media_types import OCI_MANIFEST
 from app.replication import brake
 from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
+from app.replication.in_use import in_use, require_witness
 from app.replication.policy import TagPatterns, Verdict, verdict
 from app.settings import Deletion
 
@@ -38,22 +40,16 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
     """Remove `reference` from the secondary, after both witnesses have spoken, as far as the policy lets us.
 
     Raises:
+        Stopped: the site was paused or retired, or the repository has left its scope; nothing was done.
         DeletionHeld: the brake is on.
         DeletionUnsupported: the registry has deletion switched off.
         LeaseLost: before anything was written.
         RegistryError: from the secondary.
     """
-    with connection():
-        # Read again: the policy may have changed, or a person released deletions, since the row was claimed.
-        claim.site = Site.get_by_id(claim.site.id)
-    policy, protected = Deletion(claim.site.deletion), TagPatterns.from_lines(claim.site.protected_tags)
-    judge = partial(verdict, policy, protected, name=reference.name, is_tag=reference.is_tag)
-    # What a former attempt overwrote is no image any more: it is seen to the end whatever the policy says by now.
-    if (
-        reference.observed_digest is not None
-        and reference.throwaway_digest is None
-        and judge(ours=True) is not Verdict.DELETE
-    ):
+    if claim.withdrawn(at_once=True):
+        raise Stopped(f"nothing more is deleted of {claim.path} on site {claim.site.name}: it was paused or left out")
+    judge = _judge(claim, reference)
+    if keeps(claim, reference):
         return Deleted(reference.observed_digest, kept=True)
     standing = _standing(claim, reference.name, destination)
     if standing is None:
@@ -67,7 +63,7 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
         return Deleted(standing, kept=True)
     if judge(ours=ours) is not Verdict.DELETE:
         return Deleted(reference.observed_digest, drift_digest=standing)
-    if not reference.is_tag and _stands_under_a_tag(claim, standing, destination):
+    if not reference.is_tag and in_use(standing, claim.path, destination):
         return Deleted(standing, kept=True)
     with brake.reserved(claim, reference):
         if reference.is_tag:
@@ -75,6 +71,23 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
         else:
             _delete_manifest(claim, destination, standing)
     return Deleted(standing)
+
+
+def keeps(claim: Claim, reference: Reference) -> bool:
+    """Whether the policy keeps what is ours, so that no registry need be asked.
+
+    What a former attempt overwrote is no image any more: it is seen to the end whatever the policy says by now.
+    """
+    ours = reference.observed_digest is not None and reference.throwaway_digest is None
+    return ours and _judge(claim, reference)(ours=True) is not Verdict.DELETE
+
+
+def _judge(claim: Claim, reference: Reference) -> Callable[..., Verdict]:
+    with connection():
+        # Read again: the policy may have changed since the row was claimed.
+        site = Site.get_by_id(claim.site.id)
+    policy, protected = Deletion(site.deletion), TagPatterns.from_lines(site.protected_tags)
+    return partial(verdict, policy, protected, name=reference.name, is_tag=reference.is_tag)
 
 
 def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | None:
@@ -86,7 +99,7 @@ def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | Non
             # An answer to HEAD has no body, and so no word of the registry's own.
             return destination.get_manifest(claim.path, name).digest
         except NotFound as error:
-            _require_witness(error)
+            require_witness(error)
             return None
 
 
@@ -95,7 +108,7 @@ def _delete_tag(claim: Claim, reference: Reference, destination: RegistryClient)
     try:
         destination.delete_manifest(claim.path, reference.name, total_timeout=TAG_WRITE_LIMIT)
     except NotFound as error:
-        _require_witness(error)
+        require_witness(error)
     except (Unsupported, Rejected):
         # Distribution 2.x deletes by digest only, and deleting the digest would take every other tag on it away.
         _overwrite_and_delete(claim, reference, destination)
@@ -139,22 +152,6 @@ def _delete_manifest(claim: Claim, destination: RegistryClient, digest: str) -> 
     try:
         destination.delete_manifest(claim.path, digest, total_timeout=TAG_WRITE_LIMIT)
     except NotFound as error:
-        _require_witness(error)
+        require_witness(error)
     except Unsupported as error:
         raise DeletionUnsupported(str(error)) from error
-
-
-def _require_witness(error: NotFound) -> None:
-    """A 404 that is not the registry's own word (a proxy's) does not mean that the thing is gone."""
-    if not error.witnessed:
-        raise error
-
-
-def _stands_under_a_tag(claim: Claim, digest: str, destination: RegistryClient) -> bool:
-    """Whether deleting the digest would take a tag with it. Asks the registry: the tag may not be one of ours."""
-    try:
-        tags = destination.list_tags(claim.path)
-    except NotFound as error:
-        _require_witness(error)
-        return False
-    return any(_standing(claim, tag, destination) == digest for tag in tags)

@@ -16,6 +16,7 @@ from app.models import Reference, Site, SyncState
 from app.registry import NotFound, RegistryClient, RegistryError
 from app.replication.claim import Claim
 from app.replication.policy import TagPatterns, Verdict, verdict
+from app.replication.tag_scope import TagScope
 from app.settings import Deletion
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ def look(claim: Claim, primary: Listed, destination: RegistryClient) -> None:
     extras = {tag for tag in there - primary.tags if not _REFERRERS_TAG.fullmatch(tag)}
     with connection():
         site = Site.get_by_id(claim.site.id)
-        known = _known(claim)
+        scope, known = TagScope.of(site), _known(claim)
+        extras = {tag for tag in extras if scope.covers(tag)}
         doomed = set(_doomed(site, extras - known.ours)) if primary.complete else set()
         _forget(claim, known.extra - there - primary.tags)
         _create(claim, extras - known.ours - known.extra, doomed)

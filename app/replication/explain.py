@@ -17,6 +17,7 @@ from app.replication.explanation import Cause, Explanation, Obstacle, obstacles
 from app.replication.policy import TagPatterns, why_kept
 from app.replication.scope import Scope
 from app.replication.status import status
+from app.replication.tag_scope import TagScope
 from app.settings import Deletion
 
 #: Attempts told, newest first.
@@ -71,18 +72,41 @@ class _Case:
             return replace(
                 settled, cause=Cause.RETIRED, why=f"{blocked[0].why} Before that: {settled.why}", next=_all(blocked)
             )
-        if not Scope(tuple(self.site.repositories.splitlines())).covers(self.path):
-            return self._because(
-                Cause.OUT_OF_SCOPE,
-                f"{self.site.name} does not replicate {self.path}: GEO_REPOSITORIES leaves it out.",
-                "Add the repository, or a pattern that covers it, to GEO_REPOSITORIES and restart.",
-            )
+        outside = self._out_of_scope(unread=bool(unread))
+        if outside is not None:
+            return outside
         if settled is not None:
             return replace(settled, next=" ".join([settled.next, *(f"{each.why} {each.next}" for each in blocked)]))
         waiting = self._waiting_event(unread[0]) if unread else self._unsettled()
         if not blocked or waiting.cause is Cause.UNKNOWN:
             return waiting
         return self._because(blocked[0].cause, " ".join(each.why for each in blocked), _all(blocked))
+
+    def _out_of_scope(self, *, unread: bool) -> Explanation | None:
+        tags = TagScope.of(self.site)
+        if not Scope.of(self.site).covers(self.path):
+            what, setting = f"{self.path}", "GEO_REPOSITORIES"
+        elif not tags.covers(self.name):
+            what, setting = f"the tag {self.name}", "GEO_TAGS"
+        elif self._is_lone_digest() and not unread and not tags.takes_digest(attached=False):
+            return self._because(
+                Cause.OUT_OF_SCOPE,
+                f"No tag that {self.site.name} replicates is known to stand on {self.name}, and GEO_TAGS leaves out"
+                " what is under none of them. It may be there as a part of another image.",
+                "To have it there for itself, give it a tag that is in scope.",
+            )
+        else:
+            return None
+        held = self.record.observed_digest if self.record is not None else None
+        stays = f" It did before: {held} is kept there and no longer updated." if held else ""
+        return self._because(
+            Cause.OUT_OF_SCOPE,
+            f"{self.site.name} does not replicate {what}: {setting} leaves it out.{stays}",
+            f"Add it, or a pattern that covers it, to {setting} and restart.",
+        )
+
+    def _is_lone_digest(self) -> bool:
+        return is_digest(self.name) and self.record is None and self._by_another_name() is None
 
     # --- nothing is left to be done ---------------------------------------------------------------------------------
 

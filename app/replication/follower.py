@@ -169,15 +169,14 @@ class Follower:
         if terms.paused != row.paused:
             log.warning("site %s was %s at the primary", self.site.name, "paused" if terms.paused else "resumed")
             Site.update(enabled=not terms.paused, updated_at=instant).where(Site.id == self.site.id).execute()
-        if self.context.settings.repositories:
-            return
-        patterns = "\n".join(terms.repositories)
-        changed: int = (
-            Site.update(repositories=patterns, updated_at=instant)
-            .where((Site.id == self.site.id) & (Site.repositories != patterns))
-            .execute()
-        )
-        if changed:
+        settings, wanted = self.context.settings, dict[str, str]()
+        if not settings.repositories:
+            wanted["repositories"] = "\n".join(terms.repositories)
+        if not settings.tags:
+            wanted["tags"] = "\n".join(terms.tags)
+        site = Site.get_by_id(self.site.id)
+        if any(getattr(site, name) != patterns for name, patterns in wanted.items()):
+            Site.update(**wanted, updated_at=instant).where(Site.id == self.site.id).execute()
             self._reconcile("what the primary replicates to this site changed", instant)
 
     def _reconcile(self, reason: str, instant: datetime) -> None:

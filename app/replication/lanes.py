@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from typing import Any, TypeVar
+
+from app.registry import Stopped
+from app.replication.lane import Lane
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -13,15 +15,11 @@ R = TypeVar("R")
 #: Bytes from which a blob is large. Below it a transfer is mostly round trips, above it mostly bytes.
 LARGE = 1024 * 1024
 
-#: Threads of each lane. They mostly wait for the other side.
-SMALL_THREADS, LARGE_THREADS, CHECK_THREADS = 16, 8, 16
+#: Threads of each lane. They mostly wait for the other side, and hold 256 KiB at most.
+SMALL_THREADS, LARGE_THREADS, CHECK_THREADS = 20, 16, 16
 
-
-class Lane(ThreadPoolExecutor):
-    """Threads that work in the context of whoever asks them to: what he asks as bulk is bulk there too."""
-
-    def submit(self, work: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return super().submit(copy_context().run, work, *args, **kwargs)
+#: How many of them bulk may hold: the others are there when something is pushed, however much stalls.
+SMALL_BULK, LARGE_BULK = 15, 8
 
 
 class Lanes:
@@ -29,10 +27,10 @@ class Lanes:
     small push of another tag would wait for one of them to end."""
 
     def __init__(self) -> None:
-        self.small = Lane(SMALL_THREADS, thread_name_prefix="small")
-        self._large = Lane(LARGE_THREADS, thread_name_prefix="large")
+        self.small = Lane("small", SMALL_THREADS, SMALL_BULK)
+        self._large = Lane("large", LARGE_THREADS, LARGE_BULK)
         #: Looks at what is probably in order: they come by the thousand, and nobody waits for them.
-        self.checks = Lane(CHECK_THREADS, thread_name_prefix="check")
+        self.checks = Lane("check", CHECK_THREADS)
 
     def of(self, size: int | None) -> Executor:
         """The lane for a blob of `size` bytes; what does not say its size may be large."""
@@ -53,13 +51,20 @@ class Lanes:
 
 
 def finish(futures: Sequence[Future[Any]]) -> None:
-    """Wait for all; the first error cancels those not begun and is raised when the others have ended."""
+    """Wait for all; the first error cancels those not begun and is raised when the others have ended.
+
+    Raises:
+        Stopped: the lanes were closed before all had begun.
+    """
     done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-    errors: Iterable[BaseException | None] = (future.exception() for future in done)
-    error = next((each for each in errors if each is not None), None)
+    error = next((error for future in done if (error := _error(future)) is not None), None)
     if error is None:
         return
     # What has begun is awaited: nothing of this copy may write once its caller has moved on. Not what was cancelled:
     # that counts as ended only when a thread has come to it, behind other blobs.
     wait([future for future in waiting if not future.cancel()])
     raise error
+
+
+def _error(future: Future[Any]) -> BaseException | None:
+    return Stopped("the process ends") if future.cancelled() else future.exception()

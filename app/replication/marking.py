@@ -103,12 +103,13 @@ class Marks:
             for event in filter(None, (deleted, marks.deleted)):
                 self._delete(wanted, name, event)
         if marks.deleted is not None:
-            for known in Reference.select().where(Reference.registry == registry):
+            for known in Reference.select().where((Reference.registry == registry) & Reference.in_scope):
                 self._delete(wanted, known.name, marks.deleted)
         if marks.deleted_digests:
             digests = list(marks.deleted_digests)
             for known in Reference.select().where(
                 (Reference.registry == registry)
+                & Reference.in_scope
                 & (
                     Reference.observed_digest.in_(digests)
                     | Reference.desired_digest.in_(digests)
@@ -229,6 +230,7 @@ def _remark(reference: Reference, mark: _Mark) -> None:
     Reference.update(
         generation=Reference.generation + 1,
         state=SyncState.PENDING,
+        in_scope=True,
         desired_digest=mark.desired_digest if mark.desired_digest else Reference.desired_digest,
         delete_witness=witness,
         event_id=mark.event_id,

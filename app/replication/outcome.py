@@ -10,7 +10,7 @@ from typing import Any, Literal
 from peewee import fn
 
 from app import metrics
-from app.database import lock, now, transaction, value_or
+from app.database import lock, now, storable, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncAttempt, SyncState
 from app.replication.backoff import BACKOFF, Backoff
@@ -20,8 +20,14 @@ from app.replication.tally import Tally
 
 Action = Literal["copy", "keep", "delete", "forget"]
 
+#: What an attempt says for its trigger that deleted what the brake held until a person released it.
+RELEASED = "released"
+
 #: A failure message is for people; a registry's page of HTML is not.
 MAX_MESSAGE = 1000
+
+#: Characters of a media type that are kept: the column's length.
+MAX_MEDIA_TYPE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,7 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
     instant = now()
     settled: dict[str, Any] = {"state": SyncState.SYNCED, "pending_since": None, "delete_witness": None}
     settled |= {"drift_digest": None, "drift_since": None, "deletion_reserved_at": None}
+    settled |= {"deletion_released_at": None}
     settled |= {"throwaway_digest": None, "synced_at": instant, "retry_count": 0, "retry_at": None}
     settled |= {"failure": None, "failure_reason": None}
     with transaction():
@@ -109,7 +116,7 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
             seen = (look.reference.desired_digest, look.reference.observed_digest)
             if seen != (look.digest, look.digest):
                 digests = {"desired_digest": look.digest, "observed_digest": look.digest}
-                changed = {**digests, "media_type": look.media_type}
+                changed = {**digests, "media_type": storable(look.media_type, MAX_MEDIA_TYPE)}
                 Reference.update(**changed).where(Reference.id == look.reference.id).execute()
         Reference.update(**settled).where(Reference.id.in_([look.reference.id for look in same])).execute()
         samples = metrics.Samples()
@@ -132,16 +139,17 @@ def _done(reference: Reference, outcome: Done) -> None:
     if outcome.digest is None:
         if not Reference.delete().where(same).execute():
             gone = {"observed_digest": None, "throwaway_digest": None, "deletion_reserved_at": None}
-            gone |= {"drift_digest": None, "drift_since": None}
+            gone |= {"drift_digest": None, "drift_since": None, "deletion_released_at": None}
             Reference.update(**gone).where(Reference.id == reference.id).execute()
         return
     seen: dict[str, Any] = {
         "observed_digest": outcome.digest,
-        "media_type": outcome.media_type,
+        "media_type": storable(outcome.media_type, MAX_MEDIA_TYPE),
         "throwaway_digest": None,
         "drift_digest": outcome.drift_digest,
         "drift_since": None,
         "deletion_reserved_at": None,
+        "deletion_released_at": None,
         "synced_at": outcome.finished_at,
     }
     settled: dict[str, Any] = {
@@ -172,7 +180,7 @@ def _failed(reference: Reference, outcome: Failed, backoff: Backoff) -> None:
         retry_count=count,
         retry_at=now()
         + backoff.delay(count, temporary=outcome.temporary, outage=outcome.registry_wide, at_least=outcome.retry_after),
-        failure=outcome.message[:MAX_MESSAGE],
+        failure=storable(outcome.message, MAX_MESSAGE),
         failure_reason=outcome.reason,
         desired_digest=fn.COALESCE(outcome.digest, Reference.desired_digest),
         # What is to be repaired must not be believed at the next try either.
@@ -190,15 +198,16 @@ def _lag(reference: Reference, outcome: Done) -> float | None:
 
 def _attempt(claim: Claim, reference: Reference, outcome: Done | Failed, lag: float | None) -> None:
     failed = isinstance(outcome, Failed)
+    released = reference.deletion_released_at is not None and outcome.action == "delete"
     SyncAttempt.insert(
         registry=claim.registry_id,
         reference=reference.name,
         action=outcome.action,
-        trigger=reference.trigger,
+        trigger=RELEASED if released else reference.trigger,
         event_id=reference.event_id,
         outcome="failed" if failed else "synced",
         reason=outcome.reason if isinstance(outcome, Failed) else None,
-        message=outcome.message[:MAX_MESSAGE] if isinstance(outcome, Failed) else None,
+        message=storable(outcome.message, MAX_MESSAGE) if isinstance(outcome, Failed) else None,
         old_digest=reference.observed_digest if isinstance(outcome, Failed) else outcome.old_digest,
         new_digest=outcome.digest,
         bytes_copied=outcome.tally.bytes_copied if isinstance(outcome, Done) and outcome.tally else 0,

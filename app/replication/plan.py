@@ -129,6 +129,8 @@ class RepositoryPlan:
     tags: tuple[TagPlan, ...] = ()
     #: References that are the same on both sides already.
     equal: int = 0
+    #: Tags that the site does not replicate, on either side.
+    out_of_scope: int = 0
     #: Sizes, in bytes, of the blobs that the secondary's repository lacks: each once, however many tags need it.
     lacking: Mapping[str, int] = field(default_factory=dict, repr=False)
     #: Blobs found in the secondary's repository on the way.
@@ -168,6 +170,11 @@ class SitePlan:
 
     def count(self, action: Action) -> int:
         return sum(each.count(action) for each in self.repositories)
+
+    @property
+    def out_of_scope(self) -> int:
+        """Tags that the site does not replicate, on either side."""
+        return sum(each.out_of_scope for each in self.repositories)
 
     @property
     def problems(self) -> int:
@@ -309,8 +316,8 @@ def repository_plan(path: str, tags: Iterable[TagPlan], graph: Graph, present: I
         path,
         tuple(tag for tag in judged if tag.action is not Action.EQUAL),
         counted[Action.EQUAL],
-        {digest: graph.lacking[digest] for digest in needed},
-        frozenset(present),
+        lacking={digest: graph.lacking[digest] for digest in needed},
+        present=frozenset(present),
     )
 
 

@@ -9,11 +9,12 @@ from peewee import Case, fn
 
 from app.database import connection, in_batches, lock, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, SyncState
+from app.models import Reference, Site, SyncState
 from app.registry import NotFound, RegistryClient
 from app.replication import drift
 from app.replication.claim import Claim
 from app.replication.drift import Listed
+from app.replication.tag_scope import TagScope
 
 
 class RepositoryMissing(Exception):
@@ -55,7 +56,7 @@ def plan(
         _require_nothing_of_ours(claim, error)
         listed = Listed(frozenset(), complete=False)
     with connection():
-        marked = _mark_all(claim, listed.tags, before, trigger)
+        marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(Site.get_by_id(claim.site.id)))
     if destination is not None:
         drift.look(claim, listed, destination)
     _settle(claim, generation)
@@ -76,9 +77,11 @@ def _tags(claim: Claim) -> list[Reference]:
     return list(Reference.select().where((Reference.registry == claim.registry_id) & Reference.is_tag))
 
 
-def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger: str) -> int:
+def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger: str, scope: TagScope) -> int:
     instant = now()
-    known = {tag.name: tag for tag in _tags(claim)}
+    # What left the scope is neither brought nor missed.
+    known = {tag.name: tag for tag in _tags(claim) if scope.covers(tag.name)}
+    listed = {name for name in listed if scope.covers(name)}
     # What never was on the primary is the secondary's listing's to judge.
     extras = {name for name, tag in known.items() if tag.drift_since is not None and tag.observed_digest is None}
     # A listing is no witness against a tag that an event named while it was being made.
@@ -97,6 +100,7 @@ def _require_nothing_of_ours(claim: Claim, error: NotFound) -> None:
     ours = Reference.select().where(
         (Reference.registry == claim.registry_id)
         & Reference.is_tag
+        & Reference.in_scope
         & Reference.observed_digest.is_null(False)
         & Reference.delete_witness.is_null()
     )
@@ -143,6 +147,7 @@ def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, t
         Reference.update(
             generation=Reference.generation + 1,
             state=SyncState.PENDING,
+            in_scope=True,
             delete_witness=kept,
             trigger=Case(None, [(waiting | unrepaired, Reference.trigger)], trigger),
             event_id=Case(None, [(waiting, Reference.event_id)], None),

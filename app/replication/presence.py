@@ -16,8 +16,9 @@ import redis
 
 from app.replication.shared import Shared
 
-#: Seconds for which a blob counts as present in a repository without being asked for.
-PRESENT_FOR = 3600
+#: Seconds for which a blob counts as present in a repository without being asked for. Not longer: what nothing refers
+#: to any more goes with the registry's next garbage collection, and its cache may hide that even from a push.
+PRESENT_FOR = 300
 
 #: Seconds for which a repository is proposed as the source of a mount.
 MOUNTABLE_FOR = 24 * 3600

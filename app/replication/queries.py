@@ -10,12 +10,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from peewee import JOIN, Model, ModelSelect, fn
 
+from app.database import in_batches
 from app.models import ContainerRepository, Event, QuarantinedEvent, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 
@@ -102,7 +104,7 @@ def repositories(narrow: Filter, *, after: str | None = None, limit: int = MAX_P
     """
     query = _tracking_rows().order_by(ContainerRepository.path, Registry.id)
     if narrow.state is not None:
-        query = query.where(Registry.state == narrow.state)
+        query = query.where((Registry.state == narrow.state) & Registry.in_scope)
     if narrow.site is not None:
         query = query.where(Registry.site == Site.select(Site.id).where(Site.name == narrow.site))
     if narrow.search is not None:
@@ -117,7 +119,7 @@ def repositories(narrow: Filter, *, after: str | None = None, limit: int = MAX_P
 
 def failing(site: Site, limit: int) -> list[Registry]:
     """Tracking rows of a site that failed, those first that are tried again next."""
-    failed = _tracking_rows().where((Registry.site == site) & (Registry.state == SyncState.FAILED))
+    failed = _tracking_rows().where((Registry.site == site) & (Registry.state == SyncState.FAILED) & Registry.in_scope)
     return list(failed.order_by(Registry.retry_at, Registry.id).limit(limit))
 
 
@@ -129,12 +131,18 @@ def repository(registry_id: int) -> Registry | None:
     return found
 
 
-def repository_counts(site: str | None = None) -> Mapping[SyncState, int]:
-    """How many tracking rows are in each state, of one site or all."""
-    query = Registry.select(Registry.state, fn.COUNT(Registry.id)).group_by(Registry.state)
+def repository_counts(site: str | None = None, ids: Sequence[int] | None = None) -> Mapping[SyncState, int]:
+    """How many tracking rows in scope are in each state, of one site or all, or of those with these ids alone."""
+    query = Registry.select(Registry.state, fn.COUNT(Registry.id)).where(Registry.in_scope).group_by(Registry.state)
     if site is not None:
         query = query.where(Registry.site == Site.select(Site.id).where(Site.name == site))
-    return _counts(query)
+    if ids is None:
+        return _counts(query)
+    # A statement takes only so many values.
+    found = Counter[SyncState]()
+    for batch in in_batches(ids):
+        found.update(_counts(query.where(Registry.id.in_(list(batch)))))
+    return {state: found[state] for state in SyncState}
 
 
 def references(registry_id: int, narrow: Filter, *, after: str | None = None, limit: int = MAX_PAGE) -> Page[Reference]:
@@ -145,7 +153,7 @@ def references(registry_id: int, narrow: Filter, *, after: str | None = None, li
     """
     query = Reference.select().where(Reference.registry == registry_id).order_by(Reference.name)
     if narrow.state is not None:
-        query = query.where(Reference.state == narrow.state)
+        query = query.where((Reference.state == narrow.state) & Reference.in_scope)
     if narrow.search is not None:
         query = query.where(Reference.name.contains(narrow.search))
     if after is not None:
@@ -163,8 +171,9 @@ def reference(registry_id: int, name: str) -> Reference | None:
 
 
 def reference_counts(registry_id: int) -> Mapping[SyncState, int]:
-    """How many references of a tracking row are in each state."""
-    query = Reference.select(Reference.state, fn.COUNT(Reference.id)).where(Reference.registry == registry_id)
+    """How many references of a tracking row that are in scope are in each state."""
+    query = Reference.select(Reference.state, fn.COUNT(Reference.id))
+    query = query.where((Reference.registry == registry_id) & Reference.in_scope)
     return _counts(query.group_by(Reference.state))
 
 

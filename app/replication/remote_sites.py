@@ -13,8 +13,9 @@ from app.database import in_batches, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Cursor, Site
 from app.replication import cursor
-from app.replication.scope import InvalidScope, Scope
+from app.replication.scope import Scope
 from app.replication.sites import PRIMARY, SiteError
+from app.replication.tag_scope import TagScope
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -36,6 +37,8 @@ class Declaration:
     url: str = ""
     #: Allow and deny patterns (app.replication.scope); none: everything.
     repositories: tuple[str, ...] = ()
+    #: The same of tags (app.replication.tag_scope).
+    tags: tuple[str, ...] = ()
     paused: bool = False
 
     def __post_init__(self) -> None:
@@ -47,13 +50,15 @@ class Declaration:
             raise InvalidSite(f"site {self.name}: {self.url!r} is no http:// or https:// address of a registry")
         try:
             Scope(self.repositories)
-        except InvalidScope as error:
+            TagScope(self.tags)
+        except ValueError as error:
             raise InvalidSite(f"site {self.name}: {error}") from error
 
     @classmethod
     def of(cls, site: Site) -> Declaration:
         """As the row has it."""
-        return cls(site.name, site.url, tuple(site.repositories.splitlines()), not site.enabled)
+        repositories, tags = site.repositories.splitlines(), site.tags.splitlines()
+        return cls(site.name, site.url, tuple(repositories), tuple(tags), paused=not site.enabled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Change:
 
 
 def read(text: str) -> list[Declaration]:
-    """The sites that a TOML file declares: a table `[sites.NAME]` each, with `url`, `repositories` and `paused`.
+    """The sites that a TOML file declares: a table `[sites.NAME]` each, with `url`, `repositories`, `tags` and
+    `paused`.
 
     Raises:
         InvalidSite: for anything else in it; a misspelt key must not be passed over.
@@ -141,6 +147,7 @@ def _write(declaration: Declaration) -> None:
     values: dict[str, Any] = {
         "url": declaration.url,
         "repositories": "\n".join(declaration.repositories),
+        "tags": "\n".join(declaration.tags),
         "enabled": not declaration.paused,
         "updated_at": instant,
     }
@@ -155,7 +162,7 @@ def _write(declaration: Declaration) -> None:
     if known.retired:
         values |= {"retired": False, "remote": True}
         _forget(known)
-    elif known.repositories != values["repositories"]:
+    elif (known.repositories, known.tags) != (values["repositories"], values["tags"]):
         values |= {"reconcile_requested_at": instant, "reconcile_reason": "its scope changed at the primary"}
     Site.update(**values).where(Site.id == known.id).execute()
 
@@ -171,16 +178,19 @@ def _forget(site: Site) -> None:
 def _declaration(name: str, table: object) -> Declaration:
     if not isinstance(table, Mapping):
         raise InvalidSite(f"sites.{name} is not a table")
-    kinds: dict[str, type] = {"url": str, "repositories": list, "paused": bool}
+    kinds: dict[str, type] = {"url": str, "repositories": list, "tags": list, "paused": bool}
     for key, value in table.items():
         if key not in kinds:
             raise InvalidSite(f"site {name}: there is no `{key}`; there are {', '.join(kinds)}")
         if not isinstance(value, kinds[key]):
             raise InvalidSite(f"site {name}: `{key}` is not a {kinds[key].__name__}")
-    patterns = table.get("repositories", [])
-    if not all(isinstance(pattern, str) for pattern in patterns):
-        raise InvalidSite(f"site {name}: `repositories` is a list of patterns")
-    return Declaration(name, table.get("url", "").rstrip("/"), tuple(patterns), table.get("paused", False))
+    patterns: dict[str, tuple[str, ...]] = {}
+    for key in ("repositories", "tags"):
+        patterns[key] = tuple(table.get(key, []))
+        # The rows keep a pattern a line.
+        if not all(isinstance(pattern, str) and len(pattern.splitlines()) == 1 for pattern in patterns[key]):
+            raise InvalidSite(f"site {name}: `{key}` is a list of patterns")
+    return Declaration(name, table.get("url", "").rstrip("/"), paused=table.get("paused", False), **patterns)
 
 
 def _is_address(url: str) -> bool:

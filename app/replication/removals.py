@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from app.database import connection, now
 from app.models import Reference
-from app.registry import NotFound
+from app.registry import NotFound, Stopped
 from app.replication import deletion
+from app.replication.brake import DeletionHeld
 from app.replication.claim import Claim
 from app.replication.context import Context
+from app.replication.in_use import require_witness
 from app.replication.outcome import Action, Done
+
+#: Removals that are gathered before they are carried out.
+LIMIT = 200
 
 
 class Gone(Exception):
@@ -55,6 +61,15 @@ class Removals:
     context: Context
     clock: Callable[[], datetime]
     _waiting: dict[int, Reference] = field(default_factory=dict)
+    #: The row's generation at which they were last reconsidered.
+    _seen: int | None = None
+    #: The brake is on: what else waits need not be looked at to know that.
+    _held: DeletionHeld | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether these are to be carried out before anything else that may be gone is taken up."""
+        return len(self._waiting) >= LIMIT
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -70,8 +85,14 @@ class Removals:
         """Take one out, to be carried out."""
         return self._waiting.popitem()[1]
 
-    def reconsider(self) -> None:
-        """An event since the witnesses spoke (the tag was pushed again, say) makes the reference due like any other."""
+    def reconsider(self, generation: int) -> None:
+        """An event since the witnesses spoke (the tag was pushed again, say) makes the reference due like any other.
+
+        `generation` is the row's: at the same as before there was none.
+        """
+        if generation == self._seen:
+            return
+        self._seen = generation
         if not self._waiting:
             return
         now_at = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(self.ids))
@@ -79,10 +100,48 @@ class Removals:
         self._waiting = {i: r for i, r in self._waiting.items() if current.get(i) == r.generation}
 
     def carry_out(self, reference: Reference, started: datetime) -> Done:
-        """Delete it on the secondary, as far as policy, brake and proof let us; raises as `deletion.delete`."""
-        gone = deletion.delete(self.claim, reference, self.context.destination())
+        """Delete it on the secondary, as far as policy, brake and proof let us.
+
+        Raises:
+            Stopped: it is due like any other again, or nothing more is to be done here.
+            NotFound, RegistryError: as the primary answered; and as `deletion.delete`.
+        """
+        with connection():
+            # By the database's clock: the brake counts deletions, and a worker's own may be wrong by hours.
+            began = now()
+        if not deletion.keeps(self.claim, reference):
+            self._require_due(reference)
+            self._require_gone(reference)
+        try:
+            gone = deletion.delete(self.claim, reference, self.context.destination())
+        except DeletionHeld as held:
+            self._held = held
+            raise
         if gone.kept or gone.drift_digest:
             digest = gone.digest or gone.drift_digest
             return Done("keep", started, self.clock(), digest, gone.digest, drift_digest=gone.drift_digest, kept=True)
-        action: Action = "delete" if gone.digest else "forget"
-        return Done(action, started, self.clock(), None, gone.digest)
+        # What is not there although its deletion was begun was deleted by us, and the answer was lost.
+        action: Action = "delete" if gone.digest or reference.deletion_reserved_at else "forget"
+        with connection():
+            return Done(action, began, now(), None, gone.digest)
+
+    def _require_due(self, reference: Reference) -> None:
+        with connection():
+            current = Reference.get_or_none(Reference.id == reference.id)
+        if current is None or current.generation != reference.generation:
+            raise Stopped(f"{self.claim.path}:{reference.name} was asked for meanwhile")
+        if self._held is not None and current.deletion_released_at is None:
+            raise self._held
+
+    def _require_gone(self, reference: Reference) -> None:
+        """Ask the primary once more: since its first answer large copies may have gone on for hours."""
+        try:
+            self.context.primary.get_manifest(self.claim.path, reference.name)
+        except NotFound as error:
+            require_witness(error)
+            return
+        same = (Reference.id == reference.id) & (Reference.generation == reference.generation)
+        with connection():
+            # Both cannot be true: should the primary say "not found" again, that wants a witness anew.
+            Reference.update(delete_witness=None).where(same).execute()
+        raise Stopped(f"{self.claim.path}:{reference.name} is on the primary again")

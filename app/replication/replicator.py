@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from peewee import Case
 
-from app.database import connection, now, transaction
+from app.database import connection, in_batches, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryClient, is_repository
@@ -28,6 +28,9 @@ from app.replication.verification.run import Verified, verify
 from app.settings import VerificationLevel
 
 log = logging.getLogger(__name__)
+
+#: Repositories asked for in one transaction: each may have many references.
+RESYNCED = 50
 
 #: Seconds between looks at a row that somebody else holds.
 POLL = 0.1
@@ -58,7 +61,7 @@ class Replicator:
         self.mark()
         closed = Closed(None)
         while not context.stopping.is_set():
-            claim = claims.claim_row(self.registry_id)
+            claim = claims.claim_row(self.registry_id, settings=context.settings)
             if claim is None:
                 self._require_current()
                 self.sleep(POLL)
@@ -108,23 +111,47 @@ class Replicator:
 
     def mark(self) -> None:
         """Ask for a full sync of the repository, with one try of everything in it that has failed."""
-        with transaction():
-            instant = now()
-            marking.awaken([self.registry_id], since=instant, priority=marking.MANUAL, full=True)
-            # What is to be repaired must not be believed because a person asks for it.
-            trigger = Case(None, [(Reference.trigger == "repair", "repair")], "manual")
-            Reference.update(retry_at=None, state=SyncState.PENDING, trigger=trigger).where(
-                (Reference.registry == self.registry_id) & (Reference.state == SyncState.FAILED)
-            ).execute()
+        _mark([self.registry_id])
 
     def _require_current(self) -> None:
         """What nobody can ever claim must not be waited for."""
         with connection():
             row = Registry.select().join(Site).where((Registry.id == self.registry_id) & ~Site.retired)
-            if not row.exists():
+            found: Registry | None = row.first()
+            if found is None:
                 raise UnknownRepository(
                     f"tracking row {self.registry_id} is gone, or of a site that the environment no longer names"
                 )
+            if not found.in_scope:
+                raise UnknownRepository(
+                    f"tracking row {self.registry_id} is of a repository outside what its site replicates"
+                    " (GEO_REPOSITORIES)"
+                )
+
+
+def _mark(registry_ids: Sequence[int]) -> None:
+    with transaction():
+        marking.awaken(registry_ids, since=now(), priority=marking.MANUAL, full=True)
+        # What is to be repaired must not be believed because a person asks for it.
+        trigger = Case(None, [(Reference.trigger == "repair", "repair")], "manual")
+        Reference.update(retry_at=None, state=SyncState.PENDING, trigger=trigger).where(
+            Reference.registry.in_(list(registry_ids)) & (Reference.state == SyncState.FAILED)
+        ).execute()
+
+
+def resync_failed(site: Site, context: Context) -> list[int]:
+    """Ask for a full sync of every repository of the site that failed, or in which a tag did, whatever their retry
+    times; the ids of their tracking rows. Some at a time: nobody waits long for what this writes."""
+    failed = Reference.select(Reference.registry).where(Reference.state == SyncState.FAILED)
+    wanted = (Registry.state == SyncState.FAILED) | Registry.id.in_(failed)
+    with connection():
+        rows = Registry.select(Registry.id).where((Registry.site == site) & Registry.in_scope & wanted)
+        ids = [row.id for row in rows.order_by(Registry.id)]
+    for batch in in_batches(ids, RESYNCED):
+        _mark(batch)
+    if ids:
+        context.wake.rows(len(ids))
+    return ids
 
 
 def find(site: Site, path: str, source: RegistryClient) -> Registry:
@@ -138,7 +165,7 @@ def find(site: Site, path: str, source: RegistryClient) -> Registry:
     path = path.strip("/")
     if not is_repository(path):
         raise UnknownRepository(f"{path!r} is not a repository path, such as team/app (without host and tag)")
-    if not Scope(tuple(site.repositories.splitlines())).covers(path):
+    if not Scope.of(site).covers(path):
         raise UnknownRepository(f"{path} is outside what site {site.name} replicates (GEO_REPOSITORIES)")
     with connection():
         known = (
@@ -161,9 +188,11 @@ def find(site: Site, path: str, source: RegistryClient) -> Registry:
 
 def run_row(registry_id: int, context: Context) -> Closed | None:
     """Sync this row if nobody else holds it; None if somebody does, or it is gone."""
-    if not _applied(context):
+    try:
+        claim = claims.claim_row(registry_id, settings=context.settings)
+    except sites.NotApplied as error:
+        log.error("nothing is synced here: %s", error)
         return None
-    claim = claims.claim_row(registry_id)
     return None if claim is None else sync(claim, context)
 
 
@@ -173,33 +202,25 @@ def run_due(context: Context, limit: int | None = None) -> int:
     One thread of a process is always left for what was just pushed: a backfill has rows that take hours.
     """
     done = 0
-    if not _applied(context):
-        return done
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
         unhurried = context.unhurried.acquire(blocking=False)
         try:
-            claim: Claim | None = claims.claim_next(None if unhurried else marking.FRESH)
+            at_most = None if unhurried else marking.FRESH
+            claim: Claim | None = claims.claim_next(at_most, settings=context.settings)
             if claim is None:
                 break
             if unhurried and claim.priority <= marking.FRESH:
                 context.unhurried.release()
                 unhurried = False
-            sync(claim, context)
+            sync(claim, context, gives_way=True)
+        except sites.NotApplied as error:
+            log.error("nothing is synced here: %s", error)
+            break
         finally:
             if unhurried:
                 context.unhurried.release()
         done += 1
     return done
-
-
-def _applied(context: Context) -> bool:
-    """Whether the rows are about the registries that this process reaches; if not, it leaves them alone."""
-    try:
-        sites.require_applied(context.settings)
-    except sites.NotApplied as error:
-        log.error("nothing is synced here: %s", error)
-        return False
-    return True
 
 
 def awaken_digests() -> int:
@@ -224,7 +245,7 @@ def awaken_digests() -> int:
 
 
 def release_deletions(site: Site) -> int:
-    """Let deletions pass that the brake holds; return how many references were waiting."""
+    """Let deletions pass that the brake holds, all of them whatever their number; return how many were waiting."""
     with transaction():
         instant = now()
         released = {"deletions_released_at": instant, "deletions_held_because": None, "updated_at": instant}
@@ -234,7 +255,8 @@ def release_deletions(site: Site) -> int:
         )
         ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
         marking.awaken(ids, since=instant, priority=marking.MANUAL)
-        count: int = Reference.update(retry_at=None, state=SyncState.PENDING).where(held).execute()
+        passed = {"retry_at": None, "state": SyncState.PENDING, "deletion_released_at": instant}
+        count: int = Reference.update(**passed).where(held).execute()
     return count
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.models import Site
 from app.registry import is_repository
 
 
@@ -28,6 +29,11 @@ class Scope:
             probe = re.sub(r"\*+|\?", "x", pattern.removeprefix("!"))
             if not is_repository(probe):
                 raise InvalidScope(f"{pattern!r} cannot match a repository path: use a/b, a/*, a/** or !a/b")
+
+    @classmethod
+    def of(cls, site: Site) -> Scope:
+        """As the site's row has it."""
+        return cls(tuple(site.repositories.splitlines()))
 
     def covers(self, path: str) -> bool:
         allowed = not any(not p.startswith("!") for p in self.patterns)

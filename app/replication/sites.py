@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-from app.database import connection, now, transaction
+from peewee import Case
+
+from app.database import connection, in_batches, lock, now, transaction
 from app.models import CatalogWalk, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import backfill, cursor
+from app.replication.binding import PRIMARY as PRIMARY
+from app.replication.binding import Binding, same_address
+from app.replication.binding import NotApplied as NotApplied
+from app.replication.binding import SiteError as SiteError
 from app.replication.drift import is_extra
 from app.replication.verification.claim import UNKNOWN
 from app.settings import Deletion, Settings
 
 log = logging.getLogger(__name__)
-
-#: The primary's name among the sites.
-PRIMARY = "primary"
-
-
-class SiteError(Exception):
-    """The environment's registries are not what this deployment can replicate between; nothing was changed."""
 
 
 class SameRegistry(SiteError):
@@ -30,10 +29,6 @@ class SameRegistry(SiteError):
 
 class ExchangedRegistries(SiteError):
     """The secondary is what has been the primary: what is newer there would be overwritten."""
-
-
-class NotApplied(SiteError):
-    """The addresses in this process's environment are not those that the deployment was started with."""
 
 
 class NotOurs(SiteError):
@@ -49,7 +44,7 @@ def apply_environment(settings: Settings) -> Site | None:
         NotOurs: when the secondary's name is that of a remote site.
     """
     secondary = settings.secondary
-    if secondary is not None and _address(secondary.url) == _address(settings.primary.url):
+    if secondary is not None and same_address(secondary.url, settings.primary.url):
         raise SameRegistry(
             f"GEO_SECONDARY_REGISTRY_URL and GEO_REGISTRY_REPLICATION_PRIMARY_API_URL are both {secondary.url}:"
             " point one of them at the other registry."
@@ -81,16 +76,8 @@ def require_applied(settings: Settings) -> None:
     Raises:
         NotApplied: when they are not.
     """
-    expected = {PRIMARY: settings.primary.url}
-    if settings.secondary is not None:
-        expected[settings.site_name] = settings.secondary.url
     with connection():
-        for site in Site.select().where(Site.name.in_(list(expected))):
-            if site.url != expected[site.name]:
-                raise NotApplied(
-                    f"the environment has {expected[site.name]} for site {site.name}, the deployment was set up with"
-                    f" {site.url}: put it right, or apply it by `geo migrate` and restart everything"
-                )
+        Binding.of(settings).site()
 
 
 def promote(site: Site) -> None:
@@ -110,9 +97,9 @@ def promote(site: Site) -> None:
 
 def _refuse_exchange(settings: Settings) -> None:
     primary = Site.get_or_none(Site.primary)
-    if primary is None or settings.secondary is None or _address(settings.secondary.url) != _address(primary.url):
+    if primary is None or settings.secondary is None or not same_address(settings.secondary.url, primary.url):
         return
-    if _address(settings.primary.url) == _address(primary.url):
+    if same_address(settings.primary.url, primary.url):
         return
     raise ExchangedRegistries(
         f"GEO_SECONDARY_REGISTRY_URL is {settings.secondary.url}, which has been the primary until now: what is newer"
@@ -126,33 +113,57 @@ def _moved(site: Site, url: str, policy: Deletion) -> None:
 
     Call it inside a transaction.
     """
-    rows = Registry.select(Registry.id)
-    if site.primary:
-        # Deletions are tried again with witnesses from the new one.
-        Reference.update(delete_witness=None).where(Reference.delete_witness.is_null(False)).execute()
-        CatalogWalk.delete().execute()
-    else:
+    rows = Registry.select(Registry.id).order_by(Registry.id)
+    if not site.primary:
         rows = rows.where(Registry.site == site)
-        of_site = Reference.registry.in_(rows)
-        Reference.delete().where(of_site & is_extra()).execute()
-        proofs: dict[str, Any] = {"observed_digest": None, "throwaway_digest": None, "delete_witness": None}
-        proofs |= {"drift_digest": None, "drift_since": None, "deletion_reserved_at": None}
-        proofs |= {"verified_digest": None, "verified_at": None, "verification_level": None}
-        Reference.update(**proofs).where(of_site).execute()
-        Registry.update(**UNKNOWN).where(Registry.site == site).execute()
-        if policy is Deletion.MIRROR:
-            because = f"its address changed from {site.url} to {url}, and `mirror` deletes what the primary lacks"
-            Site.update(deletions_held_because=because).where(Site.id == site.id).execute()
-    # Whoever holds a row works with the former registry and must write nothing down about the new one.
-    Registry.update(
-        state=SyncState.PENDING, lease_token=Registry.lease_token + 1, lease_owner=None, lease_expires_at=None
-    ).where(Registry.id.in_(rows) & (Registry.state == SyncState.STARTED)).execute()
+    for batch in in_batches([row.id for row in rows]):
+        # Before their references, as whoever records an outcome takes them.
+        lock(Registry, list(batch))
+        _fence(batch)
+        if site.primary:
+            # Deletions are tried again with witnesses from the new one.
+            witnessed = Reference.registry.in_(list(batch)) & Reference.delete_witness.is_null(False)
+            Reference.update(delete_witness=None, deletion_released_at=None).where(witnessed).execute()
+        else:
+            _disprove(batch)
+    if site.primary:
+        CatalogWalk.delete().execute()
+        because = f"the primary's address changed from {site.url} to {url}, and what is missing there may come yet"
+        Site.update(deletions_held_because=because).where(~Site.primary).execute()
+    elif policy is Deletion.MIRROR:
+        because = f"its address changed from {site.url} to {url}, and `mirror` deletes what the primary lacks"
+        Site.update(deletions_held_because=because).where(Site.id == site.id).execute()
     log.warning("the registry of site %s is now %s, no longer %s", site.name, url, site.url)
+
+
+def _fence(registry_ids: Sequence[int]) -> None:
+    """Whoever holds one of these rows, or is about to, works with the former registry and must write nothing down
+    about the new one."""
+    held = Registry.state == SyncState.STARTED
+    Registry.update(
+        state=Case(None, [(held, SyncState.PENDING)], Registry.state),
+        lease_token=Registry.lease_token + 1,
+        lease_owner=None,
+        lease_expires_at=None,
+    ).where(Registry.id.in_(list(registry_ids))).execute()
+
+
+def _disprove(registry_ids: Sequence[int]) -> None:
+    """Forget what was seen on the secondary, and that anything there is ours."""
+    there = Reference.registry.in_(list(registry_ids))
+    Reference.delete().where(there & is_extra()).execute()
+    proofs: dict[str, Any] = {"observed_digest": None, "throwaway_digest": None, "delete_witness": None}
+    proofs |= {"drift_digest": None, "drift_since": None, "deletion_reserved_at": None}
+    proofs |= {"deletion_released_at": None}
+    proofs |= {"verified_digest": None, "verified_at": None, "verification_level": None}
+    Reference.update(**proofs).where(there).execute()
+    Registry.update(**UNKNOWN).where(Registry.id.in_(list(registry_ids))).execute()
 
 
 def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     instant = now()
-    patterns, protected = "\n".join(settings.repositories), "\n".join(settings.protected_tags)
+    patterns, tags = "\n".join(settings.repositories), "\n".join(settings.tags)
+    protected = "\n".join(settings.protected_tags)
     # Several processes start at once: one makes the row, the others wait for it and find it.
     Site.insert(
         name=name,
@@ -161,6 +172,8 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
         deletion=settings.deletion.value,
         protected_tags=protected,
         repositories=patterns,
+        tags=tags,
+        capacity=settings.capacity,
         created_at=instant,
         updated_at=instant,
     ).on_conflict(action="NOTHING", conflict_target=[Site.name]).execute()
@@ -168,15 +181,18 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     if settings.source is not None and not patterns:
         # The primary's deployment says what is replicated; the follower has written it down.
         patterns = site.repositories
-    if site.url != url:
+    if settings.source is not None and not tags:
+        tags = site.tags
+    if not same_address(site.url, url):
         _moved(site, url, settings.deletion)
-    wanted: dict[str, Any] = {"url": url, "repositories": patterns}
+    wanted: dict[str, Any] = {"url": url, "repositories": patterns, "tags": tags, "capacity": settings.capacity}
     wanted |= {"deletion": settings.deletion.value, "protected_tags": protected}
     if any(getattr(site, name) != value for name, value in wanted.items()):
         Site.update(**wanted, updated_at=instant).where(Site.id == site.id).execute()
     if site.retired:
         Site.update(retired=False, remote=False).where(Site.id == site.id).execute()
-    if site.retired or (site.url, site.repositories) != (url, patterns):
+    moved = not same_address(site.url, url)
+    if site.retired or moved or (site.repositories, site.tags) != (patterns, tags):
         # What was seen on another registry, left out by another scope, or before a long absence, says nothing now.
         backfill.request(f"the address or the scope of {name} changed, or it came back")
     elif not primary and (site.deletion, site.protected_tags) != (settings.deletion.value, protected):
@@ -203,14 +219,9 @@ def _retire_others(name: str, url: str | None) -> None:
     for other in Site.select().where(~Site.primary & ~Site.remote):
         if url is not None and other.name == name:
             continue
-        if not known and other.url == url:
+        if not known and url is not None and same_address(other.url, url):
             Site.update(name=name).where(Site.id == other.id).execute()
             known = True
         elif not other.retired:
             log.warning("site %s is no longer in the environment and is retired", other.name)
             Site.update(retired=True).where(Site.id == other.id).execute()
-
-
-def _address(url: str) -> tuple[str | None, int | None, str]:
-    parts = urlsplit(url)
-    return parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme), parts.path.rstrip("/")

@@ -24,9 +24,10 @@ from app.models import (
     VerificationState,
 )
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import event_log
+from app.replication import event_log, progress
 from app.replication.event_log import Position
 from app.replication.lease import TTL
+from app.replication.progress import Backfill
 
 #: The lease whose holder is the acting scheduler; its age is the scheduler's heartbeat.
 SCHEDULER = "scheduler"
@@ -79,6 +80,11 @@ class SiteStatus:
     verification_total: int = 0
     verified: int = 0
     verification_failed: int = 0
+    #: What the site replicated once and does not any more: kept as it was, and in none of the other numbers.
+    out_of_scope: int = 0
+    references_out_of_scope: int = 0
+    #: The last look at everything.
+    backfill: Backfill | None = None
     first_verification_failure: str | None = None
     #: It follows from a deployment of its own, which alone knows of its repositories; when that was last here.
     remote: bool = False
@@ -137,6 +143,7 @@ class _Group:
     """References of a site in one state, counted."""
 
     is_tag: bool
+    in_scope: bool
     state: int
     count: int
     drift: int
@@ -144,12 +151,15 @@ class _Group:
 
 
 def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
-    rows = Registry.select(Registry.state, fn.COUNT(Registry.id)).where(Registry.site == site).group_by(Registry.state)
-    states: dict[int, int] = dict(list(rows.tuples()))  # type: ignore[arg-type]  # the stub keeps the model
+    rows = Registry.select(Registry.in_scope, Registry.state, fn.COUNT(Registry.id)).where(Registry.site == site)
+    known: Any = rows.group_by(Registry.in_scope, Registry.state).tuples()
+    scoped = [(bool(in_scope), state, count) for in_scope, state, count in known]
+    states = {state: count for in_scope, state, count in scoped if in_scope}
     # One pass over the references, which may be a million: each count of its own would be another.
     grouped = (
         Reference.select(
             Reference.is_tag,
+            Reference.in_scope,
             Reference.state,
             fn.COUNT(Reference.id),
             fn.COUNT(Reference.drift_since),
@@ -157,15 +167,15 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         )
         .join(Registry)
         .where(Registry.site == site)
-        .group_by(Reference.is_tag, Reference.state)
+        .group_by(Reference.is_tag, Reference.in_scope, Reference.state)
     )
     counted: Any = grouped.tuples()
     groups = [_Group(*row) for row in counted]
-    tags = [group for group in groups if group.is_tag]
+    tags = [group for group in groups if group.is_tag and group.in_scope]
     waiting = [group.oldest for group in tags if group.state in {SyncState.PENDING, SyncState.FAILED} and group.oldest]
     oldest = min(waiting, default=None)
     cursor = Cursor.get_or_none(Cursor.site == site)
-    failed = Registry.select().where((Registry.site == site) & (Registry.state == SyncState.FAILED))
+    failed = Registry.select().where((Registry.site == site) & (Registry.state == SyncState.FAILED) & Registry.in_scope)
     first = failed.order_by(Registry.retry_at).first()
     return SiteStatus(
         name=site.name,
@@ -193,6 +203,9 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         remote=site.remote,
         seen_at=cursor.updated_at if cursor and site.remote else None,
         follower=_follower(site, instant),
+        out_of_scope=sum(count for in_scope, _, count in scoped if not in_scope),
+        references_out_of_scope=sum(group.count for group in groups if group.is_tag and not group.in_scope),
+        backfill=None if site.remote else progress.backfill(site, instant),
         **_verification(site),
     )
 
@@ -206,14 +219,14 @@ def _verification(site: Site) -> dict[str, Any]:
             fn.COUNT(Registry.verification_checksum),
             fn.SUM(untold),
         )
-        .where(Registry.site == site)
+        .where((Registry.site == site) & Registry.in_scope)
         .group_by(Registry.verification_state)
     )
     counted: Any = grouped.tuples()
     groups = {state: (count, checksummed, int(failed)) for state, count, checksummed, failed in counted}
     wanted = [group for state, group in groups.items() if state != VerificationState.DISABLED]
     failed = Registry.select().where(
-        (Registry.site == site) & (Registry.verification_state == VerificationState.FAILED)
+        (Registry.site == site) & (Registry.verification_state == VerificationState.FAILED) & Registry.in_scope
     )
     first = failed.order_by(Registry.verification_retry_at, Registry.id).first()
     return {
@@ -273,7 +286,17 @@ def gauges() -> Iterator[GaugeMetricFamily]:
             "Repositories whose verification failed on a site",
             "verification_failed",
         ),
+        (
+            "geo_container_repositories_out_of_scope",
+            "Repositories that a site replicated once and does not any more",
+            "out_of_scope",
+        ),
         ("geo_references", "Tags that a site has to hold", "references"),
+        (
+            "geo_references_out_of_scope",
+            "Tags that a site replicated once and does not any more",
+            "references_out_of_scope",
+        ),
         ("geo_references_synced", "Tags in sync", "references_synced"),
         ("geo_references_failed", "Tags that failed to sync", "references_failed"),
         ("geo_drift_references", "Tags on a site that are not ours and were left alone", "drift"),
@@ -285,6 +308,15 @@ def gauges() -> Iterator[GaugeMetricFamily]:
         for site in whole.sites:
             family.add_metric((site.name, site.url), getattr(site, value))
         yield family
+    left = GaugeMetricFamily(
+        "geo_backfill_left_repositories",
+        "Repositories that the last look at everything has left",
+        labels=("name", "url"),
+    )
+    for site in whole.sites:
+        if site.backfill is not None:
+            left.add_metric((site.name, site.url), site.backfill.left)
+    yield left
     for name, text, of in (
         ("geo_follower_behind_events", "Events of the primary's log that are not here yet", "behind"),
         ("geo_follower_failing_seconds", "Since when the primary's log cannot be read", "failing_seconds"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from peewee import Case, PeeweeException
@@ -15,11 +17,11 @@ from app.models import Reference, SyncState
 from app.registry import RegistryError, Stopped
 from app.replication import claim as claims
 from app.replication import outcome, planner
-from app.replication.attempt import REGISTRY_WIDE, URGENT, Attempts, Parked, utcnow
+from app.replication.attempt import URGENT, Attempts, Parked, registry_wide, utcnow
 from app.replication.claim import Claim, Closed, LeaseLost
 from app.replication.context import Context
 from app.replication.lease import heartbeat
-from app.replication.marking import TRIGGERS
+from app.replication.marking import BACKFILL, FRESH, TRIGGERS
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.removals import Gone, Removals
 
@@ -31,8 +33,12 @@ SLOTS = 4
 #: References that are only looked at, in one go: a listing names thousands that are in order already.
 BATCH = 64
 
-#: Copies of one repository that may wait for blobs that others carry; each keeps its manifests in memory.
-PARKED = 32
+#: Copies of one repository that may wait for blobs that others carry before only urgent ones are begun, and with
+#: those. Each keeps its manifests in memory.
+PARKED, PARKED_IN_ALL = 32, 256
+
+#: Seconds for which a row whose copies all wait for others keeps its thread from other rows.
+PATIENCE = 1.0
 
 #: Seconds between looks at the database while a copy is under way and a slot is free.
 POLL = 0.05
@@ -44,16 +50,20 @@ GRACE = 8.0
 GIVE_UP_AFTER = 3
 
 
-def sync(claim: Claim, context: Context) -> Closed:
-    """Bring the claimed row in order and close it. Never raises for what a registry does: that is in the outcome."""
+def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
+    """Bring the claimed row in order and close it. Never raises for what a registry does: that is in the outcome.
+
+    With `gives_way` the row is given back unfinished where another one needs the thread more.
+    """
     with heartbeat.keeping(claim.lease):
-        return _Sync(claim, context).run()
+        return _Sync(claim, context, gives_way).run()
 
 
 @dataclass
 class _Sync:
     claim: Claim
     context: Context
+    gives_way: bool
     running: dict[Future[Done | Failed], Reference] = field(default_factory=dict)
     #: Copies that go on when others' flights have landed. They hold no slot.
     parked: list[Parked] = field(default_factory=list)
@@ -70,6 +80,11 @@ class _Sync:
     #: The listing of a full sync failed; what events named goes on without it.
     plan_failure: Failed | None = None
     stopped_at: float | None = None
+    #: How the row is given back before it is in order, because another one needs the thread more.
+    giving_back: Callable[[], Closed] | None = None
+    #: What is not urgent may go on in this thread, although the row was claimed as urgent.
+    unhurried: bool = False
+    only_parked_since: float | None = None
 
     def __post_init__(self) -> None:
         self.attempts = Attempts(self.claim, self.context, self._stop)
@@ -82,18 +97,24 @@ class _Sync:
                     # Beside the copies: a fresh push must not wait for the listing of ten thousand old tags.
                     self.planning = slots.submit(self._plan, self.claim.generation)
                 self._references(slots)
-            return self._close()
+            return self.giving_back() if self.giving_back else self._close()
         except LeaseLost as error:
             log.warning("sync was taken over: %s", error)
             return Closed(None)
         except (PeeweeException, DatabaseUnavailable) as error:
             log.error("the database failed during a sync of %s: %s", self.claim.path, error)
-            return self._let_go()
+            return self._let_go(f"{self.claim.path}: the database failed: {error}")
+        finally:
+            if self.unhurried:
+                self.context.unhurried.release()
 
-    def _let_go(self) -> Closed:
-        """Give the row back, if the database takes it by now; else its lease ends by itself."""
+    def _let_go(self, failure: str) -> Closed:
+        """Close the row as failed, if the database takes it by now; else its lease ends by itself.
+
+        Not released, to be taken up at once: what the database refuses once it may refuse for ever.
+        """
         try:
-            return claims.release(self.claim)
+            return claims.close(self.claim, failure=failure)
         except (PeeweeException, DatabaseUnavailable):
             return Closed(None)
 
@@ -109,12 +130,12 @@ class _Sync:
                 started,
                 utcnow(),
                 getattr(error, "retry_after", None),
-                registry_wide=isinstance(error, REGISTRY_WIDE),
+                registry_wide=registry_wide(error),
             )
         return None
 
     def _close(self) -> Closed:
-        if self.context.stopping.is_set():
+        if self.context.stopping.is_set() or self.claim.withdrawn():
             return claims.release(self.claim)
         failed = self.registry_failure or self.plan_failure
         if failed is not None:
@@ -146,20 +167,22 @@ class _Sync:
             self.parked.clear()
             return
         self._take_up_parked(slots)
-        free = SLOTS - len(self.running) if len(self.parked) < PARKED else 0
-        if free <= 0:
+        self._give_way_while_parked()
+        free = SLOTS - len(self.running) if len(self.parked) < PARKED_IN_ALL else 0
+        if free <= 0 or self.giving_back:
             return
         with connection():
             generation = Registry.select(Registry.generation).where(Registry.id == self.claim.registry_id).scalar()
             if generation == self.seen_generation and (self.running or self.planning or self.checking or self.parked):
                 return
-            self.removals.reconsider()
+            self.removals.reconsider(generation)
+            self._reconsider_parked()
             due = self._due(BATCH)
         # Read before the references: closing compares it, and an event between the two makes the row pending again.
-        self.claim.generation = generation
-        left = self._fill(slots, due, free)
-        # What did not fit, or was not even read, is due at the same generation.
-        self.seen_generation = -1 if left or len(due) == BATCH else generation
+        # What does not fit now is read again when something ends.
+        self.claim.generation = self.seen_generation = generation
+        if due and self._may_go_on(due[0]):
+            self._fill(slots, due, free)
 
     def _take_up_parked(self, slots: ThreadPoolExecutor) -> None:
         flights = self.context.flights
@@ -167,8 +190,38 @@ class _Sync:
             self.parked.remove(parked)
             self.running[slots.submit(self.attempts.go_on, parked)] = parked.reference
 
-    def _fill(self, slots: ThreadPoolExecutor, due: list[Reference], free: int) -> bool:
-        """Take from `due`, in its order; tell whether anything is left."""
+    def _reconsider_parked(self) -> None:
+        """A copy of what has moved on meanwhile is dropped: the reference is due like any other."""
+        ids = [parked.reference.id for parked in self.parked]
+        if ids:
+            rows = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(ids))
+            current = {row.id: row.generation for row in rows}
+            self.parked = [each for each in self.parked if current.get(each.reference.id) == each.reference.generation]
+
+    def _give_way_while_parked(self) -> None:
+        """Who only waits for others' flights holds no thread that somebody else needs."""
+        if not self.parked or self.running or self.planning or self.checking:
+            self.only_parked_since = None
+            return
+        clock = self.claim.lease.clock
+        self.only_parked_since = self.only_parked_since or clock()
+        if self.gives_way and clock() - self.only_parked_since > PATIENCE:
+            self.only_parked_since = clock()
+            if claims.urgent_due(self.claim.priority):
+                self.parked.clear()
+                self.giving_back = partial(claims.release, self.claim, after=PATIENCE)
+
+    def _may_go_on(self, first: Reference) -> bool:
+        """Whether this thread may go on with what is not urgent: one of the process is left for what is."""
+        if not self.gives_way or self.unhurried or self.claim.priority > FRESH or first.trigger in URGENT:
+            return True
+        self.unhurried = self.context.unhurried.acquire(blocking=False)
+        if not self.unhurried and not (self.running or self.parked):
+            self.giving_back = partial(claims.release, self.claim, priority=BACKFILL)
+        return self.unhurried
+
+    def _fill(self, slots: ThreadPoolExecutor, due: list[Reference], free: int) -> None:
+        """Take from `due`, in its order."""
         for place, reference in enumerate(due):
             if self._only_to_look_at(reference):
                 if self.checking is None:
@@ -176,10 +229,11 @@ class _Sync:
                     self.checking = slots.submit(self.attempts.look, list(self.in_check))
                 continue
             if free == 0:
-                return True
+                return
+            if len(self.parked) >= PARKED and reference.trigger not in URGENT:
+                continue
             free -= 1
             self.running[slots.submit(self.attempts.copy, reference)] = reference
-        return False
 
     def _only_to_look_at(self, reference: Reference) -> bool:
         """Whether nobody said that it changed: it is probably in order."""
@@ -204,6 +258,9 @@ class _Sync:
         )
         if busy:
             query = query.where(Reference.id.not_in(busy))
+        if self.removals.full:
+            # Those that wait come first; what is pushed meanwhile is no removal.
+            query = query.where(Reference.trigger.in_(sorted(URGENT)) & Reference.delete_witness.is_null())
         urgency = Case(Reference.trigger, [(name, place) for place, name in enumerate(TRIGGERS)], len(TRIGGERS))
         order = (Reference.is_tag.desc(), urgency, Reference.pending_since, Reference.id)
         return list(query.order_by(*order).limit(limit))
@@ -211,7 +268,9 @@ class _Sync:
     def _wait(self) -> None:
         free = len(self.running) < SLOTS
         beside = [future for future in (self.planning, self.checking) if future]
-        landing = [flight for parked in self.parked for flight in parked.flights.here]
+        # Without a free slot nothing that has landed can go on, and looking would be all that is done.
+        flying = [flight for parked in self.parked for flight in parked.flights.here] if free else []
+        landing = [flight for flight in flying if not flight.done()]
         under_way: set[Future[Any]] = {*self.running, *beside, *landing}
         done, _ = wait(under_way, timeout=POLL if free else 1.0, return_when=FIRST_COMPLETED)
         if not under_way:
@@ -255,6 +314,7 @@ class _Sync:
 
     def _record(self, reference: Reference, result: Done | Failed) -> None:
         outcome.record(self.claim, reference, result)
+        self.attempts.unequal.pop(reference.id, None)
         if isinstance(result, Done):
             self.failures_in_a_row = 0
             log.info("synced", extra={"reference": f"{self.claim.path}:{reference.name}", "action": result.action})
@@ -266,7 +326,8 @@ class _Sync:
         log.warning("failed", extra={"reference": f"{self.claim.path}:{reference.name}", "reason": result.reason})
 
     def _ending(self) -> bool:
-        return self.registry_failure is not None or self.context.stopping.is_set() or self.claim.lease.remaining() <= 0
+        over = self.registry_failure is not None or self.context.stopping.is_set() or self.claim.lease.remaining() <= 0
+        return over or self.claim.withdrawn()
 
     def _stop(self) -> bool:
         """Asked between chunks: is there still a point in going on?"""
@@ -288,4 +349,6 @@ class _Sync:
             result = self.attempts.guarded(reference, self.removals.carry_out)
         except Stopped:
             return
+        # A garbage collection may follow, and what the registry remembers of it hides that.
+        self.context.presence.forget(self.context.destination().name, self.claim.path)
         self._record(reference, replace(result, action="delete") if isinstance(result, Failed) else result)

@@ -14,12 +14,12 @@ from werkzeug.test import TestResponse
 from app.api import feed, site_auth
 from app.api.throttle import Throttle
 from app.database import connection
-from app.models import Cursor, Site
+from app.models import Cursor, Event, Site
 from app.registry import NotFound, ServerError
 from app.registry.listing import CatalogPage
 from app.replication import backfill, event_log, remote_sites, site_tokens
 from app.replication.event_log import Origin
-from app.replication.log import wire
+from app.replication.log import local, wire
 from app.replication.log.position import Position
 from app.replication.remote_sites import Change, Declaration
 from tests.admin.face import Face, face
@@ -119,6 +119,33 @@ def test_wrong_tokens_from_one_address_are_asked_to_wait(api: Face) -> None:
     assert ask(api, token).headers["Retry-After"]
 
 
+def test_a_token_that_is_revoked_while_its_request_waits_is_told_nothing(api: Face) -> None:
+    # Given a request that waits
+    token = add()
+    position = read(api, token)["position"]
+    answers: list[TestResponse] = []
+
+    def wait() -> None:
+        client = api.app.test_client()
+        asked = {"after": position, "wait": 20}
+        answers.append(client.get(EVENTS, query_string=asked, headers={"Authorization": f"Bearer {token}"}))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    wait_until(lambda: local.arrivals._waiting > 0)
+
+    # When its token is revoked before an event comes
+    with connection():
+        site = Site.get(Site.name == "berlin")
+    site_tokens.issue(site, timedelta(0))
+    store("v1")
+    waiting.join(30)
+
+    # Then it is not told of it
+    assert answers[0].status_code == 401
+    assert "v1" not in answers[0].text
+
+
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +166,7 @@ def test_events_come_in_order_and_whole(api: Face) -> None:
     assert ([each.tag for each in events], bad) == (["v1", "v2"], [])
     assert {each.repository for each in events} == {"team/app"}
     with connection():
-        assert {each.occurred_at for each in events} <= {row.occurred_at for row in event_log.Event.select()}
+        assert {each.occurred_at for each in events} <= {row.occurred_at for row in Event.select()}
     assert answer["site"] == {"name": "berlin", "repositories": [], "paused": False}
     assert told(read(api, token, answer["position"])) == ["v3"]
 
@@ -329,11 +356,17 @@ def test_waiting_sites_do_not_keep_registries_from_being_heard(tmp_path: Path) -
         assert sum(len(answer["events"]) for answer in answers) == feed.WAITING
 
         # And a stop does not wait for those who wait
-        last = threading.Thread(target=wait)
-        position = answers[-1]["position"]
-        last.start()
+        position = web.post({}, path=EVENTS, headers=bearer).json()["position"]
+        answers.clear()
+        waiting = [threading.Thread(target=wait) for _ in range(feed.WAITING + 1)]
+        for each in waiting:
+            each.start()
+        # The one that finds no room tells that the others wait.
+        wait_until(lambda: [answer["retry_after"] for answer in answers] == [feed.ASK_AGAIN])
         assert web.stop() == 0
-        last.join(20)
+        for each in waiting:
+            each.join(20)
+        assert [answer["events"] for answer in answers] == [[]] * (feed.WAITING + 1)
 
 
 def _token(web: Web) -> str:

@@ -35,11 +35,12 @@ def fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def api(tmp_path: Path, token_auth: TokenAuth) -> Iterator[Face]:
-    keys = {
-        "GEO_REGISTRY_KEY_PATH": str(token_auth.keys.key_path),
-        "GEO_REGISTRY_CERTIFICATE_PATH": str(token_auth.keys.certificate_path),
-    }
-    with face(f"sqlite:///{tmp_path}/geo.db", tmp_path / "state", **keys) as started:
+    with face(
+        f"sqlite:///{tmp_path}/geo.db",
+        tmp_path / "state",
+        GEO_REGISTRY_KEY_PATH=str(token_auth.keys.key_path),
+        GEO_REGISTRY_CERTIFICATE_PATH=str(token_auth.keys.certificate_path),
+    ) as started:
         yield started
 
 
@@ -168,15 +169,15 @@ def test_registries_take_the_tokens_for_pull_alone(
     registry: DistributionRegistry = registry_factory("primary", token=token_auth, version=version)
     image = images.image()
     push(registry, "team/app", "v1", image)
-    env = {
-        "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": registry.url,
-        "GEO_REGISTRY_KEY_PATH": str(token_auth.keys.key_path),
-        "GEO_REGISTRY_ISSUER": token_auth.issuer,
-        "GEO_REGISTRY_SERVICE": token_auth.service,
-    }
-    if certificate:
-        env["GEO_REGISTRY_CERTIFICATE_PATH"] = str(token_auth.keys.certificate_path)
-    with face(f"sqlite:///{tmp_path}/geo.db", tmp_path / "state", **env) as api:
+    with face(
+        f"sqlite:///{tmp_path}/geo.db",
+        tmp_path / "state",
+        GEO_REGISTRY_REPLICATION_PRIMARY_API_URL=registry.url,
+        GEO_REGISTRY_KEY_PATH=str(token_auth.keys.key_path),
+        GEO_REGISTRY_CERTIFICATE_PATH=str(token_auth.keys.certificate_path) if certificate else "",
+        GEO_REGISTRY_ISSUER=token_auth.issuer,
+        GEO_REGISTRY_SERVICE=token_auth.service,
+    ) as api:
         # When a site gets a token
         token = ask(api, "berlin", add(), "repository:team/app:pull,push,delete").get_json()["token"]
 

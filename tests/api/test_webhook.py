@@ -21,7 +21,7 @@ from werkzeug.test import TestResponse
 
 from app import database
 from app.database import connection
-from app.models import ContainerRepository, Event, QuarantinedEvent, Site
+from app.models import ContainerRepository, Event, QuarantinedEvent, RegistryInstance, Site
 from app.notifications import Quarantined
 from app.web import create_app
 from tests.support import images
@@ -450,6 +450,33 @@ def test_values_that_the_database_refuses_do_not_stop_the_registry(postgres: Pos
 def test_the_quarantine_has_reasons_of_a_bounded_set() -> None:
     # A body that never reaches a dialect still has a reason that a metric may carry.
     assert Quarantined("too_large", "").reason == "too_large"
+
+
+def test_a_new_registry_process_is_noted_once_and_only_with_what_is_stored(intake: Intake) -> None:
+    def spoke(event: Any, instance: str) -> Any:
+        return envelope(event | {"source": {"addr": "registry:5000", "instanceID": instance}})
+
+    def known() -> dict[str, bool]:
+        with connection():
+            return {row.instance_id: row.reconcile_owed for row in RegistryInstance.select()}
+
+    # Given a process that is known
+    assert intake.post(spoke(push_event(), "one")).status_code == 200
+    assert known() == {"one": False}
+
+    # When a new one is only pulled from, then nothing is noted
+    assert intake.post(spoke(pull_event(), "two")).get_json() == counts(ignored=1)
+    assert known() == {"one": False}
+
+    # When something is pushed there, then a reconcile is owed
+    assert intake.post(spoke(push_event(), "two")).get_json() == counts(accepted=1)
+    assert known() == {"one": False, "two": True}
+
+    # And those that are known cost no further statement
+    with connection():
+        RegistryInstance.delete().execute()
+    assert intake.post(spoke(push_event(), "one")).status_code == 200
+    assert known() == {}
 
 
 # --- the database is away ----------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ def pushed(options: Options) -> Result:
         if filled.failure is not None:
             raise RuntimeError(f"the crowded repository could not be synced: {filled.failure}")
         options.say(f"  {tags} tags found equal in {filled.seconds:.1f} s")
-        settle(primary, secondary)
+        # Its verification goes on for some time.
+        settle(primary, secondary, patience=_FILLING)
         source = stack.enter_context(Client(primary))
         target = stack.enter_context(Client(secondary))
         for number in range(-2, options.rounds * pushes):

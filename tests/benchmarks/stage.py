@@ -144,14 +144,14 @@ def emptied(filled: DistributionRegistry) -> Iterator[None]:
     filled.start()
 
 
-def settle(*registries: DistributionRegistry) -> None:
+def settle(*registries: DistributionRegistry, patience: float = PATIENCE) -> None:
     """Wait until nobody has asked anything of these registries for `QUIET` seconds."""
-    ends = time.monotonic() + PATIENCE
+    ends = time.monotonic() + patience
     last: list[Counter[str]] = []
     since = time.monotonic()
     while time.monotonic() - since < QUIET:
         if time.monotonic() > ends:
-            raise AssertionError(f"requests went on for {PATIENCE:g} s after all was copied")
+            raise AssertionError(f"requests went on for {patience:g} s after all was copied")
         counts = [requests_to(registry) for registry in registries]
         if counts != last:
             last, since = counts, time.monotonic()

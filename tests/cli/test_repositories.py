@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
 from app import database, metrics
-from app.database import connection
-from app.models import Site
-from app.replication import cursor, event_log
+from app.database import connection, now
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, Site, SyncState
+from app.replication import cursor, event_log, membership
 from app.replication.event_log import Origin
 from tests.cli.conftest import Geo
 from tests.support import images
@@ -160,3 +163,69 @@ def test_events_are_listed(geo: Geo) -> None:
     assert why.exit_code == 1
     assert "pending" in why.stdout
     assert geo("why", "team/app:never").exit_code == 1
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """The database of the commands, let go of afterwards: the next command opens its own."""
+    with connection():
+        yield
+    database.database.close_all()
+
+
+def test_those_that_failed_are_marked_whatever_their_time(wired: Geo, primary: DistributionRegistry) -> None:
+    # Given one repository that failed, one that is synced with a tag that failed, and one in order
+    for name in ("failed", "half", "good"):
+        push(primary, f"team/{name}", "v1", images.image())
+        assert wired("sync", f"team/{name}").exit_code == 0
+    with stored():
+        rows = {row.container_repository.path: row for row in Registry.select()}
+        later = now() + timedelta(hours=1)
+        failed = {"state": SyncState.FAILED, "retry_at": later}
+        Registry.update(**failed).where(Registry.id == rows["team/failed"].id).execute()
+        Reference.update(**failed).where(Reference.registry == rows["team/half"].id).execute()
+
+    # When
+    result = wired("sync", "--failed")
+
+    # Then the first two are due
+    assert result.exit_code == 0
+    assert result.stdout.startswith("2 repositories that failed are marked")
+    with stored():
+        due = {row.container_repository.path: (row.state, row.full_sync, row.retry_at) for row in Registry.select()}
+    assert due["team/good"] == (SyncState.SYNCED, False, None)
+    assert due["team/failed"] == due["team/half"] == (SyncState.PENDING, True, None)
+
+    # And a backfill shows how far it is
+    assert wired("sync", "--all").exit_code == 0
+    shown = wired("status").stdout
+    assert "3 repositories found, 0 done, 3 left" in shown
+    document = json.loads(wired("status", "--json").stdout)["sites"][0]["backfill"]
+    assert (document["found"], document["left"], document["finding"]) == (3, 3, False)
+
+    # And one way at a time is wanted
+    assert wired("sync", "--failed", "--all").exit_code == 2
+    assert wired("sync", "team/good", "--failed").exit_code == 2
+    assert wired("sync", "team/good", "--wait").exit_code == 2
+
+
+def test_what_is_out_of_scope_is_shown_as_such(wired: Geo, primary: DistributionRegistry) -> None:
+    # Given a repository that was replicated and is left out now
+    push(primary, "team/app", "v1", images.image())
+    assert wired("sync", "team/app").exit_code == 0
+    wired.env |= {"GEO_REPOSITORIES": "!team/*", "GEO_TAGS": "semver:>=1.2 <2, !*-rc*"}
+    assert wired("migrate").exit_code == 0
+    with stored():
+        membership.settle(Site.get(~Site.primary))
+
+    # Then
+    (site,) = (each for each in json.loads(wired("sites", "--json").stdout) if each["role"] == "secondary")
+    assert site["tags"] == ["semver:>=1.2 <2", "!*-rc*"]
+    assert "semver:>=1.2 <2 !*-rc*" in wired("sites").stdout
+    assert "out of scope" in wired("repositories").stdout
+    assert [row["in_scope"] for row in json.loads(wired("repositories", "--json").stdout)] == [False]
+    assert "1 repositories, 1 tags" in wired("status").stdout
+    why = wired("why", "team/app:v1")
+    assert "out of scope" in why.stdout
+    assert "is kept there" in why.stdout
+    assert wired("sync", "team/app").exit_code == 2

@@ -112,14 +112,14 @@ def test_a_token_can_be_wrong_and_be_replaced(tmp_path: Path) -> None:
 
             # And when that is revoked, it can neither read nor pull, and says so
             new = token_in(sites.one.geo("sites", "token", SITE, "--revoke"))
-            push(sites.primary, "team/app", "v2", images.image())
+            push(sites.primary, "team/other", "v1", images.image())
             wait_until(lambda: "GEO_SITE_TOKEN" in str(follower(two).get("failure")), message=lambda: two.log_text)
-            assert digest_of(sites.secondary, "team/app", "v2") is None
+            assert digest_of(sites.secondary, "team/other", "v1") is None
 
         # And with the new one it catches up
         two.env["GEO_SITE_TOKEN"] = new
         with two:
-            sites.arrives(two, "team/app", "v2")
+            sites.arrives(two, "team/other", "v1")
 
 
 @pytest.mark.long

@@ -129,6 +129,12 @@ def test_an_announced_body_that_never_comes_is_not_waited_for(serve: Serve, conn
         ("Fri, 01 May 2026 12:00:30 GMT", 30.0),
         ("Fri, 01 May 2026 11:00:00 GMT", 0.0),
         ("Sat, 02 May 2026 12:00:00 GMT", 3600.0),
+        ("9" * 400, 3600.0),
+        ("1e999", 3600.0),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+        ("Wed, 21 Oct 2026 07:28:00 +99999999999999999999", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", 3600.0),
+        ("Wed, 21 Oct 2026 99:28:00 GMT", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, expected: float | None) -> None:

@@ -282,3 +282,33 @@ def test_bulk_is_of_one_thread() -> None:
         thread.join()
         seen.append(is_bulk())
     assert [*seen, is_bulk()] == [False, True, False]
+
+
+def test_an_answer_is_closed_when_its_permit_fails(serve: Serve, connect: Connect) -> None:
+    # Given a limiter that fails at the answer's head, and a body that would go on for long
+    class Failing(_Permit):
+        def answered(self, status: int, headers: Mapping[str, str]) -> None:
+            raise ArithmeticError(status)
+
+    class Fails(Recording):
+        def enter(self, size: int | None, deadline: Deadline | None = None, waited: float = 0.0) -> _Permit:
+            permit = Failing(self, waited)
+            self.open.add(permit)
+            return permit
+
+    broken_off = threading.Event()
+
+    def script(handler: Handler, _: Request) -> None:
+        try:
+            handler.reply(200, bytes(64 * 1024 * 1024))
+        except OSError:
+            broken_off.set()
+            raise
+
+    limiter = Fails()
+    with pytest.raises(ArithmeticError) as raised:
+        connect(serve(script).url, limiter=limiter).open_blob("a/x", f"sha256:{'0' * 64}")
+
+    # Then the connection is closed and the permit given back, though the error still knows of the answer
+    assert broken_off.wait(5), raised
+    assert not limiter.open

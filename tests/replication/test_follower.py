@@ -12,7 +12,9 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepository, Event, Lease, Site
 from app.models import Follower as Row
+from app.replication import event_log
 from app.replication import follower as following
+from app.replication.context import Nobody
 from app.replication.follower import Follower
 from app.replication.log import LogUnavailable, Reading, Reset, Terms
 from tests.support.deployment import Deployment, offline_environment
@@ -33,6 +35,16 @@ def told(id_: int, tag: str, *, repository: str = "team/app", action: str = "pus
         tag=tag,
         occurred_at=datetime(2026, 7, 1, tzinfo=UTC),
     )
+
+
+class Recording(Nobody):
+    """Wakes nobody and remembers for how many rows it was asked."""
+
+    def __init__(self, woken: list[int]) -> None:
+        self._woken = woken
+
+    def rows(self, count: int) -> None:
+        self._woken.append(count)
 
 
 class Scripted:
@@ -124,7 +136,7 @@ def test_it_begins_where_the_log_ends_and_asks_for_a_backfill(state: Deployment)
 def test_events_are_in_our_own_log_and_are_work_at_once(state: Deployment) -> None:
     # Given a follower that has begun
     woken: list[int] = []
-    state.context.wake.rows = woken.append  # type: ignore[method-assign]
+    state.context.wake = Recording(woken)
     one, _ = follower(state, reading("p0"), reading("p1", [told(7, "v1"), told(9, "v2")]))
     one.step()
 
@@ -157,7 +169,7 @@ def test_the_position_does_not_move_without_its_events(state: Deployment, monkey
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(following.event_log, "append", fail)
+        patch.setattr(event_log, "append", fail)
         with pytest.raises(ZeroDivisionError):
             one.step()
 

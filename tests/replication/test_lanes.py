@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.registry import bulk
+from app.registry import Stopped, bulk
 from app.registry.limits import is_bulk
-from app.replication.lanes import LARGE, SMALL_THREADS, Lanes
+from app.replication.lanes import LARGE, LARGE_BULK, LARGE_THREADS, SMALL_THREADS, Lanes, finish
+from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -52,3 +54,36 @@ def test_an_error_stops_what_has_not_begun_and_waits_for_what_has(lanes: Lanes) 
     seen = len(done)
     assert 0 < seen < 5 * SMALL_THREADS
     assert lanes.small.submit(lambda: len(done)).result() == seen
+
+
+def test_stalled_blobs_leave_room_for_fresh_ones(lanes: Lanes) -> None:
+    # Given more bulk than there are threads, and a stalled image of eight layers
+    go = threading.Event()
+    large = lanes.of(LARGE)
+    with bulk():
+        stalled = [large.submit(go.wait, 10) for _ in range(2 * LARGE_THREADS)]
+    stalled += [large.submit(go.wait, 10) for _ in range(LARGE_THREADS - LARGE_BULK - 1)]
+
+    # Then a fresh one goes through
+    assert large.submit(lambda: True).result(5)
+
+    go.set()
+    finish(stalled)
+
+
+def test_closing_wakes_who_waits_for_what_never_begins(lanes: Lanes) -> None:
+    # Given a copy that waits for more than there are threads
+    go = threading.Event()
+    futures = [lanes.small.submit(go.wait, 10) for _ in range(2 * SMALL_THREADS)]
+    with ThreadPoolExecutor(2) as threads:
+        copying = threads.submit(finish, futures)
+
+        # When the process ends
+        closing = threads.submit(lanes.close)
+        wait_until(futures[-1].cancelled)
+        go.set()
+
+        # Then it is told
+        closing.result(5)
+        with pytest.raises(Stopped):
+            copying.result(5)

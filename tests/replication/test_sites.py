@@ -6,8 +6,7 @@ from app.database import connection
 from app.models import Cursor, Site, SyncState
 from app.replication import claim as claims
 from app.replication import sites
-from app.replication.replicator import UnknownRepository
-from app.replication.sites import ExchangedRegistries, SameRegistry
+from app.replication.sites import ExchangedRegistries, NotApplied, SameRegistry
 from app.settings import Settings
 from tests.support.deployment import Deployment, event, offline_environment
 
@@ -68,7 +67,7 @@ def test_a_row_of_a_retired_site_is_not_waited_for(state: Deployment) -> None:
         sites.apply_environment(settings(GEO_SITE_NAME="other", GEO_SECONDARY_REGISTRY_URL="http://other.example"))
 
     # Then a person who syncs it is told so at once
-    with pytest.raises(UnknownRepository, match="no longer names"):
+    with pytest.raises(NotApplied, match="a retired one"):
         row.replicator.sync()
 
 

@@ -175,6 +175,24 @@ def test_a_reconcile_does_not_hold_the_tick_up_and_its_failure_is_survived(state
     assert state.fresh_site().reconcile_requested_at is not None
 
 
+def test_a_new_registry_process_makes_a_reconcile_due(state: Deployment, wakes: Wakes) -> None:
+    # Given a registry that was restarted
+    settle_reconcile(state)
+    state.context.instances.note(["before"])
+    state.context.instances.note(["after"])
+
+    # When
+    from workers.scheduler import Scheduler
+
+    scheduler = Scheduler(state.context)
+    scheduler.stop.set()
+    scheduler.tick()
+
+    # Then it is asked for, and begun in the same tick
+    assert "new" in (state.fresh_site().reconcile_reason or "")
+    wait_until(lambda: scheduler._reconcile is not None and not scheduler._reconcile.is_alive())
+
+
 def test_old_events_are_forgotten(state: Deployment, wakes: Wakes) -> None:
     settle_reconcile(state)
     state.event("push", "team/app", "v1")

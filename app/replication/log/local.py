@@ -52,6 +52,7 @@ def terms_of(site: Site) -> Terms:
     return Terms(
         name=site.name,
         repositories=tuple(site.repositories.splitlines()),
+        tags=tuple(site.tags.splitlines()),
         paused=not site.enabled,
         reconcile=asked.isoformat() if asked else None,
         reconcile_reason=site.reconcile_reason,

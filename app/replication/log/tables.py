@@ -14,6 +14,7 @@ from app.replication.log.arrivals import Arrivals
 from app.replication.log.position import InvalidPosition, Position, mark_of
 from app.replication.log.reading import Tables, head, read
 from app.replication.scope import Scope
+from app.replication.tag_scope import TagScope
 
 #: Seconds between looks at open gaps: what appears there does not make the newest id newer.
 GAP_INTERVAL = 0.5
@@ -81,11 +82,15 @@ class TableLog(ABC):
             if terms.paused:
                 newest = max(self._state().newest, position.last)
                 return Reading((), position.encode(), position.last, newest, terms, retry_after=PAUSE), position
-            scope, events = Scope(terms.repositories), list[Event]()
+            scope, tags, events = Scope(terms.repositories), TagScope(terms.tags), list[Event]()
             for _ in range(BATCHES):
                 batch = read(position, limit, self.tables)
                 position = batch.position
-                events = [event for event in batch.events if scope.covers(event.container_repository.path)]
+                events = [
+                    event
+                    for event in batch.events
+                    if scope.covers(event.container_repository.path) and (event.tag is None or tags.covers(event.tag))
+                ]
                 if events or not batch.moved:
                     break
             newest = max(self._state().newest, position.last)

@@ -30,7 +30,12 @@ def dump(reading: Reading) -> dict[str, Any]:
     }
     if reading.terms is not None:
         terms = reading.terms
-        answer["site"] = {"name": terms.name, "repositories": list(terms.repositories), "paused": terms.paused}
+        answer["site"] = {
+            "name": terms.name,
+            "repositories": list(terms.repositories),
+            "tags": list(terms.tags),
+            "paused": terms.paused,
+        }
         answer["reconcile"] = {"requested_at": terms.reconcile, "reason": terms.reconcile_reason}
     if reading.reset is not None:
         answer["reset"] = {"reason": reading.reset.reason, "message": reading.reset.message}
@@ -53,6 +58,7 @@ def load(answer: Mapping[str, Any]) -> Reading:
             terms=Terms(
                 name=_text(site["name"]),
                 repositories=tuple(_text(pattern) for pattern in site["repositories"]),
+                tags=tuple(_text(pattern) for pattern in site.get("tags", [])),
                 paused=bool(site["paused"]),
                 reconcile=asked["requested_at"],
                 reconcile_reason=asked["reason"],

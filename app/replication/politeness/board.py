@@ -15,6 +15,9 @@ from app.replication.shared import Shared
 #: Where changes are told at once.
 CHANNEL = "geo:politeness"
 
+#: Of what is kept there: processes of an older version, which run on during an update, must not read it.
+VERSION = 1
+
 #: Seconds after which a slot comes back whose process no longer says that it uses it.
 SLOT_TTL = 10.0
 
@@ -43,13 +46,22 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local found = redis.call('GET', KEYS[1])
 if not found then return 'free' end
-local throttle = cjson.decode(found)
+local readable, throttle = pcall(cjson.decode, found)
+if not readable or type(throttle) ~= 'table' then return 'free' end
+if type(throttle.limit) ~= 'number' or type(throttle.not_before) ~= 'number' then return 'free' end
 if throttle.not_before > now then return 'paused' end
-for _, key in ipairs({KEYS[2], KEYS[3]}) do redis.call('ZREMRANGEBYSCORE', key, '-inf', now) end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', now)) do
-  redis.call('ZREM', KEYS[4], gone)
-  redis.call('ZREM', KEYS[5], gone)
-  redis.call('ZREM', KEYS[6], gone)
+-- Farther ahead than any can be: the clock has been set back.
+local slots_until, places_until = '(' .. now + 2 * ARGV[5], '(' .. now + 2 * ARGV[6]
+for _, key in ipairs({KEYS[2], KEYS[3]}) do
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', key, slots_until, '+inf')
+end
+for _, range in ipairs({{'-inf', now}, {places_until, '+inf'}}) do
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], range[1], range[2])) do
+    redis.call('ZREM', KEYS[4], gone)
+    redis.call('ZREM', KEYS[5], gone)
+    redis.call('ZREM', KEYS[6], gone)
+  end
 end
 local large = ARGV[2] == '1'
 local line = large and KEYS[5] or KEYS[4]
@@ -107,7 +119,7 @@ class Board:
 
     def __init__(self, shared: Shared, registry: str, process: str) -> None:
         # One hash slot, should it be a cluster.
-        self.key = f"geo:politeness:{{{registry}}}"
+        self.key = f"geo:politeness:{VERSION}:{{{registry}}}"
         self._small, self._large = f"{self.key}:small", f"{self.key}:large"
         self._keys = [self.key, self._small, self._large, *(f"{self.key}:{name}" for name in ("line", "queue", "seen"))]
         self._shared = shared

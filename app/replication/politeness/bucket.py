@@ -27,7 +27,7 @@ _HORIZON = 300_000_000
 _RESERVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local at = tonumber(redis.call('GET', KEYS[1]) or '0')
+local at = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
 if at < now or at > now + ARGV[2] then at = now end
 redis.call('SET', KEYS[1], string.format('%.0f', at + ARGV[1]), 'PX', 600000)
 return string.format('%.0f', at - now)

@@ -113,6 +113,8 @@ class Gate:
         #: The throttle has been changed here alone, since Redis did not answer.
         self._adrift = False
         self._told_at = float("-inf")
+        #: How often the board's word has been taken.
+        self._told = 0
         self._raise_at = 0.0
 
     # --- the limiter ------------------------------------------------------------------------------------------------
@@ -189,16 +191,19 @@ class Gate:
         board = self._board
         if board is None:
             return
+        told = self._told
         if self._adrift:
             ours = self._throttle
             seen = board.change(lambda found, now: found or (ours and self._moved(ours, now)))
         else:
             seen = board.look()
+            if seen is not None and seen.throttle is not None and seen.throttle.settled(seen.now) != seen.throttle:
+                seen = board.change(lambda found, now: found and found.settled(now))
         if seen is None:
             self._adrift = self._throttle is not None
             return
         self._adrift = False
-        self._adopt(seen, told=True)
+        self._adopt(seen, told)
         if seen.throttle is not None:
             self._keep(board)
 
@@ -212,15 +217,7 @@ class Gate:
 
     def _moved(self, throttle: Throttle, now: float) -> Throttle:
         """The same by another clock: what was paused by ours goes on for as long by theirs."""
-        since = now - (self._clock() + self._ahead)
-        return Throttle(
-            throttle.limit,
-            throttle.lowered_at + since,
-            throttle.raised_at + since,
-            throttle.not_before + since,
-            throttle.strikes,
-            throttle.kind,
-        )
+        return throttle.moved(now - (self._clock() + self._ahead))
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
@@ -230,10 +227,11 @@ class Gate:
         now = self._clock() + self._ahead
         self._adopt(Seen(lowered(before, signal, now), now))
         if self._board is not None:
+            told = self._told
             seen = self._board.change(lambda found, instant: lowered(found, signal, instant))
             self._adrift = seen is None
             if seen is not None:
-                self._adopt(seen, told=True)
+                self._adopt(seen, told)
                 self._keep(self._board)
         throttle = self._throttle
         if throttle is not None and (before is None or before.limit != throttle.limit or self.pause > paused + 1.0):
@@ -251,20 +249,27 @@ class Gate:
         self._raise_at = now + INTERVAL / 2
         maximum = self._terms.maximum
         if self._board is not None and not self._adrift:
+            told = self._told
             seen = self._board.change(lambda found, instant: found and found.raised(instant, maximum))
             if seen is not None:
-                self._adopt(seen, told=True)
+                self._adopt(seen, told)
                 return
             self._adrift = True
         throttle, now = self._throttle, now + self._ahead
         self._adopt(Seen(throttle and throttle.raised(now, maximum), now))
 
-    def _adopt(self, seen: Seen, *, told: bool = False) -> None:
-        """Let this throttle hold from now on; `told` by the board, whose word may arrive late."""
+    def _adopt(self, seen: Seen, told: int | None = None) -> None:
+        """Let this throttle hold from now on.
+
+        `told` is set for the board's word, and says how often that had been taken when this one was asked for.
+        """
         with self._changed:
-            if told and seen.now < self._told_at:
-                return
-            self._told_at = seen.now if told else self._told_at
+            if told is not None:
+                # Late: what was asked meanwhile is newer. Where nothing was, Redis's clock has been set back.
+                if seen.now < self._told_at and told != self._told:
+                    return
+                self._told_at = seen.now
+                self._told += 1
             ended = self._throttle is not None and seen.throttle is None
             self._throttle = seen.throttle
             self._ahead = seen.now - self._clock()
@@ -321,11 +326,15 @@ class Gate:
             elif taken is Taken.YES:
                 self._admit(asked)
                 return True
-            elif taken is not Taken.FREE:
+            elif taken is Taken.FULL:
                 self._changed.wait(_POLL)
-                return False
-        if taken is Taken.FREE:
+        if taken in (Taken.FREE, Taken.PAUSED):
+            # Not what we know.
             self.look()
+            with self._changed:
+                if self._throttle is not None and not self.pause:
+                    # Nor what is told when asked: not at full speed, whatever the reason.
+                    self._changed.wait(_POLL)
         return False
 
     def _check(self, now: float, ends: float) -> None:

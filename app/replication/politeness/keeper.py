@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from redis.client import PubSub
 from app.replication.politeness.board import CHANNEL
 from app.replication.politeness.gate import Gate
 from app.replication.shared import Shared
+
+log = logging.getLogger(__name__)
 
 #: Seconds between two looks while a limit holds, and while none does: what is told is heard at once in any case.
 BUSY, IDLE = 1.0, 5.0
@@ -49,9 +52,14 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._ending.is_set():
-            # Quietly: whoever asks Redis for something says that it does not answer.
-            with contextlib.suppress(redis.RedisError, OSError, ValueError):
+            try:
                 self._listen()
+            except (redis.RedisError, OSError, ValueError) as error:
+                # Quietly: whoever asks Redis for something says that it does not answer.
+                log.debug("listening for limits failed: %s", error)
+            except Exception:
+                # Slots that nobody keeps are given to others, and nothing would tell that this thread is gone.
+                log.exception("listening for limits failed")
             self._ending.wait(_RETRY)
 
     def _listen(self) -> None:

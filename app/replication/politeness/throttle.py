@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from app.registry.answers import RETRY_AFTER_LIMIT
 
 #: A limit never falls below: large blobs may have one slot, and small requests need another.
 LEAST = 2
@@ -19,6 +22,9 @@ LONGEST = 30.0
 
 #: Seconds without any news after which a limit is forgotten.
 FORGOTTEN = 600.0
+
+#: Seconds by which a change may lie ahead of the clock before that is taken to have been set back.
+SLACK = 5.0
 
 Kind = Literal["429", "503", "floor"]
 
@@ -58,8 +64,27 @@ class Throttle:
         """Seconds for which nothing may be sent."""
         return max(self.not_before - now, 0.0)
 
+    def settled(self, now: float) -> Throttle:
+        """The same by a clock that has been set back since, by a failover perhaps: what changed last changed now.
+
+        Otherwise a pause of a second would last as long as the clock takes to catch up.
+        """
+        ahead = max(self.lowered_at, self.raised_at) - now
+        settled = self.moved(-ahead) if ahead > SLACK else self
+        if settled.not_before > now + RETRY_AFTER_LIMIT + SLACK:
+            return replace(settled, not_before=now + RETRY_AFTER_LIMIT)
+        return settled
+
+    def moved(self, seconds: float) -> Throttle:
+        """The same by a clock that is ahead by so much."""
+        lowered_at, raised_at, not_before = (at + seconds for at in (self.lowered_at, self.raised_at, self.not_before))
+        return replace(self, lowered_at=lowered_at, raised_at=raised_at, not_before=not_before)
+
     def raised(self, now: float, maximum: int) -> Throttle | None:
         """A step up, when one is due; None when that reaches the maximum, and there is nothing to limit any more."""
+        settled = self.settled(now)
+        if settled != self:
+            return settled
         if now < max(self.raised_at, self.lowered_at, self.not_before) + INTERVAL:
             return self
         limit = self.limit + max(1, maximum // STEPS)
@@ -69,8 +94,22 @@ class Throttle:
         return json.dumps(asdict(self), separators=(",", ":"))
 
     @classmethod
-    def decode(cls, text: str | bytes) -> Throttle:
-        return cls(**json.loads(text))
+    def decode(cls, text: str | bytes) -> Throttle | None:
+        """Read what `encode` wrote; None for anything else, which somebody else has put there."""
+        try:
+            found = json.loads(text)
+            throttle = cls(**{field.name: found[field.name] for field in fields(cls)})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return None
+        times: list[Any] = [throttle.lowered_at, throttle.raised_at, throttle.not_before]
+        sound = (
+            all(type(at) in (int, float) and math.isfinite(at) for at in times)
+            and all(type(number) is int for number in (throttle.limit, throttle.strikes))
+            and throttle.limit > 0
+            and throttle.strikes >= 0
+            and throttle.kind in get_args(Kind)
+        )
+        return throttle if sound else None
 
 
 def large_share(limit: int) -> int:
@@ -84,6 +123,7 @@ def lowered(before: Throttle | None, signal: Signal, now: float) -> Throttle:
     The answers to requests that were under way when the limit was halved lengthen the pause, but do not halve it
     again: they say the same thing many times.
     """
+    before = before and before.settled(now)
     if before is None:
         throttle = Throttle(max(LEAST, signal.in_flight // 2), now, now, strikes=1, kind=signal.kind)
     elif now - signal.age >= before.lowered_at:

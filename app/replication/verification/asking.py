@@ -69,7 +69,7 @@ def ask_for_overdue(settings: Settings) -> int:
         return 0
     with connection():
         waiting = Registry.select(Registry.id).where(
-            Registry.verification_full & (Registry.verification_state != VerificationState.FAILED)
+            Registry.in_scope & Registry.verification_full & (Registry.verification_state != VerificationState.FAILED)
         )
         room = WAITING - waiting.limit(WAITING).count()
         if room <= 0:
@@ -80,6 +80,7 @@ def ask_for_overdue(settings: Settings) -> int:
             long_ago |= Registry.fully_verified_at.is_null()
         overdue = (
             long_ago
+            & Registry.in_scope
             & ~Registry.verification_full
             & (Registry.verification_state != VerificationState.STARTED)
             & Registry.state.in_([SyncState.SYNCED, SyncState.FAILED])
@@ -113,7 +114,7 @@ def _ask_where(wanted: Expression, level: Level) -> int:
     count, after = 0, 0
     while True:
         with connection():
-            rows = Registry.select(Registry.id).where(wanted & (Registry.id > after))
+            rows = Registry.select(Registry.id).where(wanted & Registry.in_scope & (Registry.id > after))
             ids = [row.id for row in rows.order_by(Registry.id).limit(MAX_ROWS)]
         if not ids:
             return count

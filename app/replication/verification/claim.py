@@ -15,6 +15,7 @@ from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import lease
 from app.replication.backoff import BACKOFF, Backoff
+from app.replication.binding import Binding, NotApplied
 from app.replication.claim import MAX_ATTEMPTS
 from app.replication.verification.checksum import Checksums
 from app.replication.verification.owing import owed
@@ -111,7 +112,7 @@ def asked_for() -> Expression:
 
 def _enabled() -> Expression:
     sites = Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary)
-    expression: Expression = Registry.site.in_(sites)
+    expression: Expression = Registry.site.in_(sites) & Registry.in_scope
     return expression
 
 
@@ -122,11 +123,18 @@ def count_due(settings: Settings, limit: int) -> int:
 
 
 def claim_next(settings: Settings) -> Verifying | None:
-    """Take the next row, what a sync has just brought before what is only looked at again; None when nothing is due."""
+    """Take the next row, what a sync has just brought before what is only looked at again; None when nothing is due.
+
+    Raises:
+        NotApplied: when the rows are not about the registries of these settings.
+    """
     with connection():
         asked = lease.monotonic()
+        site = Binding.of(settings).site()
+        if site is None:
+            return None
         instant = now()
-        query = Registry.select(Registry.id).where(_enabled() & due(settings, instant))
+        query = Registry.select(Registry.id).where((Registry.site == site.id) & _enabled() & due(settings, instant))
         query = query.order_by(
             Registry.verification_full, Registry.verification_requested_at.asc(nulls="FIRST"), Registry.id
         )
@@ -134,16 +142,23 @@ def claim_next(settings: Settings) -> Verifying | None:
 
 
 def claim_row(registry_id: int, settings: Settings) -> Verifying | None:
-    """Take this row whatever its state and due time; None when somebody else is verifying it, or its site is retired:
-    the registry that we reach is another one's."""
+    """Take this row whatever its state and due time; None when somebody else is verifying it, or its site is another
+    than this process's.
+
+    Raises:
+        NotApplied: when the rows are not about the registries of these settings.
+    """
     with connection():
         asked = lease.monotonic()
+        site = Binding.of(settings).site()
+        if site is None:
+            return None
         instant = now()
         free = (Registry.verification_state != VerificationState.STARTED) | (
             Registry.verification_lease_expires_at <= instant
         )
-        current = Registry.site.in_(Site.select(Site.id).where(~Site.retired))
-        query = Registry.select(Registry.id).where((Registry.id == registry_id) & free & current).limit(1)
+        wanted = (Registry.id == registry_id) & free & (Registry.site == site.id)
+        query = Registry.select(Registry.id).where(wanted).limit(1)
         return _claim(query, settings, instant, asked)
 
 
@@ -163,9 +178,16 @@ def _claim(query: Any, settings: Settings, instant: datetime, asked: float) -> V
         return None
     row = rows[0]
     registry_id, token = row.id, row.verification_lease_token
+    try:
+        site = Binding.of(settings).site()
+    except NotApplied:
+        ours = (Registry.id == registry_id) & (Registry.verification_lease_token == token)
+        Registry.update(verification_state=VerificationState.PENDING, **_RELEASED).where(ours).execute()
+        raise
+    assert site is not None
     return Verifying(
         registry_id=registry_id,
-        site=Site.get_by_id(row.site_id),
+        site=site,
         path=ContainerRepository.get_by_id(row.container_repository_id).path,
         token=token,
         generation=row.generation,

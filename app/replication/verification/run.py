@@ -15,6 +15,7 @@ from app.models import Reference, SyncState, VerificationState
 from app.registry import NotFound, RegistryError, Stopped
 from app.replication.context import Context
 from app.replication.lease import heartbeat, monotonic
+from app.replication.tag_scope import TagScope
 from app.replication.verification import claim as claims
 from app.replication.verification import owing, references, repair
 from app.replication.verification.checksum import Checksums
@@ -185,8 +186,9 @@ class _Run:
     def _list(self) -> None:
         """Compare the names that the primary lists with those that we know; a full sync sees to what differs."""
         claim = self._claim
+        scope = TagScope.of(claim.site)
         try:
-            listed = set(self._context.primary.list_tags(claim.path))
+            listed = {tag for tag in self._context.primary.list_tags(claim.path) if scope.covers(tag)}
         except NotFound as error:
             if error.witnessed and not self._known():
                 return
@@ -196,7 +198,7 @@ class _Run:
             self._unlisted(PrimaryUnsure(error))
             return
         known = self._known()
-        current = {name for name, (synced, same) in known.items() if synced and same}
+        current = {name for name, (synced, same) in known.items() if synced and same and scope.covers(name)}
         waiting = {name for name, (synced, _) in known.items() if not synced}
         # Listed and none of both: unknown, or kept and taken for drift until now.
         differing = (listed - current - waiting) | (current - listed)

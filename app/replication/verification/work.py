@@ -34,8 +34,12 @@ def _run_due(context: Context) -> int:
     def enough() -> bool:
         return monotonic() - began > SLICE and syncs.count_due(1) > 0
 
-    while applied(context) and not context.stopping.is_set() and context.settings.replication_enabled and not enough():
-        claim = claims.claim_next(context.settings)
+    while not context.stopping.is_set() and context.settings.replication_enabled and not enough():
+        try:
+            claim = claims.claim_next(context.settings)
+        except sites.NotApplied as error:
+            log.error("nothing is verified here: %s", error)
+            break
         if claim is None:
             break
         verify(claim, context, enough=enough)
@@ -45,17 +49,9 @@ def _run_due(context: Context) -> int:
 
 def run_row(registry_id: int, context: Context) -> Verified | None:
     """Verify this row if nobody else is at it; None if somebody is, or it is gone."""
-    if not applied(context):
-        return None
-    claim = claims.claim_row(registry_id, context.settings)
-    return None if claim is None else verify(claim, context)
-
-
-def applied(context: Context) -> bool:
-    """Whether the rows are about the registries that this process reaches; if not, it leaves them alone."""
     try:
-        sites.require_applied(context.settings)
+        claim = claims.claim_row(registry_id, context.settings)
     except sites.NotApplied as error:
         log.error("nothing is verified here: %s", error)
-        return False
-    return True
+        return None
+    return None if claim is None else verify(claim, context)

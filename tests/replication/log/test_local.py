@@ -94,6 +94,17 @@ def test_a_scope_that_is_changed_holds_for_what_is_read_next(state: Deployment, 
     assert reading.terms.reconcile_reason == "its scope changed at the primary"
 
 
+def test_tags_that_a_site_leaves_out_are_passed_over(state: Deployment, log: LocalLog) -> None:
+    first = start(log)
+    remote_sites.apply([Change(Declaration("berlin"), Declaration("berlin", tags=("semver:^1", "stable")))])
+    state.store(*(event(tag=tag) for tag in ("1.2.0", "2.0.0", "stable", "latest")), event(digest=f"sha256:{'a' * 64}"))
+    reading = log.read(first, limit=10)
+    assert tags(reading) == ["1.2.0", "stable", None]
+    assert reading.terms is not None
+    assert reading.terms.tags == ("semver:^1", "stable")
+    assert reading.terms.reconcile_reason == "its scope changed at the primary"
+
+
 def test_a_paused_site_is_told_of_nothing_and_misses_nothing(state: Deployment, log: LocalLog) -> None:
     first = start(log)
     with connection():

@@ -9,11 +9,13 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import redis
 
 from app.registry import RateLimited
 from app.replication.politeness import Gate, Terms
 from app.replication.politeness import board as boards
-from app.replication.politeness.board import Board, Taken
+from app.replication.politeness import keeper as keepers
+from app.replication.politeness.board import Board, Seen, Taken
 from app.replication.politeness.keeper import Keeper
 from app.replication.politeness.throttle import Throttle
 from app.replication.shared import Shared
@@ -234,7 +236,7 @@ def test_what_is_under_way_when_a_limit_begins_counts(processes: Processes) -> N
     held[0].answered(503, {})
     wait_until(lambda: not two.roomy(), timeout=5)
     with processes.valkey.client() as client:
-        wait_until(lambda: client.zcard("geo:politeness:{registry.example:5000}:small") == 6, timeout=5)
+        wait_until(lambda: client.zcard(f"{processes.board().key}:small") == 6, timeout=5)
 
     # Then nothing goes until enough of them have ended
     for each in held[:4]:
@@ -287,3 +289,107 @@ def test_without_redis_from_the_start_nothing_fails(processes: Processes, valkey
     throttle(gate, 4)
     gate.enter(0).release()
     assert gate.throttle is not None
+
+
+# --- what else may be in Redis ----------------------------------------------------------------------------------------
+
+
+class SetBack(Board):
+    """Reads a clock that is ahead of the real one, until it is set back."""
+
+    ahead = 3600.0
+
+    def _read(self, client: redis.Redis) -> tuple[Seen, bytes]:
+        seen, raw = super()._read(client)
+        return Seen(seen.throttle, seen.now + self.ahead), raw
+
+
+@pytest.fixture
+def set_back(processes: Processes) -> SetBack:
+    return SetBack(processes.shared(), "registry.example:5000", "process")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_clock_that_is_set_back_pauses_nobody(processes: Processes, set_back: SetBack, *, kept: bool) -> None:
+    # Given a registry that asked for a short pause, by a clock that is an hour ahead
+    gate = Gate("primary", Terms(), process="process", board=set_back, patience=5.0)
+    permit = gate.enter(0)
+    permit.answered(429, {"Retry-After": "0.3"})
+    permit.release()
+
+    # When the clock is set back by a failover, to a server that has the throttle or not
+    set_back.ahead = 0.0
+    if not kept:
+        with processes.valkey.client() as client:
+            client.delete(set_back.key)
+
+    # Then that is waited out once more at most, and without asking all the time
+    asked = count(processes)
+    started = time.monotonic()
+    gate.enter(0).release()
+    assert time.monotonic() - started < 4
+    assert count(processes) - asked < 300
+    assert (gate.throttle is not None) is kept
+
+
+def count(processes: Processes) -> int:
+    with processes.valkey.client() as client:
+        return int(client.info("stats")["total_commands_processed"])
+
+
+def test_slots_and_places_of_a_clock_that_was_set_back_are_free(processes: Processes) -> None:
+    # Given a limit of two, and somebody dead who holds both by a clock that was ahead, and is first in line
+    board = processes.board()
+    board.change(lambda _, now: Throttle(2, now, now))
+    with processes.valkey.client() as client:
+        hour = time.time() + 3600
+        client.zadd(f"{board.key}:small", {"dead:0": hour, "dead:1": hour})
+        client.zadd(f"{board.key}:line", {"dead": 1.0})
+        client.zadd(f"{board.key}:seen", {"dead": hour})
+
+    # Then they are taken by the living
+    assert board.take("a", large=False, since=0.0) is Taken.YES
+
+
+@pytest.mark.parametrize(
+    "found", [b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"limit":"many"}', b'{"limit":4,"not_before":9e99}']
+)
+def test_what_cannot_be_read_is_no_limit(processes: Processes, found: bytes) -> None:
+    # Given something in place of the throttle
+    board = processes.board()
+    with processes.valkey.client() as client:
+        client.set(board.key, found)
+
+    # Then it limits nothing
+    gate = Gate("primary", Terms(), process="process", board=board, patience=5.0)
+    gate.enter(0).release()
+    gate.look()
+    assert gate.throttle is None
+
+    # And a limit takes its place
+    throttle(gate, 8)
+    seen = board.look()
+    assert seen is not None
+    assert seen.throttle == gate.throttle is not None
+
+
+def test_the_listening_thread_survives_whatever_happens(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a thread whose gate fails once
+    monkeypatch.setattr(keepers, "_RETRY", 0.01)
+    gate = processes.listening()
+    real, failed = gate.look, threading.Event()
+
+    def look() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise TypeError("a bug")
+        real()
+
+    monkeypatch.setattr(gate, "look", look)
+    with processes.valkey.client() as client:
+        wait_until(lambda: client.publish(boards.CHANNEL, "") and failed.is_set())
+
+    # Then it hears of the next limit all the same
+    wait_until(lambda: processes.listeners() == 1)
+    throttle(processes.gate(), 8)
+    wait_until(lambda: not gate.roomy())

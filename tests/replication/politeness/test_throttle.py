@@ -96,3 +96,45 @@ def test_it_is_kept_as_text() -> None:
     throttle = lowered(None, signal("floor", 300.0), 1_700_000_000.123456)
     assert Throttle.decode(throttle.encode()) == throttle
     assert Throttle.decode(throttle.encode().encode()) == throttle
+
+
+def test_a_clock_that_is_set_back_moves_the_throttle() -> None:
+    # Given a pause of a minute
+    throttle = Throttle(8, lowered_at=10_000.0, raised_at=9_000.0, not_before=10_060.0)
+
+    # When the clock goes back by an hour, Then what was just now is just now, and the pause as long as it was
+    settled = throttle.settled(6_400.0)
+    assert (settled.lowered_at, settled.raised_at, settled.pause(6_400.0)) == (6_400.0, 5_400.0, 60.0)
+    assert settled.settled(6_400.0) == settled
+    assert throttle.raised(6_400.0, 64) == settled
+    assert lowered(throttle, Signal("429", 1.0, 0.0, 4), 6_400.0).pause(6_400.0) == 60.0
+
+    # And a small step changes nothing
+    assert throttle.settled(9_999.0) == throttle
+
+
+def test_no_pause_is_longer_than_a_registry_can_ask_for() -> None:
+    assert Throttle(8, 10.0, 10.0, not_before=1e12).settled(10.0).pause(10.0) == 3600.0
+
+
+def test_a_throttle_is_read_as_it_was_written() -> None:
+    throttle = Throttle(8, 10.5, 9.0, not_before=70.25, strikes=2, kind="503")
+    assert Throttle.decode(throttle.encode()) == throttle
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "7",
+        '{"limit":8}',
+        Throttle(8, 1.0, 1.0).encode().replace("8", '"8"'),
+        Throttle(8, 1.0, 1.0).encode().replace("8", "0"),
+        Throttle(8, 1.0, 1.0).encode().replace("8", "true"),
+        Throttle(8, 1.0, 1.0).encode().replace("1.0", "NaN"),
+        Throttle(8, 1.0, 1.0).encode().replace('"429"', "[]"),
+    ],
+)
+def test_what_was_not_written_so_is_no_throttle(text: str) -> None:
+    assert Throttle.decode(text) is None

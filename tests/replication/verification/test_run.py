@@ -9,7 +9,7 @@ import pytest
 
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, SyncState, VerificationState
+from app.models import Reference, Site, SyncState, VerificationState
 from app.replication.verification import asking, work
 from app.replication.verification import claim as claims
 from app.replication.verification.claim import Verdict
@@ -409,3 +409,50 @@ def test_a_repair_that_fails_at_first_is_still_a_repair(
     run_due(geo)
     row = geo.row(repository)
     assert (row.verification_state, row.verification_failure) == (VerificationState.SUCCEEDED, None)
+
+
+def test_what_cannot_be_repaired_stays_failed(
+    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
+) -> None:
+    # Given a blob that both sides have lost
+    made = images.image()
+    replicated(geo, primary, repository, {"v1": made, "v2": images.image()})
+    lost = made.blobs[-1]
+    for registry in (primary, secondary):
+        remove_file(registry, lost.digest)
+    verify(geo, repository)
+    geo.settle()
+    assert geo.row(repository).state == SyncState.FAILED
+
+    # When what is left is verified
+    for _ in range(2):
+        assert run_due(geo) == 1
+
+        # Then the repository is not whole, and waits for the sync to try again
+        row = geo.row(repository)
+        assert row.verification_state == VerificationState.FAILED
+        assert "v1" in (row.verification_failure or "")
+        assert row.verification_retry_count == 1
+        assert row.verification_retry_at > row.retry_at
+
+    # And when the primary has it again, all is well
+    push(primary, repository, "v1", made)
+    geo.retry(repository)
+    assert run_due(geo) == 1
+    assert geo.row(repository).verification_state == VerificationState.SUCCEEDED
+
+
+def test_tags_out_of_scope_are_not_missed(geo: Deployment, primary: DistributionRegistry, repository: str) -> None:
+    # Given a site that takes some tags alone, and others on the primary
+    replicated(geo, primary, repository, {"v1": images.image()})
+    push(primary, repository, "nightly", images.image())
+    with connection():
+        Site.update(tags="v*").where(~Site.primary).execute()
+
+    # Then what it takes is whole
+    assert verify(geo, repository).in_order
+
+    # And without that a sync is due
+    with connection():
+        Site.update(tags="").execute()
+    assert verify(geo, repository).behind == 1

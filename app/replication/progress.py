@@ -1,0 +1,71 @@
+"""Progress of a backfill: how many repositories it has found, how many of them are done, and when it will be over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from peewee import Case, fn
+
+from app.database import now
+from app.models import CatalogWalk, Site, SyncState
+from app.models import ContainerRepositoryRegistry as Registry
+
+#: Repositories that have to be done before their pace says anything.
+ENOUGH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """A look at everything: the last one of a site, under way or over."""
+
+    started_at: datetime
+    #: More repositories are still being found.
+    finding: bool
+    found: int
+    left: int
+    #: Of those that are not left: what could not be synced, and is tried again by itself.
+    failed: int
+    #: When it should be over at the pace so far; None before there is one, and when nothing is left.
+    ends_at: datetime | None
+
+    @property
+    def synced(self) -> int:
+        return self.found - self.left - self.failed
+
+    @property
+    def done(self) -> bool:
+        return not self.finding and not self.left
+
+
+def backfill(site: Site, instant: datetime | None = None) -> Backfill | None:
+    """The site's last backfill; None if there never was one. Call it inside `app.database.connection()`.
+
+    A repository is left until it was listed and copied since the backfill began; a push to it meanwhile makes it wait
+    once more.
+    """
+    started: datetime | None = site.reconcile_started_at
+    if started is None:
+        return None
+    waiting = Registry.full_sync | Registry.state.in_([SyncState.PENDING, SyncState.STARTED])
+    failed = Case(None, [(waiting, 0), (Registry.state == SyncState.FAILED, 1)], 0)
+    counted: Any = Registry.select(fn.COUNT(Registry.id), fn.SUM(Case(None, [(waiting, 1)], 0)), fn.SUM(failed)).where(
+        (Registry.site == site) & Registry.in_scope & (Registry.full_sync_requested_at >= started)
+    )
+    found, left, broken = (int(number or 0) for number in counted.tuples().first())
+    return Backfill(
+        started_at=started,
+        finding=CatalogWalk.select().where(CatalogWalk.site == site).exists(),
+        found=found,
+        left=left,
+        failed=broken,
+        ends_at=_end(started, instant or now(), found - left, left),
+    )
+
+
+def _end(started: datetime, instant: datetime, done: int, left: int) -> datetime | None:
+    elapsed = (instant - started).total_seconds()
+    if done < ENOUGH or not left or elapsed <= 0:
+        return None
+    return instant + timedelta(seconds=elapsed / done * left)
