@@ -50,6 +50,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         capacity = IntegerField(null=True)
         deletions_released_at = DateTimeField(null=True)
         deletions_held_because = TextField(null=True)
+        promoted_at = DateTimeField(null=True)
         reconcile_requested_at = DateTimeField(null=True)
         reconcile_reason = TextField(null=True)
         reconcile_started_at = DateTimeField(null=True)

@@ -6,6 +6,7 @@ import os
 
 import dramatiq
 import redis
+from dramatiq.broker import Consumer
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 from redis.backoff import ExponentialBackoff
@@ -21,8 +22,21 @@ MAINTENANCE_CHANCE = 100_000
 #: one too many costs a look at the database, and until then a killed worker's share of them is missing.
 HEARTBEAT_TIMEOUT = 15_000
 
+#: Queues in which a push waits; and milliseconds between looks at any other.
+HURRIED = frozenset({"events", "sync"})
+UNHURRIED_POLL = 1000
+
 #: What a connection may raise that trying again may mend. `TimeoutError` is not a `ConnectionError` in redis-py.
 TRANSIENT = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
+
+
+class Queue(RedisBroker):
+    """Looks often where somebody waits, and seldom where nobody does: each look costs both sides."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        # We send nothing delayed, so nothing ever comes from a delay queue; but Dramatiq looks there as often.
+        hurried = queue_name in HURRIED
+        return super().consume(queue_name, prefetch, timeout if hurried else max(timeout, UNHURRIED_POLL))
 
 
 def build(settings: Settings) -> dramatiq.Broker:
@@ -43,7 +57,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1)
     )
     patient = Retry(ExponentialBackoff(cap=2, base=0.1), 30, supported_errors=tuple(TRANSIENT))
-    return RedisBroker(  # type: ignore[no-untyped-call]
+    return Queue(  # type: ignore[no-untyped-call]
         client=client,
         maintenance_chance=MAINTENANCE_CHANCE,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,

@@ -101,12 +101,21 @@ def release_deletions(name: str) -> None:
 def promote(name: str) -> None:
     """Say that a site's registry has taken over as primary, and that the former primary takes its place.
 
-    Stop all processes first; then exchange the two addresses in the environment and start again. What is on the former
-    primary alone is shown as drift, what differs is overwritten by the new one's.
+    Stop all processes first, and exchange the two addresses in the environment, before or after this; then start again.
+    What is on the former primary alone is shown as drift, what differs is overwritten by the new one's. Nothing is
+    deleted before `geo sites release-deletions`.
     """
-    load()
-    replication_sites.promote(site_named(name))
-    click.echo(f"{name} is the primary; exchange the two addresses in the environment before you start again.")
+    settings = load().settings
+    if not replication_sites.promote(name, settings):
+        click.echo("That was said before, and no environment has been applied since.")
+    with connection():
+        primary = Site.get(Site.primary)
+    if replication_sites.same_address(primary.url, settings.primary.url):
+        click.echo(f"{primary.url} is the primary, as in the environment; start everything again.")
+    else:
+        click.echo(
+            f"{primary.url} is the primary; exchange the two addresses in the environment before you start again."
+        )
 
 
 def _enable(name: str, *, enabled: bool) -> None:

@@ -39,6 +39,8 @@ class Site(BaseModel):
     deletions_released_at = UTCDateTimeField(null=True)
     #: Why nothing at all is deleted before a person releases it; None: only the brake counts.
     deletions_held_because = TextField(null=True)
+    #: Of the primary: when it took over from another, as long as no environment was applied since.
+    promoted_at = UTCDateTimeField(null=True)
     #: A reconcile is due since then, and why.
     reconcile_requested_at = UTCDateTimeField(null=True)
     reconcile_reason = TextField(null=True)

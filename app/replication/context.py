@@ -18,6 +18,7 @@ from app.registry import (
     StaticBearer,
 )
 from app.replication.flights import Flights
+from app.replication.generations import Generations
 from app.replication.instances import Instances
 from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
@@ -78,6 +79,7 @@ class Context:
     #: What the processes tell each other; None where there is no Redis.
     shared: Shared | None = None
     flights: Flights = field(default_factory=Flights)
+    generations: Generations = field(default_factory=Generations)
     presence: Presence = field(default_factory=LocalPresence)
     #: Which registry lists what refers to a manifest.
     referrers: Support = field(default_factory=Support)

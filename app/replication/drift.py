@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,11 +40,14 @@ class Listed:
     complete: bool
 
 
-def look(claim: Claim, primary: Listed, destination: RegistryClient) -> None:
+def look(claim: Claim, primary: Listed, destination: RegistryClient, before: Mapping[int, int] | None = None) -> None:
     """Compare with a complete listing of the secondary: one request a page, none a tag.
 
     Extras are written down; under `mirror` they become due for deletion, with the primary's complete listing as their
     second witness. A listing that fails changes nothing: what was known of drift stands, and copying goes on.
+
+    `before` has the generations that references had before the primary was listed: an extra that some event named
+    earlier, and that never came, is drift again.
     """
     try:
         there = set(destination.list_tags(claim.path))
@@ -59,6 +62,8 @@ def look(claim: Claim, primary: Listed, destination: RegistryClient) -> None:
         scope, known = TagScope.of(site), _known(claim)
         extras = {tag for tag in extras if scope.covers(tag)}
         doomed = set(_doomed(site, extras - known.ours)) if primary.complete else set()
+        if primary.complete:
+            _calm(claim, known.extra - primary.tags, before or {})
         _forget(claim, known.extra - there - primary.tags)
         _create(claim, extras - known.ours - known.extra, doomed)
         _condemn(claim, known.extra & doomed)
@@ -98,6 +103,24 @@ def _untouched(claim: Claim, names: list[str]) -> Expression:
         & (Reference.state == SyncState.SYNCED)
     )
     return untouched
+
+
+def _calm(claim: Claim, names: set[str], before: Mapping[int, int]) -> None:
+    """Extras that wait for what an event named, and that the primary turned out not to have."""
+    settled: dict[str, Any] = {"state": SyncState.SYNCED, "pending_since": None, "retry_count": 0, "retry_at": None}
+    settled |= {"failure": None, "failure_reason": None, "desired_digest": None, "delete_witness": None}
+    for batch in in_batches(sorted(names)):
+        with transaction():
+            lock(Registry, [claim.registry_id])
+            waiting = Reference.select(Reference.id, Reference.generation).where(
+                (Reference.registry == claim.registry_id)
+                & Reference.name.in_(list(batch))
+                & is_extra()
+                & Reference.state.in_([SyncState.PENDING, SyncState.FAILED])
+                & Reference.delete_witness.is_null()
+            )
+            ids = [row.id for row in waiting if before.get(row.id) == row.generation]
+            Reference.update(generation=Reference.generation + 1, **settled).where(Reference.id.in_(ids)).execute()
 
 
 def _forget(claim: Claim, names: set[str]) -> None:

@@ -19,6 +19,14 @@ TTL, BEAT = 30, 8.0
 #: Seconds for which a registry that refused a mount is taken for one that does not mount.
 APART_FOR = 600.0
 
+#: Takes a flight that nobody has, or that we have: the answer to our taking it, or our end of it, may have got lost.
+_TAKE = """
+local found = redis.call('get', KEYS[1])
+if found and found ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'ex', ARGV[2])
+return 1
+"""
+
 #: Touches, or ends, a flight only while it is ours: after a long stop it may be somebody else's.
 _EXTEND = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
 _END = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
@@ -64,12 +72,20 @@ class Flights:
 
     def begin(self, keys: Sequence[str]) -> tuple[set[str], Elsewhere]:
         """Take the flights that nobody has; the caller must `end` each. The others are told as they stand."""
+        if self._shared is not None:
+            # Before anything is taken: a process out of threads could not keep it.
+            self._beat()
         with self._lock:
             here = tuple(self._ours[key] for key in keys if key in self._ours)
             free = [key for key in keys if key not in self._ours]
             for key in free:
                 self._ours[key] = Future()
-        taken = self._take(free)
+        try:
+            taken = self._take(free)
+        except BaseException:
+            # Whatever it was: a flight that nobody ends would be waited for as long as the process lives.
+            self.end(free)
+            raise
         others = tuple(key for key in free if key not in taken)
         self._land(others)
         return taken, Elsewhere(here, others)
@@ -77,16 +93,18 @@ class Flights:
     def end(self, keys: Iterable[str]) -> None:
         """Give flights back, whether the blob arrived or not."""
         ended = list(keys)
-        if self._shared is not None and ended:
 
-            def tell(client: redis.Redis) -> None:
-                pipeline = client.pipeline(transaction=False)
-                for key in ended:
-                    pipeline.eval(_END, 1, _key(key), self._token)
-                pipeline.execute()
+        def tell(client: redis.Redis) -> None:
+            pipeline = client.pipeline(transaction=False)
+            for key in ended:
+                pipeline.eval(_END, 1, _key(key), self._token)
+            pipeline.execute()
 
-            self._shared.ask(tell, None)
-        self._land(ended)
+        try:
+            if self._shared is not None and ended:
+                self._shared.ask(tell, None)
+        finally:
+            self._land(ended)
 
     def over(self, elsewhere: Elsewhere) -> bool:
         """Whether any of these flights has ended: then it is worth asking again."""
@@ -110,13 +128,10 @@ class Flights:
         def question(client: redis.Redis) -> set[str]:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
-                pipeline.set(_key(key), self._token, nx=True, ex=TTL)
+                pipeline.eval(_TAKE, 1, _key(key), self._token, str(TTL))
             return {key for key, taken in zip(keys, pipeline.execute(), strict=True) if taken}
 
-        taken = self._shared.ask(question, set(keys))
-        if taken:
-            self._beat()
-        return taken
+        return self._shared.ask(question, set(keys))
 
     def _land(self, keys: Iterable[str]) -> None:
         with self._lock:
@@ -127,8 +142,9 @@ class Flights:
     def _beat(self) -> None:
         with self._lock:
             if self._beating is None:
-                self._beating = threading.Thread(target=self._keep, name="flights", daemon=True)
-                self._beating.start()
+                beating = threading.Thread(target=self._keep, name="flights", daemon=True)
+                beating.start()
+                self._beating = beating
 
     def _keep(self) -> None:
         while not self._stopped.wait(BEAT):

@@ -53,12 +53,12 @@ def plan(
     except NotFound as error:
         if not error.witnessed:
             raise
-        _require_nothing_of_ours(claim, error)
+        _require_nothing_of_ours(claim, error, destination)
         listed = Listed(frozenset(), complete=False)
     with connection():
         marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(Site.get_by_id(claim.site.id)))
     if destination is not None:
-        drift.look(claim, listed, destination)
+        drift.look(claim, listed, destination, before)
     _settle(claim, generation)
     return marked
 
@@ -95,22 +95,36 @@ def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger
     return len(listed | (known.keys() - extras))
 
 
-def _require_nothing_of_ours(claim: Claim, error: NotFound) -> None:
+def _require_nothing_of_ours(claim: Claim, error: NotFound, destination: RegistryClient | None) -> None:
     """A registry that never had a tag there says "name unknown"; one that lost its storage says the same."""
-    ours = Reference.select().where(
+    ours = Reference.select(Reference.name).where(
         (Reference.registry == claim.registry_id)
         & Reference.is_tag
         & Reference.in_scope
         & Reference.observed_digest.is_null(False)
+        # What the policy keeps was gone by both witnesses before.
+        & Reference.desired_digest.is_null(False)
         & Reference.delete_witness.is_null()
     )
     with connection():
-        held = ours.exists()
+        held = {tag.name for tag in ours}
+    if held and destination is not None:
+        held &= _there(claim, destination)
     if held:
         raise RepositoryMissing(
-            f"the primary does not know {claim.path}, of which the secondary holds tags; nothing was deleted."
-            f" If the repository was deleted on purpose, delete its tags one by one or set the event right. ({error})"
+            f"the primary does not know {claim.path}, of which the secondary holds {len(held)} tags; nothing was"
+            " deleted. If the repository was deleted on purpose, delete these tags on the secondary too, or the"
+            f" repository there; the next sync forgets them. ({error})"
         )
+
+
+def _there(claim: Claim, destination: RegistryClient) -> set[str]:
+    try:
+        return set(destination.list_tags(claim.path))
+    except NotFound as error:
+        if not error.witnessed:
+            raise
+        return set()
 
 
 def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime) -> None:

@@ -54,13 +54,13 @@ class LocalPresence:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._present: OrderedDict[tuple[str, str], dict[str, float]] = OrderedDict()
+        self._present: OrderedDict[tuple[str, str], OrderedDict[str, float]] = OrderedDict()
         self._sources: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     def look(self, registry: str, repository: str, digests: Sequence[str]) -> Known:
         now = self._clock()
         with self._lock:
-            held = self._present.get((registry, repository), {})
+            held: Mapping[str, float] = self._present.get((registry, repository), {})
             present = frozenset(digest for digest in digests if held.get(digest, 0.0) > now)
             proposed = {digest: self._sources.get((registry, digest), ("", 0.0)) for digest in digests}
         return Known(present, _useful({d: r for d, (r, until) in proposed.items() if until > now}, repository, present))
@@ -68,12 +68,16 @@ class LocalPresence:
     def proven(self, registry: str, repository: str, digests: Iterable[str]) -> None:
         now = self._clock()
         with self._lock:
-            held = self._present.setdefault((registry, repository), {})
+            held = self._present.setdefault((registry, repository), OrderedDict())
             self._present.move_to_end((registry, repository))
             for digest in digests:
                 held[digest] = now + PRESENT_FOR
+                held.move_to_end(digest)
                 self._sources[registry, digest] = (repository, now + MOUNTABLE_FOR)
                 self._sources.move_to_end((registry, digest))
+            # In the order in which they were proven, so the first that is good ends it.
+            while held and next(iter(held.values())) <= now:
+                held.popitem(last=False)
             while len(self._present) > KEPT:
                 self._present.popitem(last=False)
             while len(self._sources) > KEPT:
@@ -84,7 +88,8 @@ class LocalPresence:
             if digest is None:
                 self._present.pop((registry, repository), None)
                 return
-            self._present.get((registry, repository), {}).pop(digest, None)
+            if (registry, repository) in self._present:
+                self._present[registry, repository].pop(digest, None)
             if self._sources.get((registry, digest), ("", 0.0))[0] == repository:
                 del self._sources[registry, digest]
 
@@ -103,9 +108,11 @@ class SharedPresence:
 
         def question(client: redis.Redis) -> Known:
             pipeline = client.pipeline(transaction=False)
-            pipeline.zmscore(_present_key(registry, repository), list(digests))
+            # Not ZMSCORE, which a Redis before 6.2 does not have.
+            for digest in digests:
+                pipeline.zscore(_present_key(registry, repository), digest)
             pipeline.mget([_source_key(registry, digest) for digest in digests])
-            scores, sources = pipeline.execute()
+            *scores, sources = pipeline.execute()
             present = frozenset(d for d, until in zip(digests, scores, strict=True) if until and until > now)
             proposed = {d: source.decode() for d, source in zip(digests, sources, strict=True) if source}
             return Known(present, _useful(proposed, repository, present))

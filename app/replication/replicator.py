@@ -66,6 +66,12 @@ class Replicator:
                 self._require_current()
                 self.sleep(POLL)
                 continue
+            if not claim.site.enabled:
+                log.warning(
+                    "site %s is paused; %s is synced all the same, since it was asked for by name",
+                    claim.site.name,
+                    claim.path,
+                )
             closed = sync(claim, context)
             if closed.state in {SyncState.SYNCED, SyncState.FAILED}:
                 break
@@ -187,7 +193,12 @@ def find(site: Site, path: str, source: RegistryClient) -> Registry:
 
 
 def run_row(registry_id: int, context: Context) -> Closed | None:
-    """Sync this row if nobody else holds it; None if somebody does, or it is gone."""
+    """Sync this row if nobody else holds it and its site is not paused; None if it was not done, or is gone."""
+    with connection():
+        paused = Registry.select().join(Site).where((Registry.id == registry_id) & ~Site.enabled).exists()
+    if paused:
+        log.warning("tracking row %s waits: its site is paused, see `geo sites resume`", registry_id)
+        return None
     try:
         claim = claims.claim_row(registry_id, settings=context.settings)
     except sites.NotApplied as error:

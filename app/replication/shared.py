@@ -32,6 +32,8 @@ class Shared:
         )
         self._clock = clock
         self._silent_until = float("-inf")
+        #: Kinds of refusals that have been told of.
+        self._refusals: set[str] = set()
 
     def ask(self, question: Callable[[redis.Redis], T], otherwise: T) -> T:
         """What `question` returns; `otherwise` when Redis fails, or failed a moment ago."""
@@ -39,6 +41,14 @@ class Shared:
             return otherwise
         try:
             return question(self.client)
+        except redis.ResponseError as error:
+            # It does answer: an old server that lacks a command, a key of another kind, a full memory. Other questions
+            # may go well, so they are asked.
+            kind = str(error).partition(" ")[0]
+            if kind not in self._refusals:
+                self._refusals.add(kind)
+                log.warning("Redis refuses a command; going on without: %s", error)
+            return otherwise
         except (redis.RedisError, OSError) as error:
             self._silent_until = self._clock() + SILENCE
             log.warning("Redis does not answer; going on without: %s", error)

@@ -9,13 +9,14 @@ from typing import Any
 from peewee import Case
 
 from app.database import connection, in_batches, lock, now, transaction
-from app.models import CatalogWalk, Reference, Site, SyncState
+from app.models import CatalogWalk, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import backfill, cursor
 from app.replication.binding import PRIMARY as PRIMARY
-from app.replication.binding import Binding, same_address
+from app.replication.binding import Binding
 from app.replication.binding import NotApplied as NotApplied
 from app.replication.binding import SiteError as SiteError
+from app.replication.binding import same_address as same_address
 from app.replication.drift import is_extra
 from app.replication.verification.claim import UNKNOWN
 from app.settings import Deletion, Settings
@@ -80,19 +81,52 @@ def require_applied(settings: Settings) -> None:
         Binding.of(settings).site()
 
 
-def promote(site: Site) -> None:
-    """Exchange the addresses of the primary and of `site`, whose registry has taken over as primary.
+def promote(name: str, settings: Settings) -> bool:
+    """Write down that the registry of the site `name` has taken over as primary, and the former primary its place.
+
+    The environment may name the former addresses still, or the new ones already; the site may have another name there
+    or no row yet (this was the deployment of the primary alone). False: it was promoted before, and no environment has
+    been applied since.
 
     Everything that was known of the former secondary is forgotten: it says nothing of the registry in its place.
+    Nothing is deleted before a person releases it.
+
+    Raises:
+        SiteError: when nothing says which registry is meant; the message says what to do.
     """
     with transaction():
-        primary = Site.get(Site.primary)
-        former, promoted = primary.url, Site.get_by_id(site.id).url
-        for place, url in ((primary, promoted), (site, former)):
-            _moved(place, url, Deletion(place.deletion))
-        Site.update(url=promoted, updated_at=now()).where(Site.id == primary.id).execute()
-        Site.update(url=former, updated_at=now()).where(Site.id == site.id).execute()
-        backfill.request(f"{site.name} was promoted")
+        primary = Site.get_or_none(Site.primary)
+        if primary is None:
+            raise SiteError("there is no primary yet: `geo migrate` writes the environment's registries down")
+        here = ~Site.primary & ~Site.remote & ~Site.retired
+        site: Site | None = Site.get_or_none(here & (Site.name == name)) or Site.get_or_none(here)
+        if name not in {settings.site_name, site.name if site is not None else None}:
+            raise SiteError(f"there is no site {name} here; the environment's is {settings.site_name} (GEO_SITE_NAME)")
+        if primary.promoted_at is not None:
+            return False
+        instant, former = now(), primary.url
+        promoted = _successor(primary, site, settings)
+        _moved(primary, promoted, Deletion(primary.deletion))
+        values = {"url": promoted, "promoted_at": instant, "updated_at": instant}
+        Site.update(**values).where(Site.id == primary.id).execute()
+        if site is not None and same_address(site.url, promoted):
+            _moved(site, former, Deletion(site.deletion))
+            Site.update(url=former, updated_at=instant).where(Site.id == site.id).execute()
+        backfill.request(f"{name} was promoted")
+        return True
+
+
+def _successor(primary: Site, site: Site | None, settings: Settings) -> str:
+    """The address of the registry that takes over."""
+    if not same_address(settings.primary.url, primary.url):
+        # The addresses in the environment are exchanged already.
+        return settings.primary.url
+    if site is not None:
+        return site.url
+    raise SiteError(
+        f"nothing is replicated from here, so nobody knows which registry takes over from {primary.url}: put the new"
+        " addresses into the environment first, then say it again"
+    )
 
 
 def _refuse_exchange(settings: Settings) -> None:
@@ -101,6 +135,11 @@ def _refuse_exchange(settings: Settings) -> None:
         return
     if same_address(settings.primary.url, primary.url):
         return
+    if primary.promoted_at is not None:
+        raise ExchangedRegistries(
+            f"{primary.url} was promoted and is the primary; exchange the two addresses in the environment"
+            " (GEO_REGISTRY_REPLICATION_PRIMARY_API_URL and GEO_SECONDARY_REGISTRY_URL) before you start"
+        )
     raise ExchangedRegistries(
         f"GEO_SECONDARY_REGISTRY_URL is {settings.secondary.url}, which has been the primary until now: what is newer"
         " there would be overwritten, so nothing is replicated. Put the two addresses right; if a secondary has really"
@@ -140,11 +179,16 @@ def _fence(registry_ids: Sequence[int]) -> None:
     """Whoever holds one of these rows, or is about to, works with the former registry and must write nothing down
     about the new one."""
     held = Registry.state == SyncState.STARTED
+    verified = Registry.verification_state == VerificationState.STARTED
     Registry.update(
         state=Case(None, [(held, SyncState.PENDING)], Registry.state),
         lease_token=Registry.lease_token + 1,
         lease_owner=None,
         lease_expires_at=None,
+        verification_state=Case(None, [(verified, VerificationState.PENDING)], Registry.verification_state),
+        verification_lease_token=Registry.verification_lease_token + 1,
+        verification_lease_owner=None,
+        verification_lease_expires_at=None,
     ).where(Registry.id.in_(list(registry_ids))).execute()
 
 
@@ -164,6 +208,7 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     instant = now()
     patterns, tags = "\n".join(settings.repositories), "\n".join(settings.tags)
     protected = "\n".join(settings.protected_tags)
+    known: Site | None = Site.get_or_none(Site.name == name)
     # Several processes start at once: one makes the row, the others wait for it and find it.
     Site.insert(
         name=name,
@@ -189,6 +234,10 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     wanted |= {"deletion": settings.deletion.value, "protected_tags": protected}
     if any(getattr(site, name) != value for name, value in wanted.items()):
         Site.update(**wanted, updated_at=instant).where(Site.id == site.id).execute()
+    if primary and site.promoted_at is not None:
+        Site.update(promoted_at=None).where(Site.id == site.id).execute()
+    if not primary and settings.deletion is Deletion.MIRROR:
+        _hold_new_mirror(site, known)
     if site.retired:
         Site.update(retired=False, remote=False).where(Site.id == site.id).execute()
     moved = not same_address(site.url, url)
@@ -199,6 +248,16 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
         # What was kept under the former policy is judged anew.
         backfill.request(f"what may be deleted on {name} changed")
     return Site.get_by_id(site.id)
+
+
+def _hold_new_mirror(site: Site, known: Site | None) -> None:
+    """Whether the registries are the right ones has to be seen by somebody before a mirror deletes for the first time:
+    it takes away what it never brought."""
+    if known is not None and not known.retired and Deletion(known.deletion) is Deletion.MIRROR:
+        return
+    because = "it is a mirror from now on, and `mirror` deletes what the primary lacks, whoever put it there"
+    held = (Site.id == site.id) & Site.deletions_held_because.is_null()
+    Site.update(deletions_held_because=because).where(held).execute()
 
 
 def _retire_others(name: str, url: str | None) -> None:

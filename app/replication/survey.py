@@ -14,6 +14,7 @@ from app.database import connection
 from app.models import ContainerRepository, Reference, Site
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
+from app.registry.limits import always_bulk
 from app.replication.backfill import NoCatalog
 from app.replication.brake import FLOOR, SHARE
 from app.replication.comparison import Comparison
@@ -196,6 +197,7 @@ class Survey:
 
 
 def _threads(stack: ExitStack, number: int, name: str) -> ThreadPoolExecutor:
-    threads = ThreadPoolExecutor(number, thread_name_prefix=name)
+    # Somebody waits for the plan, but the registries may be busy with what was just pushed.
+    threads = ThreadPoolExecutor(number, thread_name_prefix=name, initializer=always_bulk)
     stack.callback(threads.shutdown, wait=True, cancel_futures=True)
     return threads

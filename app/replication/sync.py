@@ -12,7 +12,6 @@ from typing import Any
 from peewee import Case, PeeweeException
 
 from app.database import DatabaseUnavailable, connection, now
-from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
 from app.registry import RegistryError, Stopped
 from app.replication import claim as claims
@@ -37,6 +36,9 @@ BATCH = 64
 #: those. Each keeps its manifests in memory.
 PARKED, PARKED_IN_ALL = 32, 256
 
+#: Seconds after which what is due is read again without an event: a retry's time may have come.
+READ_AGAIN = 2.0
+
 #: Seconds for which a row whose copies all wait for others keeps its thread from other rows.
 PATIENCE = 1.0
 
@@ -55,7 +57,7 @@ def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
 
     With `gives_way` the row is given back unfinished where another one needs the thread more.
     """
-    with heartbeat.keeping(claim.lease):
+    with heartbeat.keeping(claim.lease), context.generations.holding(claim.registry_id):
         return _Sync(claim, context, gives_way).run()
 
 
@@ -73,7 +75,13 @@ class _Sync:
     attempts: Attempts = field(init=False)
     removals: Removals = field(init=False)
     planning: Future[Failed | None] | None = None
+    #: What was read and is not begun, at which generation and when; and whether there may be more of it.
+    backlog: list[Reference] = field(default_factory=list)
     seen_generation: int = -1
+    read_at: float = float("-inf")
+    more: bool = True
+    #: Under way when an event came: it may be about them.
+    moved: set[int] = field(default_factory=set)
     failures: int = 0
     failures_in_a_row: int = 0
     registry_failure: Failed | None = None
@@ -171,18 +179,27 @@ class _Sync:
         free = SLOTS - len(self.running) if len(self.parked) < PARKED_IN_ALL else 0
         if free <= 0 or self.giving_back:
             return
+        self._read_on()
+        if self.backlog and self._may_go_on(self.backlog[0]):
+            self._fill(slots, free)
+
+    def _read_on(self) -> None:
+        """Read what is due, if there may be anything new: an event came, or what was read last is used up."""
+        generation = self.context.generations.of(self.claim.registry_id)
+        clock = self.claim.lease.clock
+        moved = generation != self.seen_generation
+        if not moved and (self.backlog or not self.more) and clock() - self.read_at < READ_AGAIN:
+            return
         with connection():
-            generation = Registry.select(Registry.generation).where(Registry.id == self.claim.registry_id).scalar()
-            if generation == self.seen_generation and (self.running or self.planning or self.checking or self.parked):
-                return
             self.removals.reconsider(generation)
             self._reconsider_parked()
-            due = self._due(BATCH)
+            self.backlog = self._due(BATCH)
         # Read before the references: closing compares it, and an event between the two makes the row pending again.
-        # What does not fit now is read again when something ends.
         self.claim.generation = self.seen_generation = generation
-        if due and self._may_go_on(due[0]):
-            self._fill(slots, due, free)
+        self.more, self.read_at = len(self.backlog) == BATCH, clock()
+        if moved:
+            # The event may be about one of these: then it is due again when this copy of it has ended.
+            self.moved = {reference.id for reference in (*self.running.values(), *self.in_check)}
 
     def _take_up_parked(self, slots: ThreadPoolExecutor) -> None:
         flights = self.context.flights
@@ -220,20 +237,22 @@ class _Sync:
             self.giving_back = partial(claims.release, self.claim, priority=BACKFILL)
         return self.unhurried
 
-    def _fill(self, slots: ThreadPoolExecutor, due: list[Reference], free: int) -> None:
-        """Take from `due`, in its order."""
-        for place, reference in enumerate(due):
-            if self._only_to_look_at(reference):
-                if self.checking is None:
-                    self.in_check = [each for each in due[place:] if self._only_to_look_at(each)]
-                    self.checking = slots.submit(self.attempts.look, list(self.in_check))
-                continue
-            if free == 0:
-                return
-            if len(self.parked) >= PARKED and reference.trigger not in URGENT:
-                continue
-            free -= 1
-            self.running[slots.submit(self.attempts.copy, reference)] = reference
+    def _fill(self, slots: ThreadPoolExecutor, free: int) -> None:
+        """Take from what was read, in its order."""
+        if self.checking is None:
+            self.in_check = [each for each in self.backlog if self._only_to_look_at(each)]
+            if self.in_check:
+                self.checking = slots.submit(self.attempts.look, list(self.in_check))
+                self.backlog = [each for each in self.backlog if not self._only_to_look_at(each)]
+        left = []
+        for reference in self.backlog:
+            begins = free > 0 and not self._only_to_look_at(reference)
+            if begins and (len(self.parked) < PARKED or reference.trigger in URGENT):
+                free -= 1
+                self.running[slots.submit(self.attempts.copy, reference)] = reference
+            else:
+                left.append(reference)
+        self.backlog = left
 
     def _only_to_look_at(self, reference: Reference) -> bool:
         """Whether nobody said that it changed: it is probably in order."""
@@ -284,7 +303,7 @@ class _Sync:
             self._checked(self.checking.result())
         for future in done & self.running.keys():
             reference = self.running.pop(future)
-            self.seen_generation = -1
+            self._ended(reference)
             try:
                 result = future.result()
             except Gone as gone:
@@ -295,6 +314,11 @@ class _Sync:
                 continue
             else:
                 self._record(reference, result)
+
+    def _ended(self, reference: Reference) -> None:
+        self.more = True
+        if reference.id in self.moved:
+            self.seen_generation = -1
 
     def _planned(self, failure: Failed | None) -> None:
         self.planning = None
@@ -308,9 +332,14 @@ class _Sync:
 
     def _checked(self, equal: list[Equal]) -> None:
         outcome.record_equal(self.claim, equal)
-        for each in equal:
-            self.attempts.unequal.pop(each.reference.id, None)
-        self.checking, self.in_check, self.seen_generation = None, [], -1
+        in_order = {each.reference.id for each in equal}
+        for reference in self.in_check:
+            self._ended(reference)
+            if reference.id in in_order:
+                self.attempts.unequal.pop(reference.id, None)
+            else:
+                self.backlog.append(reference)
+        self.checking, self.in_check = None, []
 
     def _record(self, reference: Reference, result: Done | Failed) -> None:
         outcome.record(self.claim, reference, result)
@@ -345,6 +374,7 @@ class _Sync:
 
     def _remove_one(self) -> None:
         reference = self.removals.pop()
+        self.more = True
         try:
             result = self.attempts.guarded(reference, self.removals.carry_out)
         except Stopped:

@@ -242,7 +242,7 @@ def test_a_promoted_secondary_takes_nothing_from_the_former_primary(world: World
     push(world.primary, repository, "more", images.image())
     delete_digest(world.secondary, repository, digests["lost"])
     with connection():
-        sites.promote(geo.fresh_site())
+        sites.promote(geo.site.name, geo.context.settings)
 
     # When it is started with the addresses exchanged
     geo = world.start(world.exchanged(GEO_DELETION=policy))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+import redis
 
 from app.replication import flights
 from app.replication.flights import Flights
@@ -76,7 +78,7 @@ def test_who_ends_a_flight_that_is_no_longer_his_ends_nothing(process: Processes
 def test_a_killed_processs_flights_end_by_themselves(process: Processes, valkey: Valkey) -> None:
     process().begin(["a"])
     with valkey.client() as client:
-        assert 0 < client.ttl("geo:flight:a") <= flights.TTL  # type: ignore[operator]  # the stub allows await
+        assert 0 < client.ttl("geo:flight:a") <= flights.TTL
 
 
 def test_a_long_flight_stays_ours(process: Processes, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +90,7 @@ def test_a_long_flight_stays_ours(process: Processes, valkey: Valkey, monkeypatc
         client.expire("geo:flight:a", 5)
 
         # Then signs of life lengthen it
-        wait_until(lambda: client.ttl("geo:flight:a") > 10)  # type: ignore[operator]
+        wait_until(lambda: client.ttl("geo:flight:a") > 10)
 
 
 def test_without_redis_each_process_flies_alone(process: Processes, valkey: Valkey) -> None:
@@ -115,3 +117,52 @@ def test_a_registry_that_does_not_mount_has_flights_for_each_repository() -> Non
 
     now[0] += flights.APART_FOR + 1
     assert here.key("reg", "one", "d") == here.key("reg", "two", "d")
+
+
+def test_a_flight_is_taken_whose_answer_or_end_got_lost(process: Processes, valkey: Valkey) -> None:
+    # Given flights that Redis took to be ours, though we do not know of it
+    one, two = process(), process()
+    one.begin(["a"])
+    with valkey.client() as client:
+        ours = client.get("geo:flight:a")
+        client.set("geo:flight:b", ours, ex=5)
+
+    # Then we have it at once, for as long as any other, and nobody else has
+    assert two.begin(["b"])[0] == set()
+    assert one.begin(["b"]) == ({"b"}, flights.Elsewhere())
+    with valkey.client() as client:
+        assert client.ttl("geo:flight:b") > 10
+
+
+def test_a_flight_that_could_not_be_begun_is_nobodys(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = Shared(valkey.url)
+    here = Flights(shared)
+
+    # Given a process that is out of threads, and a bug
+    def no_thread(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def bug(_: Callable[[redis.Redis], object], __: object) -> None:
+        raise ValueError("a bug")
+
+    for name, owner, error, failing in (
+        ("start", threading.Thread, RuntimeError, no_thread),
+        ("ask", shared, ValueError, bug),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, failing)
+            with pytest.raises(error):
+                here.begin(["a"])
+
+    # Then it can be begun afterwards
+    assert here.begin(["a"]) == ({"a"}, flights.Elsewhere())
+
+    # And who waits for it is told of its end, whatever happens to that
+    _, elsewhere = here.begin(["a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "ask", bug)
+        with pytest.raises(ValueError, match="a bug"):
+            here.end(["a"])
+    assert here.over(elsewhere)
+    here.close()
+    shared.close()

@@ -123,3 +123,27 @@ def test_without_redis_nothing_is_known_and_nothing_fails(valkey: Valkey) -> Non
     presence.proven(HERE, "team/app", [ONE])
     assert presence.look(HERE, "team/app", [ONE]).present == {ONE}
     shared.close()
+
+
+def test_what_is_known_here_does_not_grow_without_end(clock: Clock) -> None:
+    # Given a repository that gets a new blob every minute, and one that is proven again and again
+    presence = LocalPresence(clock)
+    for number in range(600):
+        presence.proven(HERE, "team/app", [ONE, f"sha256:{number:064x}"])
+        clock.now += 60
+
+    # Then what has aged out is gone, and the other one is not
+    assert len(presence._present[HERE, "team/app"]) <= PRESENT_FOR / 60 + 2
+    assert presence.look(HERE, "team/app", [ONE]).present == {ONE}
+
+
+def test_a_redis_before_6_2_will_do(valkey: Valkey) -> None:
+    # Given a server without what came with 6.2
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", "old", "on", ">p", "~*", "&*", "+@all", "-zmscore")
+    shared = Shared(valkey.url.replace("redis://", "redis://old:p@"))
+    presence = SharedPresence(shared)
+
+    presence.proven(HERE, "team/app", [ONE])
+    assert presence.look(HERE, "team/app", [TWO, ONE]).present == {ONE}
+    shared.close()

@@ -67,6 +67,7 @@ def test_a_file_says_which_sites_there_are(state: Deployment) -> None:
         "- paris.2",
         '    - url = ""',
         "    - repositories = []",
+        "    - tags = []",
         "    - paused = true",
     ]
     apply(other)

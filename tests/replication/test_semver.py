@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +77,7 @@ def test_precedence_is_that_of_the_specification() -> None:
     ordered = "1.0.0-alpha 1.0.0-alpha.1 1.0.0-alpha.beta 1.0.0-beta 1.0.0-beta.2 1.0.0-beta.11 1.0.0-rc.1 1.0.0 1.10.0"
     versions = [Version.of(tag) for tag in ordered.split()]
     assert versions == sorted(versions, key=lambda version: version or Version((0, 0, 0)))
-    assert all(a is not None and b is not None and a < b for a, b in zip(versions, versions[1:], strict=False))
+    assert all(a is not None and b is not None and a < b for a, b in itertools.pairwise(versions))
     assert Version.of("1.0.0-01") == Version.of("v1.0-1_build")
 
 

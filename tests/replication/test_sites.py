@@ -5,7 +5,7 @@ import pytest
 from app.database import connection
 from app.models import Cursor, Site, SyncState
 from app.replication import claim as claims
-from app.replication import sites
+from app.replication import replicator, sites
 from app.replication.sites import ExchangedRegistries, NotApplied, SameRegistry
 from app.settings import Settings
 from tests.support.deployment import Deployment, event, offline_environment
@@ -88,6 +88,111 @@ def test_what_may_be_deleted_is_applied_at_each_start_and_judged_anew(state: Dep
     site = start(GEO_DELETION="mirror")
     assert (site.deletion, site.protected_tags) == ("mirror", "")
     assert "deleted" in str(site.reconcile_reason)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_mirror_deletes_nothing_before_somebody_has_seen_it(state: Deployment, known: bool) -> None:
+    def start(policy: str) -> str | None:
+        with connection():
+            sites.apply_environment(settings(GEO_SITE_NAME=state.site.name, GEO_DELETION=policy))
+        return state.fresh_site().deletions_held_because if known else site().deletions_held_because
+
+    def site() -> Site:
+        with connection():
+            found: Site = Site.get(~Site.primary)
+            return found
+
+    # Given a site that is none, or that is not known, since the database was lost
+    if not known:
+        with connection():
+            Site.delete().execute()
+
+    # When it becomes a mirror, then it is held, until it is released; and once is enough
+    assert "it is a mirror from now on" in str(start("mirror"))
+    replicator.release_deletions(site())
+    assert start("mirror") is None
+    assert start("tags") is None
+    assert "it is a mirror from now on" in str(start("mirror"))
+
+
+@pytest.mark.parametrize("policy", ["tags", "tags+untagged", "mirror"])
+def test_another_primary_deletes_nothing_before_a_person_says_so(state: Deployment, policy: str) -> None:
+    # Given a site that deletes
+    kept = {"GEO_SITE_NAME": state.site.name, "GEO_DELETION": policy}
+    with connection():
+        sites.apply_environment(settings(**kept))
+    replicator.release_deletions(state.fresh_site())
+
+    # When the primary is another registry
+    with connection():
+        sites.apply_environment(settings(GEO_REGISTRY_REPLICATION_PRIMARY_API_URL="http://new.example", **kept))
+
+    # Then what is missing there may come yet
+    assert "http://127.0.0.1:9 to http://new.example" in str(state.fresh_site().deletions_held_because)
+    replicator.release_deletions(state.fresh_site())
+    assert state.fresh_site().deletions_held_because is None
+
+
+@pytest.mark.parametrize("exchanged_first", [True, False])
+@pytest.mark.parametrize("name", ["secondary", "renamed"])
+def test_a_promotion_is_said_once_or_more_before_or_after_the_exchange(
+    state: Deployment, name: str, exchanged_first: bool
+) -> None:
+    # Given a site that takes over, and the environment that is to come
+    primary, secondary = "http://127.0.0.1:9", "http://127.0.0.1:10"
+    coming = settings(
+        GEO_SITE_NAME=name,
+        GEO_REGISTRY_REPLICATION_PRIMARY_API_URL=secondary,
+        GEO_SECONDARY_REGISTRY_URL=primary,
+    )
+    said_with = coming if exchanged_first else settings(GEO_SITE_NAME=name)
+
+    # When it is said more than once
+    assert sites.promote(name, said_with)
+    assert not sites.promote(name, said_with)
+
+    # Then the environment of before is refused, and says what to do
+    with connection(), pytest.raises(ExchangedRegistries, match="exchange the two addresses"):
+        sites.apply_environment(settings(GEO_SITE_NAME=name))
+
+    # And the one to come is taken, the site being what it was
+    sites.apply_environment(coming)
+    with connection():
+        assert {site.name: site.url for site in Site.select()} == {"primary": secondary, name: primary}
+        assert Site.get(Site.primary).promoted_at is None
+        assert Site.get(~Site.primary).id == state.site.id
+
+    # And it can be promoted back
+    assert sites.promote(name, coming)
+    with connection():
+        assert Site.get(Site.primary).url == primary
+
+
+def test_a_primary_without_a_site_gives_way_to_the_environments(state: Deployment) -> None:
+    # Given the deployment of the primary alone, and a remote site whose registry takes over
+    with connection():
+        Site.update(remote=True, name="berlin").where(~Site.primary).execute()
+
+    # When that is said with the environment of before, or of something else, then it says what to do
+    env = offline_environment("sqlite:///unused/geo.db", GEO_ROLE="primary")
+    del env["GEO_SECONDARY_REGISTRY_URL"]
+    with pytest.raises(sites.SiteError, match="new addresses into the environment first"):
+        sites.promote("secondary", Settings.from_env(env))
+    with pytest.raises(sites.SiteError, match="no site munich"):
+        sites.promote("munich", settings())
+
+    # But with the one to come, the way is free for it
+    coming = settings(
+        GEO_SITE_NAME="us",
+        GEO_REGISTRY_REPLICATION_PRIMARY_API_URL="http://127.0.0.1:10",
+        GEO_SECONDARY_REGISTRY_URL="http://127.0.0.1:9",
+    )
+    with connection(), pytest.raises(ExchangedRegistries, match="geo sites promote us"):
+        sites.apply_environment(coming)
+    assert sites.promote("us", coming)
+    site = sites.apply_environment(coming)
+    assert site is not None
+    assert (site.name, site.url) == ("us", "http://127.0.0.1:9")
 
 
 def test_the_former_primary_is_not_taken_for_a_secondary(state: Deployment) -> None:

@@ -11,7 +11,7 @@ import pytest
 from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.registry import KeyToken, RegistryClient, SigningKey
+from app.registry import Anonymous, KeyToken, RegistryClient, SigningKey
 from app.replication import survey
 from app.replication.backfill import NoCatalog
 from app.replication.plan import Action, RepositoryPlan, SitePlan, TagPlan
@@ -23,6 +23,7 @@ from tests.support import images
 from tests.support.deployment import Deployment, environment, event
 from tests.support.images import Blob
 from tests.support.keys import TokenAuth
+from tests.support.noting import Noting
 from tests.support.oci_registry import OciRegistry
 from tests.support.proxy import Proxy
 from tests.support.referring import attach
@@ -394,7 +395,7 @@ def test_nothing_is_touched_and_nothing_is_asked_twice(
         # And no request twice
         assert len(set(proxy.requests)) == len(proxy.requests)
     # And each manifest of the nineteen tags was fetched once, each blob asked for once
-    assert before_primary.count(f"GET .*{made.digest}") == 1
+    assert before_primary.count(f"GET .*manifests/{made.digest}") == 1
     assert before_primary.count("HEAD .*manifests/v") == 19
     assert before_secondary.count("HEAD .*manifests/v") == 0
     assert before_secondary.count("HEAD .*blobs/") == len({b.digest for part in made.walk() for b in part.blobs}) + 2
@@ -510,3 +511,22 @@ def test_what_stands_in_the_way_is_said(
     assert [each for each in survey_of(geo, repository).obstacles if "its address changed" in each]
     with connection():
         assert Reference.select().count() == Registry.select().count() * 3
+
+
+def test_what_a_plan_asks_comes_after_what_was_pushed(state: Deployment, repository: str) -> None:
+    # Given two registries that note how they are asked
+    primarys, secondarys = Noting(), Noting()
+    with (
+        OciRegistry() as one,
+        OciRegistry() as two,
+        RegistryClient(one.url, Anonymous(), limiter=primarys) as source,
+        RegistryClient(two.url, Anonymous(), limiter=secondarys) as destination,
+    ):
+        push(one, repository, "v1", images.image())
+
+        # When a repository is planned, Then all of it is asked as bulk
+        plan = Survey(state.fresh_site(), source, destination, LocalPresence()).plan([repository])
+    assert plan.count(Action.COPY) == 1
+    for noting in (primarys, secondarys):
+        assert noting.bulk
+        assert all(noting.bulk)

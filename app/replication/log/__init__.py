@@ -21,12 +21,12 @@ class Terms:
     name: str
     #: Allow and deny patterns; what they do not cover is not told.
     repositories: tuple[str, ...] = ()
-    #: The same of tags (replication.tag_scope).
-    tags: tuple[str, ...] = ()
     paused: bool = False
     #: When the primary last asked for a reconcile, to be compared only, and why.
     reconcile: str | None = None
     reconcile_reason: str | None = None
+    #: Allow and deny patterns of tags; likewise.
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

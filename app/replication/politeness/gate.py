@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from app.registry import Quota, RateLimited, Stopped
 from app.registry.answers import retry_after
 from app.registry.connections import Deadline
 from app.registry.limits import is_bulk
 from app.replication.lanes import LARGE
-from app.replication.politeness.board import Board, Seen, Taken
+from app.replication.politeness.board import Board, Taken
+from app.replication.politeness.limit import Limit
 from app.replication.politeness.line import Line, Place
-from app.replication.politeness.throttle import INTERVAL, LEAST, Kind, Signal, Throttle, large_share, lowered
+from app.replication.politeness.throttle import LEAST, Kind, Signal, Throttle, large_share
 
 #: Seconds that a request waits for a slot or the end of a pause before its row is put off instead.
 PATIENCE = 30.0
@@ -31,8 +30,6 @@ _POLL, _SLICE = 0.03, 0.2
 
 #: Seconds of the pause where a registry has nothing left and does not say for how long.
 FLOOR_PAUSE = 300.0
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +104,7 @@ class Gate:
         self._line = Line()
         self._passes: set[Pass] = set()
         self._large = 0
-        self._throttle: Throttle | None = None
-        #: What the throttle's clock is ahead of ours.
-        self._ahead = 0.0
-        #: The throttle has been changed here alone, since Redis did not answer.
-        self._adrift = False
-        self._told_at = float("-inf")
-        #: How often the board's word has been taken.
-        self._told = 0
-        self._raise_at = 0.0
+        self._limit = Limit(name, terms.maximum, self._changed, board=board, clock=clock)
 
     # --- the limiter ------------------------------------------------------------------------------------------------
 
@@ -129,7 +118,7 @@ class Gate:
             self.look()
             began()
         with self._changed:
-            if self._throttle is None and not self._line and self._fits(large, self._terms.maximum):
+            if self._limit.throttle is None and not self._line and self._fits(large, self._terms.maximum):
                 self._admit(asked)
                 return asked
         self._wait(asked, deadline)
@@ -137,7 +126,7 @@ class Gate:
 
     def roomy(self) -> bool:
         """Tell whether the registry has not asked us to slow down."""
-        return self._throttle is None
+        return self._limit.throttle is None
 
     def answered(self, asked: Pass, status: int, headers: Mapping[str, str]) -> None:
         """Learn from an answer's head whether the registry wants less."""
@@ -153,16 +142,17 @@ class Gate:
                 wait = FLOOR_PAUSE if quota.reset is None else quota.reset
         if kind is not None:
             self._note(kind)
-            self._lower(Signal(kind, wait, self._clock() - asked.began, max(len(self._passes), 1)))
-        elif self._throttle is not None:
-            self._raise()
+            if self._limit.lower(Signal(kind, wait, self._clock() - asked.began, max(len(self._passes), 1))):
+                self._keep()
+        elif self._limit.throttle is not None:
+            self._limit.grow()
 
     def leave(self, asked: Pass) -> None:
         """Take a permit back."""
         with self._changed:
             self._passes.discard(asked)
             self._large -= asked.large
-            throttled = self._throttle is not None
+            throttled = self._limit.throttle is not None
             if throttled or self._line:
                 self._changed.notify_all()
         if throttled and self._board is not None:
@@ -173,13 +163,12 @@ class Gate:
     @property
     def throttle(self) -> Throttle | None:
         """The throttle that holds now, if any."""
-        return self._throttle
+        return self._limit.throttle
 
     @property
     def pause(self) -> float:
         """Seconds for which nothing is sent."""
-        throttle = self._throttle
-        return 0.0 if throttle is None else throttle.pause(self._clock() + self._ahead)
+        return self._limit.pause
 
     @property
     def in_flight(self) -> int:
@@ -188,94 +177,18 @@ class Gate:
 
     def look(self) -> None:
         """Take over what all processes know, and keep the slots that are in use here."""
-        board = self._board
-        if board is None:
-            return
-        told = self._told
-        if self._adrift:
-            ours = self._throttle
-            seen = board.change(lambda found, now: found or (ours and self._moved(ours, now)))
-        else:
-            seen = board.look()
-            if seen is not None and seen.throttle is not None and seen.throttle.settled(seen.now) != seen.throttle:
-                seen = board.change(lambda found, now: found and found.settled(now))
-        if seen is None:
-            self._adrift = self._throttle is not None
-            return
-        self._adrift = False
-        self._adopt(seen, told)
-        if seen.throttle is not None:
-            self._keep(board)
+        if self._limit.look():
+            self._keep()
 
-    def _keep(self, board: Board) -> None:
+    def _keep(self) -> None:
+        if self._board is None:
+            return
         with self._changed:
             kept = list(self._passes)
-        board.keep([one.slot for one in kept if not one.large], [one.slot for one in kept if one.large])
+        self._board.keep([one.slot for one in kept if not one.large], [one.slot for one in kept if one.large])
         with self._changed:
             gone = [one.slot for one in kept if one not in self._passes]
-        board.drop(*gone)
-
-    def _moved(self, throttle: Throttle, now: float) -> Throttle:
-        """The same by another clock: what was paused by ours goes on for as long by theirs."""
-        return throttle.moved(now - (self._clock() + self._ahead))
-
-    # --- changes ----------------------------------------------------------------------------------------------------
-
-    def _lower(self, signal: Signal) -> None:
-        # Here first: all threads of this process stop at once, and whatever Redis does.
-        before, paused = self._throttle, self.pause
-        now = self._clock() + self._ahead
-        self._adopt(Seen(lowered(before, signal, now), now))
-        if self._board is not None:
-            told = self._told
-            seen = self._board.change(lambda found, instant: lowered(found, signal, instant))
-            self._adrift = seen is None
-            if seen is not None:
-                self._adopt(seen, told)
-                self._keep(self._board)
-        throttle = self._throttle
-        if throttle is not None and (before is None or before.limit != throttle.limit or self.pause > paused + 1.0):
-            until = datetime.now(UTC) + timedelta(seconds=self.pause)
-            log.warning(
-                "the %s registry asks us to slow down",
-                self.name,
-                extra={"why": signal.kind, "limit": throttle.limit, "paused_until": f"{until:%Y-%m-%dT%H:%M:%SZ}"},
-            )
-
-    def _raise(self) -> None:
-        now = self._clock()
-        if now < self._raise_at:
-            return
-        self._raise_at = now + INTERVAL / 2
-        maximum = self._terms.maximum
-        if self._board is not None and not self._adrift:
-            told = self._told
-            seen = self._board.change(lambda found, instant: found and found.raised(instant, maximum))
-            if seen is not None:
-                self._adopt(seen, told)
-                return
-            self._adrift = True
-        throttle, now = self._throttle, now + self._ahead
-        self._adopt(Seen(throttle and throttle.raised(now, maximum), now))
-
-    def _adopt(self, seen: Seen, told: int | None = None) -> None:
-        """Let this throttle hold from now on.
-
-        `told` is set for the board's word, and says how often that had been taken when this one was asked for.
-        """
-        with self._changed:
-            if told is not None:
-                # Late: what was asked meanwhile is newer. Where nothing was, Redis's clock has been set back.
-                if seen.now < self._told_at and told != self._told:
-                    return
-                self._told_at = seen.now
-                self._told += 1
-            ended = self._throttle is not None and seen.throttle is None
-            self._throttle = seen.throttle
-            self._ahead = seen.now - self._clock()
-            self._changed.notify_all()
-        if ended:
-            log.info("the %s registry is asked without a limit again", self.name)
+        self._board.drop(*gone)
 
     # --- waiting ----------------------------------------------------------------------------------------------------
 
@@ -304,11 +217,11 @@ class Gate:
         with self._changed:
             now = self._clock()
             self._check(now, ends)
-            pause = self._throttle.pause(now + self._ahead) if self._throttle is not None else 0.0
+            pause = self.pause
             if pause > 0:
                 self._changed.wait(min(pause, _SLICE))
                 return False
-            alone = self._throttle is None or self._board is None or self._adrift
+            alone = self._limit.alone
             if alone and self._next(place):
                 self._admit(asked)
                 return True
@@ -322,7 +235,7 @@ class Gate:
         taken = self._board.take(asked.slot, large=asked.large, since=self._clock() - place.rank)
         with self._changed:
             if taken is None:
-                self._adrift = True
+                self._limit.adrift = True
             elif taken is Taken.YES:
                 self._admit(asked)
                 return True
@@ -332,7 +245,7 @@ class Gate:
             # Not what we know.
             self.look()
             with self._changed:
-                if self._throttle is not None and not self.pause:
+                if self._limit.throttle is not None and not self.pause:
                     # Nor what is told when asked: not at full speed, whatever the reason.
                     self._changed.wait(_POLL)
         return False
@@ -352,8 +265,8 @@ class Gate:
     def _next(self, place: Place) -> bool:
         """Tell whether this one may go by what is under way here, leaving a slot to each kind that is before it."""
         limit = self._terms.maximum
-        if self._throttle is not None:
-            limit = max(LEAST, self._throttle.limit // self._terms.processes)
+        if self._limit.throttle is not None:
+            limit = max(LEAST, self._limit.throttle.limit // self._terms.processes)
         room = 0
         for other in self._line.ahead(place):
             if other.large == place.large:

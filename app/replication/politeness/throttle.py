@@ -117,6 +117,20 @@ def large_share(limit: int) -> int:
     return max(1, limit // 2)
 
 
+def joined(one: Throttle | None, other: Throttle | None) -> Throttle | None:
+    """Both of what two processes have learned of a registry while they could not tell each other."""
+    if one is None or other is None:
+        return one or other
+    return replace(
+        one,
+        limit=min(one.limit, other.limit),
+        lowered_at=max(one.lowered_at, other.lowered_at),
+        raised_at=max(one.raised_at, other.raised_at),
+        not_before=max(one.not_before, other.not_before),
+        strikes=max(one.strikes, other.strikes),
+    )
+
+
 def lowered(before: Throttle | None, signal: Signal, now: float) -> Throttle:
     """The throttle after the registry asked for less.
 

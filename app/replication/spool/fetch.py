@@ -7,6 +7,8 @@ import threading
 import time
 from bisect import insort
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 
 from app.registry import BlobReader, InvalidResponse, RegistryError, Stopped
 from app.registry.resume import RANGE_IGNORED
@@ -89,8 +91,10 @@ class Fetch:
     def _spawn(self, *, extra: bool) -> None:
         self._file.hold()
         self._running += 1
-        # Daemons: one that waits for a silent registry must not hold the process up.
-        thread = threading.Thread(target=self._work, args=(extra,), name="spool-fetch", daemon=True)
+        # Daemons: one that waits for a silent registry must not hold the process up. What the first is asked for as
+        # bulk, all are: each thread is begun by the consumer's or by one of these.
+        work = partial(copy_context().run, self._work, extra)
+        thread = threading.Thread(target=work, name="spool-fetch", daemon=True)
         self._threads.append(thread)
         thread.start()
 

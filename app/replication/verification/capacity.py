@@ -36,13 +36,19 @@ class Capacity:
         self._sleep = sleep or (stopping or threading.Event()).wait
         self._lock = threading.Lock()
         self._free_at = 0.0
+        self._ended_at = clock()
 
     def take(self) -> bool:
         """Take the right to verify one repository after the other, if there is one left; `give_back` ends it."""
         return self._runs.acquire(blocking=False)
 
     def give_back(self) -> None:
+        self._ended_at = self._clock()
         self._runs.release()
+
+    def rested(self) -> float:
+        """Seconds since a thread of this process last verified, or since it began."""
+        return self._clock() - self._ended_at
 
     def pace(self) -> None:
         """Wait until one more request may go."""

@@ -13,12 +13,18 @@ from app.replication.verification.run import Verified, verify
 
 log = logging.getLogger(__name__)
 
+#: Seconds for which verification lets syncs go first, so that a busy deployment is verified too.
+REST = 60.0
+
 #: Seconds after which a thread looks whether it is wanted for syncs, and otherwise goes on.
 SLICE = 20.0
 
 
 def run_due(context: Context) -> int:
     """Verify what is due, row after row, until nothing is, others are at it, or syncs wait; return how many."""
+    if syncs.count_due(1) > 0 and context.verification.rested() < REST:
+        # Syncs wait for a thread. The scheduler wakes us again.
+        return 0
     if not context.verification.take():
         # As many threads are at it as may be; they look once more before they end.
         return 0

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from app.replication.politeness.throttle import INTERVAL, LEAST, STEPS, Kind, Signal, Throttle, large_share, lowered
+from app.replication.politeness.throttle import (
+    INTERVAL,
+    LEAST,
+    STEPS,
+    Kind,
+    Signal,
+    Throttle,
+    joined,
+    large_share,
+    lowered,
+)
 
 
 def signal(kind: Kind = "429", wait: float | None = 0.0, age: float = 0.05, in_flight: int = 40) -> Signal:
@@ -138,3 +148,11 @@ def test_a_throttle_is_read_as_it_was_written() -> None:
 )
 def test_what_was_not_written_so_is_no_throttle(text: str) -> None:
     assert Throttle.decode(text) is None
+
+
+def test_what_two_have_learned_apart_holds_for_both() -> None:
+    one, other = Throttle(8, 10.0, 12.0, not_before=5.0), Throttle(4, 11.0, 9.0, not_before=900.0)
+    both = joined(one, other)
+    assert both == joined(other, one) == Throttle(4, 11.0, 12.0, not_before=900.0)
+    assert joined(one, None) == joined(None, one) == one
+    assert joined(None, None) is None

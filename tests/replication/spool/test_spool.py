@@ -27,6 +27,7 @@ from app.registry import (
     RegistryClient,
     Stopped,
     Watch,
+    bulk,
     copy_blob,
 )
 from app.replication.spool import LARGE, PARALLEL, Spool, SpoolDirectory
@@ -36,6 +37,7 @@ from tests.support.compare import assert_same
 from tests.support.copying import ROOT, command
 from tests.support.deployment import Deployment, environment
 from tests.support.link import Link
+from tests.support.noting import Noting
 from tests.support.processes import Process
 from tests.support.registries import DistributionRegistry
 from tests.support.wait import wait_until
@@ -266,6 +268,21 @@ def test_what_a_power_failure_left_is_found_out(lab: Lab, length: int) -> None:
 
     lab.copy(blob)
     assert lab.arrived(blob)
+
+
+def test_what_is_wanted_as_bulk_is_fetched_as_bulk(lab: Lab) -> None:
+    for number, in_bulk in enumerate([True, False]):
+        # Given a blob that is copied as bulk, or because somebody waits for it
+        blob, noting = lab.pushed(LARGE, seed=40 + number), Noting()
+        with RegistryClient(lab.primary.url, Anonymous(), limiter=noting) as source, ExitStack() as stack:
+            if in_bulk:
+                stack.enter_context(bulk())
+            opener = lab.spool().opener(source, REPOSITORY, blob.descriptor, Watch())
+            copy_blob(opener, lab.client(lab.secondary.url), REPOSITORY, blob.descriptor)
+
+        # Then so are all requests of the threads that fetch it
+        assert noting.bulk
+        assert set(noting.bulk) == {in_bulk}
 
 
 def test_two_that_want_a_blob_at_once_fetch_it_once(lab: Lab) -> None:
