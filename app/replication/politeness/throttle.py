@@ -23,7 +23,7 @@ LONGEST = 30.0
 #: Seconds without any news after which a limit is forgotten.
 FORGOTTEN = 600.0
 
-#: Seconds by which a change may lie ahead of the clock before that is taken to have been set back.
+#: Seconds by which the last step down may lie ahead of the clock before that is taken to have been set back.
 SLACK = 5.0
 
 Kind = Literal["429", "503", "floor"]
@@ -65,11 +65,11 @@ class Throttle:
         return max(self.not_before - now, 0.0)
 
     def settled(self, now: float) -> Throttle:
-        """The same by a clock that has been set back since, by a failover perhaps: what changed last changed now.
+        """The same by a clock that has been set back since, by a failover perhaps: it was lowered just now.
 
         Otherwise a pause of a second would last as long as the clock takes to catch up.
         """
-        ahead = max(self.lowered_at, self.raised_at) - now
+        ahead = self.lowered_at - now
         settled = self.moved(-ahead) if ahead > SLACK else self
         if settled.not_before > now + RETRY_AFTER_LIMIT + SLACK:
             return replace(settled, not_before=now + RETRY_AFTER_LIMIT)
