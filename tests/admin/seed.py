@@ -106,7 +106,9 @@ class _Seed:
         self.reference(row, "release-2024", SyncState.FAILED, observed_digest=digest("old"), **broken)
         self.reference(row, "latest", SyncState.FAILED, **broken)
         self.reference(row, "stable", SyncState.SYNCED, observed_digest=digest("stable"), synced_at=self.ago(days=2))
-        self.reference(row, "theirs", SyncState.SYNCED, drift_digest=digest("somebody else's"), drift_since=self.ago(days=1))
+        self.reference(
+            row, "theirs", SyncState.SYNCED, drift_digest=digest("somebody else's"), drift_since=self.ago(days=1)
+        )
         self.reference(row, "gone", SyncState.PENDING, desired_digest=None, delete_witness="event")
         bare = digest("bare")
         self.reference(row, bare, SyncState.SYNCED, desired_digest=bare, observed_digest=bare, is_tag=False)
