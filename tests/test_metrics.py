@@ -27,6 +27,7 @@ ROOT = Path(app.__file__).parents[1]
 
 #: What a label may be: none of these grows with repositories, tags or users.
 BOUNDED = {"site", "reason", "outcome", "action", "how", "status", "registry", "operation", "kind", "name", "url"}
+BOUNDED |= {"level"}
 
 
 @pytest.fixture

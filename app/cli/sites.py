@@ -18,7 +18,10 @@ from app.replication import sites as replication_sites
 @click.pass_context
 @plainly
 def sites(context: click.Context, as_json: bool) -> None:
-    """List the sites; add, edit and remove those with deployments of their own; pause, resume and release one."""
+    """List, add, edit, pause and release sites.
+
+    Added, edited and removed are sites with deployments of their own.
+    """
     if context.invoked_subcommand is not None:
         return
     load()

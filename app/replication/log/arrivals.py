@@ -43,6 +43,12 @@ class Arrivals:
             finally:
                 self._waiting -= 1
 
+    def close(self) -> None:
+        """Wait until nothing is asked of the database any more; nobody may wait by now."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(10)
+
     def _run(self) -> None:
         while True:
             try:

@@ -61,6 +61,8 @@ class ReplicaLog(TableLog):
 
     def close(self) -> None:
         """Close all connections."""
+        # One that is in use would go back to the pool afterwards.
+        self._arrivals.close()
         self._database.close_all()
 
     @property

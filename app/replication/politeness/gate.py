@@ -96,6 +96,7 @@ class Gate:
         self._stop = stop
         #: Called once, by the first request.
         self._began: Callable[[], None] | None = began
+        self._starting = threading.Lock()
         self._patience = patience
         self._clock = clock
         self._process = process
@@ -113,10 +114,13 @@ class Gate:
         large = size is None or size >= LARGE
         asked = Pass(self, f"{self._process}:{next(self._numbers)}", large, waited)
         if self._began is not None:
-            began, self._began = self._began, None
-            # A process that has just been started must not run into a pause that the others know of.
-            self.look()
-            began()
+            # A process that has just been started must not run into a pause that the others know of, nor may any of its
+            # threads while the first one asks.
+            with self._starting:
+                if self._began is not None:
+                    self.look()
+                    self._began()
+                    self._began = None
         with self._changed:
             if self._limit.throttle is None and not self._line and self._fits(large, self._terms.maximum):
                 self._admit(asked)
