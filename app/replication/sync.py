@@ -239,20 +239,19 @@ class _Sync:
 
     def _fill(self, slots: ThreadPoolExecutor, free: int) -> None:
         """Take from what was read, in its order."""
-        if self.checking is None:
-            self.in_check = [each for each in self.backlog if self._only_to_look_at(each)]
-            if self.in_check:
-                self.checking = slots.submit(self.attempts.look, list(self.in_check))
-                self.backlog = [each for each in self.backlog if not self._only_to_look_at(each)]
-        left = []
+        looks, left = [], []
         for reference in self.backlog:
-            begins = free > 0 and not self._only_to_look_at(reference)
-            if begins and (len(self.parked) < PARKED or reference.trigger in URGENT):
+            if self._only_to_look_at(reference):
+                looks.append(reference)
+            elif free > 0 and (len(self.parked) < PARKED or reference.trigger in URGENT):
                 free -= 1
                 self.running[slots.submit(self.attempts.copy, reference)] = reference
             else:
                 left.append(reference)
-        self.backlog = left
+        if looks and self.checking is None:
+            # Last: the look notes them as unequal until it knows better, and then nothing here may ask of them.
+            self.checking, self.in_check, looks = slots.submit(self.attempts.look, looks), looks, []
+        self.backlog = left + looks
 
     def _only_to_look_at(self, reference: Reference) -> bool:
         """Whether nobody said that it changed: it is probably in order."""

@@ -46,12 +46,18 @@ def _migrate(url: str) -> None:
     database.database.close_all()
 
 
+@pytest.fixture
+def sqlite_database(sqlite_template: Path, tmp_path: Path) -> str:
+    """The URL of a fresh, migrated SQLite database: for what has nothing to do with the kind of database."""
+    shutil.copy(sqlite_template, tmp_path / "geo.db")
+    return f"sqlite:///{tmp_path / 'geo.db'}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a fresh, migrated database: each test runs once on each kind."""
     if request.param == "sqlite":
-        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "geo.db")
-        yield f"sqlite:///{tmp_path / 'geo.db'}"
+        yield request.getfixturevalue("sqlite_database")
         return
     server: Postgres = request.getfixturevalue("postgres")
     url = server.create_database(request.getfixturevalue("postgresql_template"))

@@ -35,6 +35,12 @@ from tests.support.wire import delete_digest, push, push_blob, retag
 pytestmark = pytest.mark.timeout(90)
 
 
+@pytest.fixture
+def database_url(sqlite_database: str) -> str:
+    """SQLite alone: what is asked of the registries has nothing to do with the database."""
+    return sqlite_database
+
+
 def survey_of(geo: Deployment, *paths: str) -> SitePlan:
     return survey.survey(geo.context, geo.fresh_site(), paths)
 

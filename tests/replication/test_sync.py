@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from app.replication import sync as syncs
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, environment, event
-from tests.support.images import Blob, Image
 from tests.support.keys import TokenAuth, make_rsa
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
@@ -32,79 +30,6 @@ pytestmark = pytest.mark.timeout(90)
 
 #: Starts a deployment between proxies before the two registries.
 Proxied = Callable[..., tuple[Deployment, Proxy, Proxy]]
-
-
-# --- formats ----------------------------------------------------------------------------------------------------------
-
-
-def _formats() -> dict[str, Image]:
-    """An image of every kind, by tag."""
-    signed = images.image()
-    signature_tag, signature = images.cosign_signature(signed)
-    empty = Blob(images.EMPTY, images.OCI_EMPTY)
-    return {
-        "docker": images.image(media="docker", count=3),
-        "docker-list": images.index(media="docker"),
-        "oci": images.image(count=3),
-        "oci-index": images.index(),
-        "nested": images.index([images.index(), images.image(architecture="s390x")]),
-        "mixed": images.index([images.image(media="docker"), images.image()]),
-        "artifact": images.artifact(layers=[b"a chart"]),
-        "empty-artifact": images.artifact(),
-        "config-only": images.image([], config=Blob(os.urandom(40), "application/vnd.example.config.v1+json")),
-        "no-config": images.image([images.layer()], config=empty),
-        "no-media-type": images.image(media_type_in_body=False),
-        "index-no-media-type": images.index(media_type_in_body=False),
-        "buildkit": images.buildkit_cache(),
-        "empty-layer": images.image([b"", images.layer()]),
-        "twice": images.image([layer := images.layer(), layer]),
-        "signed": signed,
-        signature_tag: signature,
-    }
-
-
-@pytest.fixture
-def geo_to_3(
-    primary: DistributionRegistry, registry_factory: RegistryFactory, token_auth: TokenAuth, tmp_path: Path
-) -> Iterator[tuple[Deployment, DistributionRegistry]]:
-    secondary = registry_factory("secondary-3", version="3", token=token_auth)
-    deployment = Deployment.start(environment(primary, secondary, f"sqlite:///{tmp_path / 'geo.db'}"))
-    yield deployment, secondary
-    deployment.close()
-
-
-def test_every_format_arrives_byte_for_byte(
-    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
-) -> None:
-    # Given an image of every format on the primary, and their events
-    formats = _formats()
-    geo.store(*(event(repository=repository, tag=tag, digest=push(primary, repository, tag, made))
-                for tag, made in formats.items()))  # fmt: skip
-
-    # When the events are processed
-    geo.settle()
-
-    # Then the secondary has all of them byte for byte, and the row says so
-    row = geo.row(repository)
-    assert (row.last_sync_failure, row.state) == (None, SyncState.SYNCED)
-    for tag, made in formats.items():
-        assert_same(primary, secondary, repository, tag)
-        reference = geo.reference(repository, tag)
-        assert reference is not None
-        assert (reference.observed_digest, reference.state) == (made.digest, SyncState.SYNCED)
-
-
-def test_every_format_arrives_on_distribution_3(
-    geo_to_3: tuple[Deployment, DistributionRegistry], primary: DistributionRegistry, repository: str
-) -> None:
-    geo, secondary = geo_to_3
-    formats = _formats()
-    geo.store(*(event(repository=repository, tag=tag, digest=push(primary, repository, tag, made))
-                for tag, made in formats.items()))  # fmt: skip
-    geo.settle()
-    assert geo.row(repository).last_sync_failure is None
-    for tag in formats:
-        assert_same(primary, secondary, repository, tag)
 
 
 def test_a_pushed_tag_reaches_the_secondary(

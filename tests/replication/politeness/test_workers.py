@@ -110,12 +110,15 @@ def workers(
         WORKER_PROCESSES="2",
         WORKER_THREADS="3",
         LOG_FORMAT="json",
+        # The registries are shared by all tests here, and a new site fills itself.
+        GEO_REPOSITORIES=f"{repository}*",
     )
     stage = stack.enter_context(Stage(tmp_path, env))
     return Workers(primary, secondary, before_primary, before_secondary, caches, stage, repository)
 
 
-@pytest.mark.parametrize("form", ["seconds", pytest.param("date", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("form", ["seconds", "date"])
 def test_one_answer_stops_all_processes(workers: Workers, form: str) -> None:
     # Given two busy processes
     repositories = range(10)
@@ -145,6 +148,7 @@ def test_one_answer_stops_all_processes(workers: Workers, form: str) -> None:
     assert len({attempt.worker for attempt in attempts}) == 2, "one of the processes did nothing"
 
 
+@pytest.mark.long
 def test_all_processes_together_keep_the_limit(workers: Workers, stack: ExitStack) -> None:
     # Given limits of three and four that do not grow
     repositories = range(6)

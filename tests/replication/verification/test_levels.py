@@ -20,6 +20,12 @@ pytestmark = pytest.mark.timeout(90)
 LEVELS = ("tags", "manifests", "blobs", "content")
 
 
+@pytest.fixture
+def database_url(sqlite_database: str) -> str:
+    """SQLite alone: what is asked of the registries has nothing to do with the database."""
+    return sqlite_database
+
+
 def settle(geo: Deployment, repository: str) -> None:
     """Repair, and verify what was repaired."""
     geo.settle()
