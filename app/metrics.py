@@ -175,8 +175,8 @@ class Buffer:
             with self._lock:
                 self._samples.merge(taken)
 
-    def close(self) -> None:
-        """End the thread and write what is left; a later sample begins anew.
+    def close(self, *, write: bool = True) -> None:
+        """End the thread and write what is left, or drop it; a later sample begins anew.
 
         To be called before the pool is closed: SQLite crashes when a connection is closed under a statement.
         """
@@ -185,7 +185,11 @@ class Buffer:
             self._ending.set()
         if thread is not None and thread.is_alive():
             thread.join()
-        self.flush()
+        if write:
+            self.flush()
+            return
+        with self._lock:
+            self._samples.take()
 
     def _start(self) -> None:
         # Started by the first sample, not at import: a thread does not survive the fork into a server's workers.

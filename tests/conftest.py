@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app import metrics
 from tests.support.keys import KeyPair, TokenAuth, make_rsa
 from tests.support.postgres import Postgres
 from tests.support.registries import DistributionRegistry, RegistryFactory
@@ -25,6 +26,14 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name in FOREIGN or name.startswith(FOREIGN_PREFIXES) or name.lower().endswith("_proxy"):
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_left() -> Iterator[None]:
+    """End the thread that writes metrics: the next test binds another database, and SQLite crashes when a connection
+    is closed under a statement."""
+    yield
+    metrics.buffer.close(write=False)
 
 
 @pytest.fixture(scope="session")

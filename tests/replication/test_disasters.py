@@ -26,7 +26,7 @@ from tests.support.postgres import Postgres
 from tests.support.registries import DistributionRegistry, RegistryFactory, Version
 from tests.support.wire import delete_digest, delete_tag, digest_of, push, tags
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 
 @dataclass

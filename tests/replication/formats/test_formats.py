@@ -51,6 +51,7 @@ def test_every_format_arrives_on_distribution_2(
     assert geo.row(repository).state == SyncState.SYNCED
 
 
+@pytest.mark.long
 def test_every_format_arrives_on_distribution_3_but_those_that_it_refuses(
     deploy: Deploy, distribution_2: DistributionRegistry, distribution_3: DistributionRegistry, repository: str
 ) -> None:
@@ -98,6 +99,7 @@ def test_what_no_one_has_heard_of_arrives_too(
     assert_arrived(geo, lenient, another_lenient, repository, formats)
 
 
+@pytest.mark.long
 def test_a_full_sync_finds_every_format_equal(
     deploy: Deploy, distribution_2: DistributionRegistry, another_2: DistributionRegistry, repository: str
 ) -> None:

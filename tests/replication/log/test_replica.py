@@ -21,7 +21,7 @@ from tests.support.postgres import Postgres
 from tests.support.sessions import Session, at_once, undone
 from tests.support.standby import Standby
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 
 @pytest.fixture(scope="module")

@@ -258,6 +258,7 @@ def test_a_limit_that_is_over_is_over_for_all(processes: Processes) -> None:
     permit.release()
 
 
+@pytest.mark.long
 def test_when_redis_dies_each_limits_itself_and_afterwards_all_know(processes: Processes, valkey: Valkey) -> None:
     # Given a limit of six for two processes
     one, two = processes.listening(patience=0.3), processes.listening(patience=0.3)
