@@ -32,7 +32,7 @@ from tests.support.replicated import replicated
 from tests.support.schema1 import schema1
 from tests.support.wire import delete_digest, push, push_blob, retag
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(90)]
 
 
 @pytest.fixture

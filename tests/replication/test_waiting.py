@@ -43,6 +43,7 @@ def workers(geo: Deployment, pool: ThreadPoolExecutor, number: int) -> list[Futu
     return [pool.submit(replicator.run_due, geo.context) for _ in range(number)]
 
 
+@pytest.mark.long
 def test_a_push_overtakes_a_crowd_that_waits_for_one_layer(
     proxied: Proxied,
     primary: DistributionRegistry,

@@ -271,6 +271,7 @@ def test_a_quota_below_the_floor_pauses_the_client() -> None:
         assert len(registry.seen) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", ["PRIMARY", "SECONDARY"])
 def test_the_cap_on_bytes_holds(
     primary: DistributionRegistry,

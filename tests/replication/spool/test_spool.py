@@ -198,6 +198,7 @@ def test_ranges_are_fetched_in_parallel_where_a_connection_is_slow(lab: Lab) -> 
     assert lab.link.carried < blob.descriptor.size * 1.1  # type: ignore[operator]
 
 
+@pytest.mark.long
 def test_no_connections_are_added_that_bring_nothing(lab: Lab) -> None:
     # Given a line that brings 20 MB/s in all
     blob = lab.pushed(PARALLEL)
@@ -441,6 +442,7 @@ def test_a_transfer_that_is_told_to_stop_leaves_what_it_has(lab: Lab) -> None:
     assert lab.link.carried < 40 * MIB * 1.15
 
 
+@pytest.mark.long
 def test_who_resumes_uses_several_connections_too(lab: Lab) -> None:
     # Given a killed worker's blob of which 70 MiB are missing
     blob = lab.pushed(PARALLEL + 46 * MIB)
@@ -476,6 +478,7 @@ class Rangeless:
         handler.reply(206, body, Content_Range=f"bytes {start}-{end}/{len(self.data)}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ranges", [0, pytest.param(2, marks=pytest.mark.long)])
 def test_a_source_without_ranges_is_read_by_one_connection(lab: Lab, ranges: int) -> None:
     # Given a slow line to a source that can do ranges never, or no longer

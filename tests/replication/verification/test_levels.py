@@ -15,7 +15,7 @@ from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.wire import delete_blob, delete_digest, digest_of, push, push_manifest, retag
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(90)]
 
 LEVELS = ("tags", "manifests", "blobs", "content")
 
