@@ -95,24 +95,8 @@ class Attempts:
         except Exception as error:
             if self.stop():
                 raise Stopped(str(error)) from error
-            return self._failure(reference, error, started)
-
-    def _failure(self, reference: Reference, error: Exception, started: datetime) -> Failed:
-        known = isinstance(getattr(error, "reason", None), str)
-        if not known:
-            log.error("unexpected error while syncing %s:%s", self.claim.path, reference.name, exc_info=error)
-        separator = ":" if reference.is_tag else "@"
-        return Failed(
-            reason=getattr(error, "reason", "internal"),
-            message=f"{self.claim.path}{separator}{reference.name}: {error}"
-            if known
-            else f"{self.claim.path}{separator}{reference.name}: internal error: {error!r}",
-            temporary=bool(getattr(error, "temporary", True)),
-            started_at=started,
-            finished_at=utcnow(),
-            retry_after=getattr(error, "retry_after", None),
-            registry_wide=registry_wide(error),
-        )
+            separator = ":" if reference.is_tag else "@"
+            return failure(f"{self.claim.path}{separator}{reference.name}", error, started)
 
     def _copy(self, reference: Reference, started: datetime) -> Done:
         source, path = self.context.primary, self.claim.path
@@ -247,6 +231,22 @@ class Attempts:
             manifest.media_type,
             tally=graph.tally if graph else None,
         )
+
+
+def failure(subject: str, error: Exception, started: datetime) -> Failed:
+    """The outcome that `error` is for `subject`, a reference or a repository; a bug is one too."""
+    known = isinstance(getattr(error, "reason", None), str)
+    if not known:
+        log.error("unexpected error while syncing %s", subject, exc_info=error)
+    return Failed(
+        reason=getattr(error, "reason", "internal"),
+        message=f"{subject}: {error}" if known else f"{subject}: internal error: {error!r}",
+        temporary=bool(getattr(error, "temporary", True)),
+        started_at=started,
+        finished_at=utcnow(),
+        retry_after=getattr(error, "retry_after", None),
+        registry_wide=registry_wide(error),
+    )
 
 
 def registry_wide(error: Exception) -> bool:

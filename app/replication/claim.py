@@ -92,23 +92,14 @@ def due(instant: datetime) -> Expression:
     return expression
 
 
-def count_due(limit: int) -> int:
-    """How many rows wait for a worker, counted up to `limit`."""
+def count_due(limit: int, *, at_most: int | None = None) -> int:
+    """How many rows wait for a worker, counted up to `limit`; `at_most` leaves out what is less urgent than that."""
     with connection():
         instant = now()
-        rows = (
-            _enabled(Registry.select(Registry.id))
-            .where(due(instant) & capacity.room(capacity.limits(), instant))
-            .limit(limit)
-        )
-        return int(rows.count())
-
-
-def urgent_due(at_most: int) -> bool:
-    """Whether a row of this priority, or a more urgent one, waits for a worker."""
-    with connection():
-        rows = _enabled(Registry.select(Registry.id)).where(due(now()) & (Registry.priority <= at_most))
-        return bool(rows.exists())
+        waiting = due(instant) & capacity.room(capacity.limits(), instant)
+        if at_most is not None:
+            waiting &= Registry.priority <= at_most
+        return int(_enabled(Registry.select(Registry.id)).where(waiting).limit(limit).count())
 
 
 def claim_next(at_most: int | None = None, *, settings: Settings | None = None) -> Claim | None:
@@ -270,16 +261,13 @@ def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) ->
         ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
         ours &= Registry.state == SyncState.STARTED
         released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        unchanged = Registry.generation == claim.generation
         if priority is not None:
-            unchanged = Registry.generation == claim.generation
             released["priority"] = Case(None, [(unchanged, priority)], Registry.priority)
-        closed = _pending(ours, released, instant)
-        if after and closed.state is not None:
-            later = instant + timedelta(seconds=after)
-            Registry.update(retry_at=later).where(
-                (Registry.id == claim.registry_id) & (Registry.generation == claim.generation)
-            ).execute()
-        return closed
+        if after:
+            later = Registry.retry_at.to_value(instant + timedelta(seconds=after))
+            released["retry_at"] = Case(None, [(unchanged, later)], None)
+        return _pending(ours, released, instant)
 
 
 def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
@@ -312,16 +300,9 @@ def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
 
 
 def _pending(ours: Expression, released: Mapping[str, object], instant: datetime) -> Closed:
-    changed = (
-        Registry.update(
-            state=SyncState.PENDING,
-            retry_at=None,
-            pending_since=value_or(Registry.pending_since, instant),
-            **released,
-        )
-        .where(ours)
-        .execute()
-    )
+    values = {"state": SyncState.PENDING, "retry_at": None, **released}
+    values["pending_since"] = value_or(Registry.pending_since, instant)
+    changed = Registry.update(**values).where(ours).execute()
     return Closed(SyncState.PENDING if changed else None)
 
 

@@ -120,7 +120,7 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
                 Reference.update(**changed).where(Reference.id == look.reference.id).execute()
         Reference.update(**settled).where(Reference.id.in_([look.reference.id for look in same])).execute()
         samples = metrics.Samples()
-        samples.count("geo_sync_success_total", {"site": claim.site.name, "action": "keep"}, len(looks))
+        samples.count("geo_sync_success_total", {"site": claim.site.name, "action": "keep"}, len(same))
         samples.write()
 
 

@@ -13,10 +13,10 @@ from peewee import Case, PeeweeException
 
 from app.database import DatabaseUnavailable, connection, now
 from app.models import Reference, SyncState
-from app.registry import RegistryError, Stopped
+from app.registry import Stopped
 from app.replication import claim as claims
 from app.replication import outcome, planner
-from app.replication.attempt import URGENT, Attempts, Parked, registry_wide, utcnow
+from app.replication.attempt import URGENT, Attempts, Parked, failure, utcnow
 from app.replication.claim import Claim, Closed, LeaseLost
 from app.replication.context import Context
 from app.replication.lease import heartbeat
@@ -130,16 +130,10 @@ class _Sync:
         started = utcnow()
         try:
             planner.plan(self.claim, self.context.primary, generation, destination=self.context.destination())
-        except (RegistryError, planner.RepositoryMissing) as error:
-            return Failed(
-                error.reason,
-                f"{self.claim.path}: {error}",
-                error.temporary,
-                started,
-                utcnow(),
-                getattr(error, "retry_after", None),
-                registry_wide=registry_wide(error),
-            )
+        except (LeaseLost, PeeweeException, DatabaseUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug here must not leave the row to its lease, again and again
+            return failure(self.claim.path, error, started)
         return None
 
     def _close(self) -> Closed:
@@ -160,7 +154,7 @@ class _Sync:
                 self._take_up(slots)
                 if self.running or self.planning or self.checking or self.parked:
                     self._wait()
-                elif self.removals and not self._ending():
+                elif self.removals and not (self.giving_back or self._ending()):
                     self._remove_one()
                 else:
                     return
@@ -224,7 +218,7 @@ class _Sync:
         self.only_parked_since = self.only_parked_since or clock()
         if self.gives_way and clock() - self.only_parked_since > PATIENCE:
             self.only_parked_since = clock()
-            if claims.urgent_due(self.claim.priority):
+            if claims.count_due(1, at_most=self.claim.priority):
                 self.parked.clear()
                 self.giving_back = partial(claims.release, self.claim, after=PATIENCE)
 

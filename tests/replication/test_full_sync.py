@@ -525,3 +525,19 @@ def test_without_a_catalog_what_is_known_is_looked_at(
 
     # Then that is looked at
     assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
+
+
+def test_a_bug_in_the_listing_is_a_failure_that_is_seen_and_not_a_row_left_to_its_lease(
+    geo: Deployment, primary: DistributionRegistry, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicated(geo, primary, repository, "v1")
+
+    def broken(*_: object, **__: object) -> int:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr("app.replication.planner.plan", broken)
+    closed = geo.row(repository).replicator.sync()
+
+    assert closed.state == SyncState.FAILED
+    assert "internal error" in geo.failure(repository)
+    assert geo.row(repository).lease_owner is None
