@@ -6,7 +6,7 @@ LOCK := uv pip compile pyproject.toml --generate-hashes --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench lint format lock wheel clean
+.PHONY: help setup demo test test-long chaos bench lint format lock wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,12 @@ test: ## Run the tests, but for the long ones
 	@$(PYTHON) -m pytest -m "not long" -n 2 --dist loadfile $(ARGS)
 
 test-long: ## Run the tests that take minutes
-	@deploy/setup.sh test
+	@deploy/setup.sh long
 	@$(PYTHON) -m pytest -m long $(ARGS)
+
+chaos: ## Break things on purpose: the long form of tests/chaos
+	@deploy/setup.sh long
+	@CHAOS=long $(PYTHON) -m pytest tests/chaos -s $(ARGS)
 
 bench: ## Measure copying beside skopeo, crane and regsync, such as ARGS="--scenario cold --json FILE"
 	@deploy/setup.sh test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this checkout ready, on a fresh Debian 12 machine too, and does nothing where all is there:
 #
-#   deploy/setup.sh demo|test|lint     .venv with the locked dependencies, .venv/bin/geo, system packages
+#   deploy/setup.sh demo|test|long|lint     .venv with the locked dependencies, .venv/bin/geo, system packages
 #   deploy/setup.sh --install PACKAGE… only the system packages, as root, leaving no service behind
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,6 +20,9 @@ missing_packages() {
   [ "$1" = demo ] && return
   # Debian keeps the server's programs out of PATH.
   command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+  [ "$1" = test ] && return
+  command -v faketime >/dev/null || echo faketime
+  command -v ip >/dev/null || echo iproute2
 }
 
 system_packages() {
@@ -45,7 +48,7 @@ system_packages() {
   fi
   # Without a registry or a database server the tests that need one skip themselves and say so, except where
   # a skipped test would go unseen.
-  [ "$purpose" = test ] && [ "${CI:-}" != true ] && [[ " ${missing[*]} " != *" python3-venv "* ]]
+  [[ "$purpose" = test || "$purpose" = long ]] && [ "${CI:-}" != true ] && [[ " ${missing[*]} " != *" python3-venv "* ]]
 }
 
 policy=/usr/sbin/policy-rc.d
@@ -150,6 +153,6 @@ EOF
 case "${1:-}" in
   --install) shift; install_packages "$@" ;;
   demo) system_packages demo; virtual_environment requirements.txt ;;
-  test | lint) system_packages "$1"; virtual_environment tests/requirements.txt ;;
-  *) say "usage: deploy/setup.sh demo|test|lint"; exit 2 ;;
+  test | long | lint) system_packages "$1"; virtual_environment tests/requirements.txt ;;
+  *) say "usage: deploy/setup.sh demo|test|long|lint"; exit 2 ;;
 esac

@@ -73,14 +73,14 @@ class Spool:
         extra = Extra(self._extra, source.roomy)
 
         def fetch(file: SpoolFile) -> Fetch:
-            return Fetch(file, reader, Pace(MOST if size >= PARALLEL else 1), extra)
+            return Fetch(file, reader, Pace(MOST if size >= PARALLEL else 1), extra, self._unusable)
 
         blob = SpooledBlob(digest, file, fetch, reader, watch, follow_patience=self._follow_patience)
         try:
             blob.begin()
         except OSError as error:
             blob.close()
-            self._complain(error)
+            self._unusable(error)
             return None
         except BaseException:
             blob.close()
@@ -89,12 +89,21 @@ class Spool:
 
     def _file(self, digest: str, size: int) -> SpoolFile | None:
         try:
-            return self._directory.file(digest, size)
+            file = self._directory.file(digest, size)
         except OSError as error:
-            self._complain(error)
+            self._unusable(error)
             return None
+        if file is None:
+            self._complain(f"has no room for {size} bytes now (check its disk and GEO_SPOOL_MAX_BYTES)")
+        else:
+            self._complained = False
+        return file
 
-    def _complain(self, error: OSError) -> None:
+    def _unusable(self, error: OSError) -> None:
+        self._complain(f"cannot be used: {error}")
+
+    def _complain(self, trouble: str) -> None:
+        """Say it once, until the spool is of use again."""
         if not self._complained:
             self._complained = True
-            log.warning("the spool %s cannot be used: %s; blobs are streamed without it", self._directory.path, error)
+            log.warning("the spool %s %s; blobs are streamed without it", self._directory.path, trouble)

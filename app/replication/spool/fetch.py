@@ -37,10 +37,18 @@ class Fetch:
     """The connections of one blob, a thread each. `file` must be ours to write.
 
     `extra` is what further connections are taken from, shared by all blobs of the process. A connection that fails
-    for good leaves its range to the others; the last one's error is the `failure` of it all.
+    for good leaves its range to the others; the last one's error is the `failure` of it all. `complain` is told why
+    the disk did not take it.
     """
 
-    def __init__(self, file: SpoolFile, reader: ReaderFactory, pace: Pace, extra: Extra) -> None:
+    def __init__(
+        self,
+        file: SpoolFile,
+        reader: ReaderFactory,
+        pace: Pace,
+        extra: Extra,
+        complain: Callable[[OSError], None] = lambda _: None,
+    ) -> None:
         #: What the registry, or a bug, ended it with.
         self.failure: BaseException | None = None
         #: The disk did not take it: the rest has to come another way.
@@ -53,6 +61,7 @@ class Fetch:
         self._reader = reader
         self._pace = pace
         self._extra = extra
+        self._complain = complain
         self._changed = threading.Condition()
         self._free = file.missing()
         self._readers: set[BlobReader] = set()
@@ -201,6 +210,7 @@ class Fetch:
             self._give_back(reader)
             if isinstance(error, OSError):
                 self.broken = True
+                self._complain(error)
             elif isinstance(error, InvalidResponse) and error.reason == RANGE_IGNORED:
                 self._ranges = False
                 self._pace.settle(1)

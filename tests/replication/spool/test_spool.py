@@ -358,11 +358,15 @@ def test_who_follows_does_not_wait_for_a_worker_that_stands_still(lab: Lab) -> N
     assert lab.files() == [str(24 * MIB)]
 
 
-def test_a_spool_without_room_is_passed_by(lab: Lab) -> None:
+def test_a_spool_without_room_is_passed_by(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     blob = lab.pushed(LARGE)
-    lab.copy(blob, spool=lab.spool(limit=LARGE - 1))
+    spool = lab.spool(limit=LARGE - 1)
+    lab.copy(blob, spool=spool)
+    lab.copy(blob, spool=spool, to=lab.registry("third"))
     assert lab.arrived(blob)
     assert lab.files() == []
+    # And that is said, once
+    assert ["no room" in record.message for record in caplog.records if record.levelname == "WARNING"] == [True]
 
 
 def test_a_spool_that_cannot_be_made_is_passed_by(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -394,8 +398,9 @@ def test_a_disk_that_is_full_in_the_middle_is_no_error(lab: Lab) -> None:
         timeout=60,
     )
 
-    # Then it arrived, hardly a byte came twice, and nothing is left on the disk
+    # Then it arrived, hardly a byte came twice, nothing is left on the disk, and somebody is told
     assert done.returncode == 0, done.stderr
+    assert "No space left" in done.stderr
     figures, *left = done.stdout.splitlines()
     assert lab.arrived(blob)
     assert json.loads(figures)["received"] < 40 * MIB * 1.1
