@@ -48,6 +48,9 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         repositories = TextField()
         tags = TextField()
         capacity = IntegerField(null=True)
+        granted_repositories = TextField()
+        granted_tags = TextField()
+        granted_capacity = IntegerField(null=True)
         deletions_released_at = DateTimeField(null=True)
         deletions_held_because = TextField(null=True)
         promoted_at = DateTimeField(null=True)
@@ -152,6 +155,12 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
                 (("site", "container_repository"), True),
                 (("state", "retry_at"), False),
                 (("verification_state", "verification_retry_at"), False),
+                (("site", "in_scope", "state", "full_sync", "full_sync_requested_at"), False),
+                (
+                    ("site", "in_scope", "verification_state", "verification_checksum", "verification_failure_reason"),
+                    False,
+                ),
+                (("site", "last_synced_at"), False),
             )
 
     class Reference(Base):
@@ -188,6 +197,18 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         class Meta:
             table_name = "container_repository_references"
             indexes = ((("registry", "name"), True), (("registry", "state", "retry_at"), False))
+
+    class ReferenceCount(Base):
+        id = BigAutoField()
+        site_id = IntegerField()
+        is_tag = BooleanField()
+        in_scope = BooleanField()
+        state = IntegerField()
+        drift = BooleanField()
+        number = BigIntegerField()
+
+        class Meta:
+            table_name = "geo_reference_counts"
 
     class SyncAttempt(Base):
         id = BigAutoField()
@@ -243,10 +264,20 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         failure = TextField(null=True)
         reset_at = DateTimeField(null=True)
         reset_reason = TextField(null=True)
+        reported_at = DateTimeField(null=True)
+        report_failure = TextField(null=True)
         created_at = DateTimeField()
 
         class Meta:
             table_name = "geo_followers"
+
+    class SiteReport(Base):
+        site = ForeignKeyField(Site, primary_key=True, on_delete="CASCADE")
+        document = JSONField()
+        received_at = DateTimeField()
+
+        class Meta:
+            table_name = "geo_site_reports"
 
     class CatalogWalk(Base):
         site = ForeignKeyField(Site, primary_key=True, on_delete="CASCADE")
@@ -295,10 +326,12 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         QuarantinedEvent,
         ContainerRepositoryRegistry,
         Reference,
+        ReferenceCount,
         SyncAttempt,
         Cursor,
         LogState,
         Follower,
+        SiteReport,
         CatalogWalk,
         RegistryInstance,
         Lease,
@@ -306,9 +339,137 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
     ]
 
 
+#: What waits is found without looking at what does not.
+WAITING = """
+CREATE INDEX container_repository_references_waiting ON container_repository_references (pending_since)
+WHERE pending_since IS NOT NULL
+"""
+
+#: References go before the row that they belong to: their site has to be known while they are taken off its counts.
+SQLITE = (
+    """
+    CREATE TRIGGER geo_references_made AFTER INSERT ON container_repository_references BEGIN
+        INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+        SELECT site_id, NEW.is_tag, NEW.in_scope, NEW.state, NEW.drift_since IS NOT NULL, 1
+        FROM container_repository_registry WHERE id = NEW.registry_id;
+    END
+    """,
+    """
+    CREATE TRIGGER geo_references_gone AFTER DELETE ON container_repository_references BEGIN
+        INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+        SELECT site_id, OLD.is_tag, OLD.in_scope, OLD.state, OLD.drift_since IS NOT NULL, -1
+        FROM container_repository_registry WHERE id = OLD.registry_id;
+    END
+    """,
+    """
+    CREATE TRIGGER geo_references_changed
+    AFTER UPDATE OF registry_id, is_tag, in_scope, state, drift_since ON container_repository_references
+    WHEN (OLD.registry_id, OLD.is_tag, OLD.in_scope, OLD.state, OLD.drift_since IS NOT NULL)
+        <> (NEW.registry_id, NEW.is_tag, NEW.in_scope, NEW.state, NEW.drift_since IS NOT NULL)
+    BEGIN
+        INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+        SELECT site_id, OLD.is_tag, OLD.in_scope, OLD.state, OLD.drift_since IS NOT NULL, -1
+        FROM container_repository_registry WHERE id = OLD.registry_id
+        UNION ALL
+        SELECT site_id, NEW.is_tag, NEW.in_scope, NEW.state, NEW.drift_since IS NOT NULL, 1
+        FROM container_repository_registry WHERE id = NEW.registry_id;
+    END
+    """,
+    """
+    CREATE TRIGGER geo_reference_counts_many AFTER INSERT ON geo_reference_counts WHEN NEW.id % 256 = 0 BEGIN
+        INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+        SELECT site_id, is_tag, in_scope, state, drift, sum(number) FROM geo_reference_counts WHERE id <= NEW.id
+        GROUP BY site_id, is_tag, in_scope, state, drift HAVING sum(number) <> 0;
+        DELETE FROM geo_reference_counts WHERE id <= NEW.id;
+    END
+    """,
+    """
+    CREATE TRIGGER geo_registry_goes BEFORE DELETE ON container_repository_registry BEGIN
+        DELETE FROM container_repository_references WHERE registry_id = OLD.id;
+    END
+    """,
+)
+
+#: By statement, not by row: a listing makes hundreds of references at once.
+POSTGRESQL = (
+    """
+    CREATE FUNCTION geo_count_references() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP = 'INSERT' THEN
+            INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+            SELECT r.site_id, c.is_tag, c.in_scope, c.state, c.drift_since IS NOT NULL, count(*)
+            FROM made c JOIN container_repository_registry r ON r.id = c.registry_id GROUP BY 1, 2, 3, 4, 5;
+        ELSIF TG_OP = 'DELETE' THEN
+            INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+            SELECT r.site_id, c.is_tag, c.in_scope, c.state, c.drift_since IS NOT NULL, -count(*)
+            FROM gone c JOIN container_repository_registry r ON r.id = c.registry_id GROUP BY 1, 2, 3, 4, 5;
+        ELSE
+            INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+            SELECT r.site_id, c.is_tag, c.in_scope, c.state, c.drift, sum(c.number)
+            FROM (
+                SELECT registry_id, is_tag, in_scope, state, drift_since IS NOT NULL AS drift, -1 AS number FROM gone
+                UNION ALL
+                SELECT registry_id, is_tag, in_scope, state, drift_since IS NOT NULL, 1 FROM made
+            ) c JOIN container_repository_registry r ON r.id = c.registry_id
+            GROUP BY 1, 2, 3, 4, 5 HAVING sum(c.number) <> 0;
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE FUNCTION geo_sum_reference_counts() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        WITH taken AS (
+            DELETE FROM geo_reference_counts
+            WHERE id IN (SELECT id FROM geo_reference_counts ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+            RETURNING site_id, is_tag, in_scope, state, drift, number
+        )
+        INSERT INTO geo_reference_counts (site_id, is_tag, in_scope, state, drift, number)
+        SELECT site_id, is_tag, in_scope, state, drift, sum(number) FROM taken
+        GROUP BY site_id, is_tag, in_scope, state, drift HAVING sum(number) <> 0;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE FUNCTION geo_registry_goes() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        DELETE FROM container_repository_references WHERE registry_id = OLD.id;
+        RETURN OLD;
+    END $$
+    """,
+    """
+    CREATE TRIGGER geo_references_made AFTER INSERT ON container_repository_references
+    REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION geo_count_references()
+    """,
+    """
+    CREATE TRIGGER geo_references_gone AFTER DELETE ON container_repository_references
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION geo_count_references()
+    """,
+    """
+    CREATE TRIGGER geo_references_changed AFTER UPDATE ON container_repository_references
+    REFERENCING OLD TABLE AS gone NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION geo_count_references()
+    """,
+    """
+    CREATE TRIGGER geo_reference_counts_many AFTER INSERT ON geo_reference_counts
+    FOR EACH ROW WHEN (mod(NEW.id, 256) = 0 AND pg_trigger_depth() < 2) EXECUTE FUNCTION geo_sum_reference_counts()
+    """,
+    """
+    CREATE TRIGGER geo_registry_goes BEFORE DELETE ON container_repository_registry
+    FOR EACH ROW EXECUTE FUNCTION geo_registry_goes()
+    """,
+)
+
+FUNCTIONS = ("geo_count_references", "geo_sum_reference_counts", "geo_registry_goes")
+
+
 def up(migrator: Any, db: peewee.Database) -> None:
     db.create_tables(tables(db))
+    for statement in (WAITING, *(SQLITE if isinstance(db, peewee.SqliteDatabase) else POSTGRESQL)):
+        db.execute_sql(statement)
 
 
 def down(migrator: Any, db: peewee.Database) -> None:
     db.drop_tables(list(reversed(tables(db))))
+    if not isinstance(db, peewee.SqliteDatabase):
+        for function in FUNCTIONS:
+            db.execute_sql(f"DROP FUNCTION {function}()")

@@ -11,9 +11,11 @@ from app.models.follower import Follower
 from app.models.lease import Lease
 from app.models.log_state import LogState
 from app.models.metric_value import MetricValue
+from app.models.reference_count import ReferenceCount
 from app.models.registry import ContainerRepositoryRegistry, Reference, SyncAttempt, SyncState, VerificationState
 from app.models.registry_instance import RegistryInstance
 from app.models.site import Site
+from app.models.site_report import SiteReport
 
 #: In the order in which foreign keys allow them to be made.
 MODELS: tuple[type[BaseModel], ...] = (
@@ -23,10 +25,12 @@ MODELS: tuple[type[BaseModel], ...] = (
     QuarantinedEvent,
     ContainerRepositoryRegistry,
     Reference,
+    ReferenceCount,
     SyncAttempt,
     Cursor,
     LogState,
     Follower,
+    SiteReport,
     CatalogWalk,
     RegistryInstance,
     Lease,
@@ -47,8 +51,10 @@ __all__ = [
     "MetricValue",
     "QuarantinedEvent",
     "Reference",
+    "ReferenceCount",
     "RegistryInstance",
     "Site",
+    "SiteReport",
     "SyncAttempt",
     "SyncState",
     "VerificationState",

@@ -32,6 +32,9 @@ class Follower(BaseModel):
     #: When the position was last lost, and why: what was missed then was left to a backfill.
     reset_at = UTCDateTimeField(null=True)
     reset_reason = TextField(null=True)
+    #: When the primary's deployment last took our status, and why it did not the last time; None when it did.
+    reported_at = UTCDateTimeField(null=True)
+    report_failure = TextField(null=True)
     created_at = UTCDateTimeField()
 
     class Meta:

@@ -35,6 +35,11 @@ class Site(BaseModel):
     tags = TextField(default="")
     #: Repositories that are synced at once at most; None: as many as there are threads.
     capacity = IntegerField(null=True)
+    #: The same three as the primary's deployment sets them for this one, in a secondary's own deployment; elsewhere
+    #: they limit nothing. What holds is the narrowest of both.
+    granted_repositories = TextField(default="")
+    granted_tags = TextField(default="")
+    granted_capacity = IntegerField(null=True)
     #: Deletions before this instant no longer count for the brake (`geo sites release-deletions`).
     deletions_released_at = UTCDateTimeField(null=True)
     #: Why nothing at all is deleted before a person releases it; None: only the brake counts.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from peewee import Case, fn
@@ -18,16 +18,26 @@ from app.models import (
     Follower,
     Lease,
     QuarantinedEvent,
-    Reference,
     Site,
     SyncState,
     VerificationState,
 )
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import event_log, progress
+from app.replication import event_log, progress, reference_counts, site_reports
 from app.replication.event_log import Position
 from app.replication.lease import TTL
 from app.replication.progress import Backfill
+from app.replication.site_reports import Reported
+
+#: Numbers and texts of a remote site that come from its report alone.
+REPORTED = (
+    *("total", "pending", "started", "synced", "failed", "references", "references_synced", "references_failed"),
+    *("drift", "out_of_scope", "references_out_of_scope", "verification_total", "verified", "verification_failed"),
+    *("checksummed", "checksum_failed", "last_synced_at", "first_failure", "first_verification_failure", "backfill"),
+)
+
+#: Seconds that a site can say that something waits there: a hundred years are no date any more.
+LONGEST = 3_000_000_000.0
 
 #: The lease whose holder is the acting scheduler; its age is the scheduler's heartbeat.
 SCHEDULER = "scheduler"
@@ -46,6 +56,9 @@ class FollowerStatus:
     #: When events were last missed and left to a backfill, and why.
     reset_at: datetime | None
     reset_reason: str | None
+    #: When the primary's deployment last took our status, and why it did not since.
+    reported_at: datetime | None = None
+    report_failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +99,21 @@ class SiteStatus:
     #: The last look at everything.
     backfill: Backfill | None = None
     first_verification_failure: str | None = None
-    #: It follows from a deployment of its own, which alone knows of its repositories; when that was last here.
+    #: It follows from a deployment of its own, which alone knows of its repositories; when that last read our log.
     remote: bool = False
     seen_at: datetime | None = None
+    #: What that last said of itself: the numbers of a remote site are from there, however old, or 0 without one.
+    report: Reported | None = None
     #: How this deployment follows the primary's, where it does.
     follower: FollowerStatus | None = None
+    #: What it replicates, and how many repositories at once at most: patterns of repositories and of tags; none: all.
+    repositories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    capacity: int | None = None
+    #: The same three as the primary's deployment limits them, where this is the site's own.
+    granted_repositories: tuple[str, ...] = ()
+    granted_tags: tuple[str, ...] = ()
+    granted_capacity: int | None = None
     #: Repositories whose tags on the primary are known, and those of which the primary could not tell.
     checksummed: int = 0
     checksum_failed: int = 0
@@ -108,6 +131,8 @@ class SiteStatus:
 class Status:
     """The whole deployment."""
 
+    #: When this was counted, by the database's clock.
+    at: datetime
     repositories: int
     events: int
     last_event_id: int
@@ -118,19 +143,21 @@ class Status:
 
 
 def status() -> Status:
-    """Count everything; a dozen grouped queries, whatever the number of rows."""
+    """Count everything; a dozen grouped queries, whatever the number of rows. References are counted as they change."""
     instant = now()
     newest = Event.select().order_by(Event.id.desc()).first()
     scheduler = Lease.get_or_none(Lease.name == SCHEDULER)
     sites = Site.select().where(~Site.primary).order_by(Site.id)
+    reports = site_reports.last(instant)
     return Status(
+        at=instant,
         repositories=ContainerRepository.select().count(),
         events=Event.select().count(),
         last_event_id=newest.id if newest else 0,
         last_event_at=newest.occurred_at if newest else None,
         quarantined=QuarantinedEvent.select().count(),
         scheduler_seconds=None if scheduler is None else _age(scheduler.expires_at, instant),
-        sites=tuple(_site(site, newest, instant) for site in sites),
+        sites=tuple(_reported(_site(site, newest, instant), reports.get(site.id)) for site in sites),
     )
 
 
@@ -138,42 +165,16 @@ def _age(expires_at: datetime, instant: datetime) -> float:
     return max(0.0, (instant - expires_at).total_seconds() + TTL)
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """References of a site in one state, counted."""
-
-    is_tag: bool
-    in_scope: bool
-    state: int
-    count: int
-    drift: int
-    oldest: datetime | None
-
-
 def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
     rows = Registry.select(Registry.in_scope, Registry.state, fn.COUNT(Registry.id)).where(Registry.site == site)
     known: Any = rows.group_by(Registry.in_scope, Registry.state).tuples()
     scoped = [(bool(in_scope), state, count) for in_scope, state, count in known]
     states = {state: count for in_scope, state, count in scoped if in_scope}
-    # One pass over the references, which may be a million: each count of its own would be another.
-    grouped = (
-        Reference.select(
-            Reference.is_tag,
-            Reference.in_scope,
-            Reference.state,
-            fn.COUNT(Reference.id),
-            fn.COUNT(Reference.drift_since),
-            fn.MIN(Reference.pending_since),
-        )
-        .join(Registry)
-        .where(Registry.site == site)
-        .group_by(Reference.is_tag, Reference.in_scope, Reference.state)
-    )
-    counted: Any = grouped.tuples()
-    groups = [_Group(*row) for row in counted]
+    groups = reference_counts.of(site)
     tags = [group for group in groups if group.is_tag and group.in_scope]
-    waiting = [group.oldest for group in tags if group.state in {SyncState.PENDING, SyncState.FAILED} and group.oldest]
-    oldest = min(waiting, default=None)
+    ours = [group for group in tags if not group.drift]
+    waits = any(group.state in reference_counts.WAITING for group in tags)
+    oldest = reference_counts.oldest_waiting(site) if waits else None
     cursor = Cursor.get_or_none(Cursor.site == site)
     failed = Registry.select().where((Registry.site == site) & (Registry.state == SyncState.FAILED) & Registry.in_scope)
     first = failed.order_by(Registry.retry_at).first()
@@ -186,10 +187,10 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         started=states.get(SyncState.STARTED, 0),
         synced=states.get(SyncState.SYNCED, 0),
         failed=states.get(SyncState.FAILED, 0),
-        references=sum(group.count - group.drift for group in tags),
-        references_synced=sum(group.count - group.drift for group in tags if group.state == SyncState.SYNCED),
+        references=sum(group.count for group in ours),
+        references_synced=sum(group.count for group in ours if group.state == SyncState.SYNCED),
         references_failed=sum(group.count for group in tags if group.state == SyncState.FAILED),
-        drift=sum(group.drift for group in groups),
+        drift=sum(group.count for group in groups if group.drift),
         unread_events=event_log.unread(_position(cursor)) if cursor else 0,
         last_event_id=newest.id if newest else 0,
         last_event_at=newest.occurred_at if newest else None,
@@ -206,7 +207,28 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         out_of_scope=sum(count for in_scope, _, count in scoped if not in_scope),
         references_out_of_scope=sum(group.count for group in groups if group.is_tag and not group.in_scope),
         backfill=None if site.remote else progress.backfill(site, instant),
+        repositories=tuple(site.repositories.splitlines()),
+        tags=tuple(site.tags.splitlines()),
+        capacity=site.capacity,
+        granted_repositories=tuple(site.granted_repositories.splitlines()),
+        granted_tags=tuple(site.granted_tags.splitlines()),
+        granted_capacity=site.granted_capacity,
         **_verification(site),
+    )
+
+
+def _reported(counted: SiteStatus, last: Reported | None) -> SiteStatus:
+    """A remote site with the numbers that it told."""
+    if last is None or not counted.remote:
+        return counted
+    said = last.report
+    waits = timedelta(seconds=min(said.oldest_pending_seconds, LONGEST))
+    return replace(
+        counted,
+        report=last,
+        oldest_pending_at=last.received_at - waits if waits else None,
+        oldest_pending_seconds=waits.total_seconds(),
+        **{name: getattr(said, name) for name in REPORTED},
     )
 
 
@@ -251,11 +273,17 @@ def _follower(site: Site, instant: datetime) -> FollowerStatus | None:
         failing_seconds=max(0.0, (instant - row.failing_since).total_seconds()) if row.failing_since else 0.0,
         reset_at=row.reset_at,
         reset_reason=row.reset_reason,
+        reported_at=row.reported_at,
+        report_failure=row.report_failure,
     )
 
 
 def _position(cursor: Cursor) -> Position:
     return Position(cursor.position, {int(gap): xmax for gap, xmax in cursor.gaps.items()})
+
+
+#: Gauges of a remote site that are counted here.
+_OURS = frozenset({"unread_events", "cursor_last_event_id"})
 
 
 def gauges() -> Iterator[GaugeMetricFamily]:
@@ -306,32 +334,54 @@ def gauges() -> Iterator[GaugeMetricFamily]:
     ):
         family = GaugeMetricFamily(name, text, labels=("name", "url"))
         for site in whole.sites:
-            family.add_metric((site.name, site.url), getattr(site, value))
+            if value in _OURS or _is_of_now(site):
+                family.add_metric((site.name, site.url), getattr(site, value))
         yield family
-    left = GaugeMetricFamily(
-        "geo_backfill_left_repositories",
-        "Repositories that the last look at everything has left",
-        labels=("name", "url"),
-    )
-    for site in whole.sites:
-        if site.backfill is not None:
-            left.add_metric((site.name, site.url), site.backfill.left)
-    yield left
-    for name, text, of in (
-        ("geo_follower_behind_events", "Events of the primary's log that are not here yet", "behind"),
-        ("geo_follower_failing_seconds", "Since when the primary's log cannot be read", "failing_seconds"),
-    ):
-        family = GaugeMetricFamily(name, text, labels=("name", "url"))
-        for site in whole.sites:
-            if site.follower is not None:
-                family.add_metric((site.name, site.url), getattr(site.follower, of))
-        yield family
+    yield from _of_some(whole)
     yield _single("geo_last_event_id", "The newest event in the log", whole.last_event_id)
     if whole.last_event_at is not None:
         yield _single("geo_last_event_timestamp", "When the newest event happened", whole.last_event_at.timestamp())
     yield _single("geo_quarantined_events", "Notifications that could not be read", whole.quarantined)
     if whole.scheduler_seconds is not None:
         yield _single("geo_scheduler_heartbeat_age_seconds", "Since the scheduler last acted", whole.scheduler_seconds)
+
+
+def _of_some(whole: Status) -> Iterator[GaugeMetricFamily]:
+    """Gauges that not every site has."""
+    wanted: tuple[tuple[str, str, Callable[[SiteStatus], float | None]], ...] = (
+        (
+            "geo_site_report_age_seconds",
+            "Since a site with a deployment of its own last reported its status",
+            lambda site: None if site.report is None else site.report.age_seconds,
+        ),
+        (
+            "geo_backfill_left_repositories",
+            "Repositories that the last look at everything has left",
+            lambda site: None if site.backfill is None or not _is_of_now(site) else site.backfill.left,
+        ),
+        (
+            "geo_follower_behind_events",
+            "Events of the primary's log that are not here yet",
+            lambda site: None if site.follower is None else site.follower.behind,
+        ),
+        (
+            "geo_follower_failing_seconds",
+            "Since when the primary's log cannot be read",
+            lambda site: None if site.follower is None else site.follower.failing_seconds,
+        ),
+    )
+    for name, text, of in wanted:
+        family = GaugeMetricFamily(name, text, labels=("name", "url"))
+        for site in whole.sites:
+            value = of(site)
+            if value is not None:
+                family.add_metric((site.name, site.url), value)
+        yield family
+
+
+def _is_of_now(site: SiteStatus) -> bool:
+    """Whether its numbers are: an old report in a graph would pass for a new one."""
+    return not site.remote or (site.report is not None and not site.report.stale)
 
 
 def _single(name: str, text: str, value: float) -> GaugeMetricFamily:

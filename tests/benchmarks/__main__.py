@@ -18,9 +18,11 @@ from typing import Any
 from tests.benchmarks import bulk, machine, peers, report
 from tests.benchmarks.bulk import Result
 from tests.benchmarks.ceiling import ceiling
+from tests.benchmarks.first_backfill import first_backfill
 from tests.benchmarks.ours import NAME
 from tests.benchmarks.push import pushed
 from tests.benchmarks.race import Options
+from tests.benchmarks.size import size
 from tests.support import parts
 
 #: In the order in which they run.
@@ -35,10 +37,12 @@ SCENARIOS: dict[str, Callable[[Options], Result]] = {
     "memory": bulk.memory,
     "changed": bulk.changed,
     "line": ceiling,
+    "size": size,
+    "backfill": first_backfill,
 }
 
 #: Run only when they are asked for: the table of aims does not have them.
-EXTRA = ("changed", "line")
+EXTRA = ("changed", "line", "size", "backfill")
 
 #: Where the registry is: Debian's package.
 REGISTRY = ("docker-registry", "/usr/bin/docker-registry")
@@ -65,6 +69,7 @@ def main() -> int:
         storage=options.storage,
         at_once=options.at_once,
         env=dict(given.split("=", 1) for given in options.set),
+        plans=options.plans,
         say=_say,
     )
     names = options.scenario or [name for name in SCENARIOS if name not in EXTRA]
@@ -97,7 +102,7 @@ def _arguments() -> argparse.Namespace:
         "--scenario",
         type=lambda text: text.split(","),
         action="extend",
-        help=f"one or more of {', '.join(SCENARIOS)} (default: all but {' and '.join(EXTRA)})",
+        help=f"one or more of {', '.join(SCENARIOS)} (default: all but {', '.join(EXTRA)})",
     )
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies sizes and numbers, to try things out")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds after which a run is given up")
@@ -105,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, help="repositories that the peers copy at a time")
     parser.add_argument("--storage", type=Path, help="where registries keep their storage (default: in memory)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of ours")
+    parser.add_argument("--plans", action="store_true", help="size: show what the database makes of each query")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="print the table of such a file, run nothing")
     options = parser.parse_args()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
 from tests.benchmarks.bulk import Result
@@ -41,11 +41,16 @@ _FILLING = 900.0
 
 
 @dataclass
-class _Lags:
+class Lags:
     """Milliseconds by repository and tool."""
 
-    values: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {SMALL: {}, CROWDED: {}})
-    failures: dict[str, dict[str, list[str]]] = field(default_factory=lambda: {SMALL: {}, CROWDED: {}})
+    repositories: InitVar[Sequence[str]] = (SMALL, CROWDED)
+    values: dict[str, dict[str, list[float]]] = field(init=False)
+    failures: dict[str, dict[str, list[str]]] = field(init=False)
+
+    def __post_init__(self, repositories: Sequence[str]) -> None:
+        self.values = {repository: {} for repository in repositories}
+        self.failures = {repository: {} for repository in repositories}
 
     def add(self, repository: str, tool: str, seconds: float | None, failure: str | None = None) -> None:
         if seconds is None:
@@ -55,7 +60,7 @@ class _Lags:
 
 
 def pushed(options: Options) -> Result:
-    lags = _Lags()
+    lags = Lags()
     tags = options.scaled(TAGS, 10)
     pushes = options.scaled(PUSHES, 2)
     copiers = [peer for peer in options.peers if peer.copy is not None]
@@ -80,8 +85,8 @@ def pushed(options: Options) -> Result:
         for number in range(-2, options.rounds * pushes):
             for repository in (SMALL, CROWDED):
                 # Two to warm up: a push to processes that have opened no connection yet is not the usual one.
-                counted = lags if number >= 0 else _Lags()
-                _once(repository, f"new{number}", source, target, secondary, counted)
+                counted = lags if number >= 0 else Lags()
+                push_once(repository, f"new{number}", source, target, secondary, counted)
                 if repository == SMALL:
                     for peer in copiers:
                         _copy(peer, primary, others[peer.name], f"new{number}", folder, options, counted)
@@ -106,14 +111,15 @@ def pushed(options: Options) -> Result:
     return Result(rows, in_memory=in_memory)
 
 
-def _once(
-    repository: str, tag: str, source: Client, target: Client, secondary: DistributionRegistry, lags: _Lags
+def push_once(
+    repository: str, tag: str, source: Client, target: Client, secondary: DistributionRegistry, lags: Lags
 ) -> None:
+    """Push an image and wait until the secondary serves it."""
     image = _image()
     source.push(repository, tag, image)
     answered = time.monotonic()
     # Looking at the file costs the registry nothing, as a thousand requests a second would.
-    link = _repository(secondary, repository) / "_manifests/tags" / tag / "current/link"
+    link = repository_in(secondary, repository) / "_manifests/tags" / tag / "current/link"
     while True:
         if link.exists():
             body = target.fetch(repository, tag)
@@ -133,7 +139,7 @@ def _copy(
     tag: str,
     folder: Path,
     options: Options,
-    lags: _Lags,
+    lags: Lags,
 ) -> None:
     image = f"{SMALL}:{tag}"
     timed = peer.copy_one(f"{primary.host}/{image}", f"{destination.host}/{image}", folder, options.timeout)
@@ -153,7 +159,7 @@ def _crowd(primary: DistributionRegistry, secondary: DistributionRegistry, tags:
             client.push(CROWDED, None, image)
     for registry in (primary, secondary):
         shutil.copytree(filling.storage, registry.storage, dirs_exist_ok=True)
-        manifests = _repository(registry, CROWDED) / "_manifests"
+        manifests = repository_in(registry, CROWDED) / "_manifests"
         for number in range(tags):
             digest = built[number % len(built)].digest
             folder = manifests / f"tags/tag{number:05}"
@@ -172,5 +178,6 @@ def _stopped(*registries: DistributionRegistry) -> Iterator[None]:
         registry.start()
 
 
-def _repository(registry: DistributionRegistry, name: str) -> Path:
+def repository_in(registry: DistributionRegistry, name: str) -> Path:
+    """Where the registry's storage has that repository."""
     return registry.storage / "docker/registry/v2/repositories" / name

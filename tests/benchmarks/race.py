@@ -37,6 +37,8 @@ class Options:
     at_once: int | None = None
     #: Settings of ours.
     env: Mapping[str, str] = field(default_factory=dict)
+    #: Show the plans of queries.
+    plans: bool = False
     say: Callable[[str], None] = lambda _text: None
 
     def scaled(self, count: float, least: int = 1) -> int:
