@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 
 import dramatiq
 import redis
-from dramatiq.broker import Consumer
-from dramatiq.brokers.redis import RedisBroker
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.brokers.redis import RedisBroker, _RedisConsumer
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.errors import ConnectionClosed
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -26,17 +28,53 @@ HEARTBEAT_TIMEOUT = 15_000
 HURRIED = frozenset({"events", "sync"})
 UNHURRIED_POLL = 1000
 
+#: Seconds for which Redis is asked to tell of a message: below the client's own patience, and not too long for a
+#: worker that has to end.
+WAIT = 1.0
+
 #: What a connection may raise that trying again may mend. `TimeoutError` is not a `ConnectionError` in redis-py.
 TRANSIENT = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
 
 
+class Told(_RedisConsumer):
+    """Has Redis say when there is a message, where Dramatiq looks again and again: nobody waits for the next look, and
+    an idle worker costs next to nothing."""
+
+    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, prefetch, 1)  # type: ignore[no-untyped-call]
+        #: Milliseconds between looks where Redis cannot say it.
+        self._poll = timeout
+
+    def __next__(self) -> MessageProxy | None:
+        message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
+        if message is None and self.timeout != self._poll:
+            self._wait()
+        return message
+
+    def _wait(self) -> None:
+        if self.outstanding_message_count >= self.prefetch:
+            # As many as may be are here already, whatever else there is.
+            time.sleep(self._poll / 1000)
+            return
+        name = f"{self.broker.namespace}:{self.queue_name}"
+        try:
+            # From the head of the list to its head: nothing moves, and the answer comes when there is something.
+            self.broker.client.blmove(name, name, WAIT, "LEFT", "LEFT")
+        except redis.ResponseError:
+            # A Redis before 6.2, or one that does not let us.
+            self.timeout = self._poll
+        except redis.ConnectionError as error:
+            raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
+
+
 class Queue(RedisBroker):
-    """Looks often where somebody waits, and seldom where nobody does: each look costs both sides."""
+    """Knows at once where somebody waits, and looks seldom where nobody does: each look costs both sides."""
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        if queue_name in HURRIED:
+            return Told(self, queue_name, prefetch, timeout)
         # We send nothing delayed, so nothing ever comes from a delay queue; but Dramatiq looks there as often.
-        hurried = queue_name in HURRIED
-        return super().consume(queue_name, prefetch, timeout if hurried else max(timeout, UNHURRIED_POLL))
+        return super().consume(queue_name, prefetch, max(timeout, UNHURRIED_POLL))
 
 
 def build(settings: Settings) -> dramatiq.Broker:

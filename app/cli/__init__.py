@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+
 import click
 
 from app import __version__
-from app.cli.console import console
-from app.cli.demo import demo
-from app.cli.events import events
-from app.cli.keys import keygen, registry_config, token
-from app.cli.plan import plan
-from app.cli.processes import scheduler, up, web, worker
-from app.cli.remote_sites import COMMANDS as REMOTE_SITES
-from app.cli.repositories import reconcile, repositories, sync, why
-from app.cli.sites import sites
-from app.cli.state import migrate, status
-from app.cli.verify import verify
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
+#: Where each command is, in the order in which `geo --help` lists them: what a newcomer needs comes first. A module is
+#: imported when one of its commands is asked for: all of them together take longer than most commands do.
+COMMANDS: Mapping[str, str] = {
+    "up": "processes",
+    "demo": "demo",
+    "migrate": "state",
+    "status": "state",
+    "sites": "sites",
+    "repositories": "repositories",
+    "sync": "sync",
+    "verify": "verify",
+    "reconcile": "sync",
+    "plan": "plan",
+    "why": "why",
+    "events": "events",
+    "keygen": "keys",
+    "token": "keys",
+    "registry-config": "keys",
+    "console": "console",
+    "web": "processes",
+    "worker": "processes",
+    "scheduler": "processes",
+}
 
-class InOrder(click.Group):
-    """Lists commands as they were added: what a newcomer needs comes first."""
+
+class Commands(click.Group):
+    """Those of `COMMANDS`, each a function of its name in its module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"app.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
 
-@click.group(cls=InOrder, context_settings=CONTEXT)
+@click.group(cls=Commands, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="geo-registry")
 def main() -> None:
     """Event-driven, verified geo-replication of container registries.
@@ -36,30 +59,4 @@ def main() -> None:
     """
 
 
-for command in (
-    up,
-    demo,
-    migrate,
-    status,
-    sites,
-    repositories,
-    sync,
-    verify,
-    reconcile,
-    plan,
-    why,
-    events,
-    keygen,
-    token,
-    registry_config,
-    console,
-    web,
-    worker,
-    scheduler,
-):
-    main.add_command(command)
-
-for command in REMOTE_SITES:
-    sites.add_command(command)
-
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]

@@ -150,6 +150,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
+def scope_text(repositories: Sequence[str], tags: Sequence[str], capacity: int | None) -> str:
+    """What a site replicates, for people."""
+    told = [f"repositories {' '.join(repositories) or 'all'}", f"tags {' '.join(tags) or 'all'}"]
+    return ", ".join([*told, f"at most {capacity} repositories at once"] if capacity else told)
+
+
 def short(digest: str | None) -> str:
     """A digest cut to what tells two apart."""
     return digest[:19] if digest else "-"

@@ -13,6 +13,7 @@ from app.database import connection
 from app.models import Site
 from app.replication import remote_sites, site_tokens
 from app.replication.remote_sites import Change, Declaration
+from app.settings import MAX_CAPACITY
 
 
 @click.command("add", short_help="Add a site that follows from its own deployment.")
@@ -20,14 +21,15 @@ from app.replication.remote_sites import Change, Declaration
 @click.option("--url", default="", help="The address of its registry, for who looks.")
 @click.option("--repository", "-r", "patterns", multiple=True, metavar="PATTERN", help="Replicate these alone.")
 @click.option("--tag", "-t", "tags", multiple=True, metavar="PATTERN", help="Of them, replicate these tags alone.")
+@click.option("--capacity", type=click.IntRange(1, MAX_CAPACITY), help="Sync so many repositories at once at most.")
 @plainly
-def add(name: str, url: str, patterns: tuple[str, ...], tags: tuple[str, ...]) -> None:
+def add(name: str, url: str, patterns: tuple[str, ...], tags: tuple[str, ...], capacity: int | None) -> None:
     """Add a site that follows from its own deployment, and show its token, once.
 
     Give the token to that deployment as GEO_SITE_TOKEN, with GEO_ROLE=secondary, GEO_SITE_NAME and GEO_PRIMARY_URL.
     """
     _require_receiver()
-    declaration = Declaration(name, url.rstrip("/"), patterns, tags)
+    declaration = Declaration(name, url.rstrip("/"), patterns, tags, capacity)
     with connection():
         if any(site.name == name for site in remote_sites.remote()):
             fail(f"there is a site {name} already: geo sites edit {name}", 2)
@@ -44,6 +46,7 @@ def add(name: str, url: str, patterns: tuple[str, ...], tags: tuple[str, ...]) -
 @click.option("--all-repositories", is_flag=True, help="Replicate all repositories from now.")
 @click.option("--tag", "-t", "tags", multiple=True, metavar="PATTERN", help="Replicate these tags alone from now.")
 @click.option("--all-tags", is_flag=True, help="Replicate all tags from now.")
+@click.option("--capacity", type=click.IntRange(0, MAX_CAPACITY), help="Repositories at once at most; 0: no limit.")
 @plainly
 def edit(
     name: str,
@@ -52,8 +55,12 @@ def edit(
     all_repositories: bool,
     tags: tuple[str, ...],
     all_tags: bool,
+    capacity: int | None,
 ) -> None:
-    """Change what a remote site replicates; it takes that up by itself."""
+    """Change what a remote site replicates; it takes that up by itself.
+
+    The settings of its own deployment can narrow this, and not widen it.
+    """
     _require_receiver()
     before = Declaration.of(_remote(name))
     after = before if url is None else replace(before, url=url.rstrip("/"))
@@ -61,6 +68,8 @@ def edit(
         after = replace(after, repositories=() if all_repositories else patterns)
     if tags or all_tags:
         after = replace(after, tags=() if all_tags else tags)
+    if capacity is not None:
+        after = replace(after, capacity=capacity or None)
     if after == before:
         click.echo(f"{name} stays as it is.")
         return
@@ -101,6 +110,7 @@ def apply(file: Path, yes: bool, dry_run: bool) -> None:
         url = "https://registry.berlin.example.com"
         repositories = ["team/**", "!team/secret"]
         tags = ["stable", "semver:>=1.2 <2"]
+        capacity = 4
         paused = false
 
     A site that is new has no token before `geo sites token NAME`. One that the file leaves out is removed.

@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
-from app.cli.common import load, plainly, print_json, print_table, site_named
-from app.database import connection, transaction
+from app.cli import remote_sites
+from app.cli.common import duration, load, plainly, print_json, print_table, site_named
+from app.database import connection, now, transaction
 from app.models import Site
-from app.replication import replicator
+from app.replication import replicator, site_reports
 from app.replication import sites as replication_sites
+from app.replication.site_reports import Reported
 
 
 @click.group(invoke_without_command=True)
@@ -27,6 +29,7 @@ def sites(context: click.Context, as_json: bool) -> None:
     load()
     with connection():
         found = list(Site.select().order_by(Site.primary.desc(), Site.id))
+        reports = site_reports.last(now())
     rows: list[dict[str, Any]] = [
         {
             "name": site.name,
@@ -41,6 +44,10 @@ def sites(context: click.Context, as_json: bool) -> None:
             "repositories": site.repositories.splitlines(),
             "tags": site.tags.splitlines(),
             "capacity": site.capacity,
+            "granted_repositories": site.granted_repositories.splitlines(),
+            "granted_tags": site.granted_tags.splitlines(),
+            "granted_capacity": site.granted_capacity,
+            "report": _report(reports.get(site.id)) if site.remote else None,
         }
         for site in found
     ]
@@ -48,17 +55,19 @@ def sites(context: click.Context, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(
-        ("NAME", "ROLE", "URL", "STATE", "DELETION", "PROTECTED TAGS", "REPOSITORIES", "TAGS"),
+        ("NAME", "ROLE", "URL", "STATE", "REPORTED", "DELETION", "PROTECTED TAGS", "REPOSITORIES", "TAGS", "AT ONCE"),
         [
             (
                 r["name"],
                 "remote" if r["remote"] else r["role"],
                 r["url"] or None,
                 "retired" if r["retired"] else "enabled" if r["enabled"] else "paused",
+                _reported(r["report"]) if r["remote"] else "-",
                 "-" if r["role"] == "primary" or r["remote"] else r["deletion"],
                 "-" if r["role"] == "primary" or r["remote"] else " ".join(r["protected_tags"]) or "none",
-                " ".join(r["repositories"]) or "all",
-                " ".join(r["tags"]) or "all",
+                _within(r["repositories"], r["granted_repositories"]),
+                _within(r["tags"], r["granted_tags"]),
+                min(filter(None, (r["capacity"], r["granted_capacity"])), default=None),
             )
             for r in rows
         ],
@@ -121,7 +130,32 @@ def promote(name: str) -> None:
         )
 
 
+def _report(last: Reported | None) -> dict[str, Any] | None:
+    """What `--json` prints of a remote site's last report."""
+    if last is None:
+        return None
+    told = {"received_at": last.received_at, "age_seconds": last.age_seconds, "stale": last.stale}
+    return told | site_reports.dump(last.report)
+
+
+def _reported(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return "never"
+    old = f"{duration(report['age_seconds'])} ago"
+    return f"{old}, too old" if report["stale"] else f"{report['headline'] or report['level']}, {old}"
+
+
+def _within(patterns: list[str], granted: list[str]) -> str:
+    """Patterns, and those of the primary's deployment that limit them."""
+    own = " ".join(patterns) or "all"
+    return f"{own} of {' '.join(granted)}" if granted else own
+
+
 def _enable(name: str, *, enabled: bool) -> None:
     site = site_named(name, remote=True)
     with transaction():
         Site.update(enabled=enabled).where(Site.id == site.id).execute()
+
+
+for command in remote_sites.COMMANDS:
+    sites.add_command(command)

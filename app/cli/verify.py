@@ -15,6 +15,7 @@ from app.database import connection
 from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication.context import Context
+from app.replication.progress import halted
 from app.replication.replicator import Replicator, UnknownRepository
 from app.replication.verification import asking
 from app.replication.verification.run import Verified
@@ -72,7 +73,7 @@ def verify(
     chosen = site_named(site)
     if repository is None:
         wanted = VerificationLevel(level) if level else context.settings.verification_interval_level
-        _verify_many(chosen, wanted, failed_only=failed, wait=wait, as_json=as_json)
+        _verify_many(context, chosen, wanted, failed_only=failed, wait=wait, as_json=as_json)
     else:
         _verify_one(context, chosen, repository.strip("/"), level, as_json=as_json)
 
@@ -158,13 +159,15 @@ def document(path: str, site: Site, found: Verified) -> dict[str, Any]:
 # --- many -----------------------------------------------------------------------------------------------------------
 
 
-def _verify_many(site: Site, level: VerificationLevel, *, failed_only: bool, wait: bool, as_json: bool) -> None:
+def _verify_many(
+    context: Context, site: Site, level: VerificationLevel, *, failed_only: bool, wait: bool, as_json: bool
+) -> None:
     marked = (asking.reverify_failed if failed_only else asking.reverify_all)(site, level)
     told: dict[str, Any] = {"site": site.name, "level": level.value, "marked": marked}
     if not as_json:
         click.echo(f"{marked} repositories are marked for verification on {site.name} at level {level.value}.")
     if wait:
-        _wait(site)
+        _wait(site, replication_enabled=context.settings.replication_enabled)
         failures = _failures(site)
         told |= {"in_order": not failures, "failed": failures}
     if as_json:
@@ -184,14 +187,20 @@ def _end(site: Site, told: dict[str, Any], *, as_json: bool) -> None:
     raise SystemExit(1 if failures else 0)
 
 
-def _wait(site: Site) -> None:
-    """Follow the workers until nothing that was asked for waits. What is tried again later counts as done."""
+def _wait(site: Site, *, replication_enabled: bool) -> None:
+    """Follow the workers until nothing that was asked for waits. What is tried again later counts as done.
+
+    Ends with a sentence when nobody will do it: the site is paused, or replication switched off.
+    """
     waiting = (Registry.site == site) & Registry.verification_full & Registry.verification_retry_at.is_null()
     with Progress("repositories") as progress:
         total = None
         while True:
             with connection():
                 left = Registry.select().where(waiting).count()
+                why = halted(site, replication_enabled=replication_enabled) if left else None
+            if why is not None:
+                fail(f"{left} repositories wait, and {why}")
             total = left if total is None else max(total, left)
             progress.show(total - left, total)
             if not left:

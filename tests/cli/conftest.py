@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -12,9 +13,11 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner, Result
 
-from app import database
+from app import database, metrics
 from app.cli import main
-from tests.support.deployment import ADMIN_TOKEN, SECRET
+from app.database import connection
+from tests.support.deployment import ADMIN_TOKEN, SECRET, environment
+from tests.support.registries import DistributionRegistry
 
 
 @dataclass
@@ -55,6 +58,25 @@ def geo(bare: Geo, database_url: str) -> Geo:
     result = bare("migrate")
     assert result.exit_code == 0, result.output
     return bare
+
+
+@pytest.fixture
+def wired(
+    bare: Geo, primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
+) -> Iterator[Geo]:
+    """Commands between two real registries."""
+    bare.env.update(environment(primary, secondary, database_url), BROKER_URL="stub://")
+    assert bare("migrate").exit_code == 0
+    yield bare
+    metrics.buffer.close()
+
+
+@contextmanager
+def stored() -> Iterator[None]:
+    """The database of the commands, let go of afterwards: the next command opens its own."""
+    with connection():
+        yield
+    database.database.close_all()
 
 
 def settings(database_url: str) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main
+from app.cli import COMMANDS
 from tests.cli.conftest import Geo, settings
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
@@ -39,7 +39,7 @@ READERS = [
 #: Some of them, for what takes longer.
 FEW = [("status", "--json"), ("sites", "pause", "secondary"), ("why", "team/app:v1"), ("sync", "--all"), READERS[-1]]
 
-EVERY = sorted(name for name in main.commands)
+EVERY = sorted(COMMANDS)
 
 
 def assert_sentence(text: str) -> None:

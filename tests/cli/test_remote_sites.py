@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from app import database
-from app.database import connection
-from app.models import Site
-from app.replication import site_tokens
+from app.database import connection, now
+from app.models import Site, SiteReport
+from app.replication import site_reports, site_tokens
 from app.replication.site_tokens import PREFIX
 from tests.cli.conftest import Geo
+from tests.support.site_report import REPORT
 
 
 @pytest.fixture
@@ -123,3 +125,48 @@ def test_a_secondary_s_own_deployment_keeps_no_sites(geo: Geo) -> None:
 def test_status_tells_of_both_kinds(primary: Geo) -> None:
     primary("sites", "add", "berlin")
     assert "berlin follows from a deployment of its own" in primary("status").output
+
+
+def test_a_capacity_is_set_shown_and_taken_back(primary: Geo) -> None:
+    assert primary("sites", "add", "berlin", "--capacity", "4").exit_code == 0
+    assert listed(primary)["berlin"]["capacity"] == 4
+    assert "+ capacity = 6" in primary("sites", "edit", "berlin", "--capacity", "6").output
+    assert "- capacity = 6" in primary("sites", "edit", "berlin", "--capacity", "0").output
+    assert listed(primary)["berlin"]["capacity"] is None
+    assert primary("sites", "edit", "berlin", "--capacity", "-1").exit_code == 2
+
+
+def test_what_a_site_reports_is_shown_with_its_age(primary: Geo) -> None:
+    # Given a site that never reported
+    primary("sites", "add", "berlin", "-r", "team/**")
+    assert "never" in primary("sites").stdout
+    assert listed(primary)["berlin"]["report"] is None
+    shown = primary("status").stdout
+    assert "never reported its status" in shown or "does not ask for events" in shown
+
+    # When it has
+    with connection():
+        site = Site.get(Site.name == "berlin")
+    site_reports.keep(site, REPORT)
+    database.database.close_all()
+
+    # Then what it said stands where it is listed, and where it is counted
+    assert "In sync, " in primary("sites").stdout
+    report = listed(primary)["berlin"]["report"]
+    assert isinstance(report, dict)
+    assert (report["synced"], report["tags"], report["stale"]) == (8, ["v*"], False)
+    shown = primary("status").stdout
+    assert "8/10 (80 %)" in shown
+    assert "berlin replicates repositories team/**, tags all" in shown
+    narrowed = "narrow that to repositories team/**, tags v*, at most 4 repositories at once"
+    assert f"version 1.0, its own settings {narrowed}" in shown
+    document = json.loads(primary("status", "--json").stdout)
+    counted = {site["name"]: site for site in document["sites"]}
+    assert counted["berlin"]["report"]["report"]["synced"] == counted["berlin"]["synced"] == 8
+
+    # And when it falls silent, that does too
+    with connection():
+        SiteReport.update(received_at=now() - timedelta(hours=1)).execute()
+    database.database.close_all()
+    assert "too old" in primary("sites").stdout
+    assert "(too old)" in primary("status").stdout

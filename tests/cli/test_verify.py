@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from app import database, metrics
+from app.database import connection, now
+from app.models import ContainerRepository, Site
+from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import replicator
 from app.replication.context import current
 from app.replication.verification import work
@@ -128,3 +131,24 @@ def test_all_are_marked_and_waited_for(
 
     # And those that failed can be asked for alone
     assert "1 repositories are marked" in wired("verify", "--failed").stdout
+
+
+def test_nobody_waits_for_a_site_that_is_paused(geo: Geo) -> None:
+    # Given a repository that waits for its verification, on a site that is paused
+    with connection():
+        repository = ContainerRepository.create(path="team/app", created_at=now())
+        site = Site.get(Site.name == "secondary")
+        Registry.create(site=site, container_repository=repository, created_at=now())
+    database.database.close_all()
+    assert geo("sites", "pause", "secondary").exit_code == 0
+
+    # When somebody waits for it
+    result = geo("verify", "--all", "--wait")
+
+    # Then he is told that nobody will do it, and so where replication is switched off
+    assert result.exit_code == 1
+    assert "1 repositories wait, and secondary is paused; `geo sites resume secondary`" in result.stderr
+    assert geo("sites", "resume", "secondary").exit_code == 0
+    result = geo("verify", "--all", "--wait", "--json", GEO_REGISTRY_REPLICATION_ENABLED="false")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "switched off" in result.stderr

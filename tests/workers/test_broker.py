@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from queue import Queue
+from threading import Thread
+
 import pytest
+from dramatiq import Message
+from dramatiq.broker import MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 
 from app.settings import Settings
 from tests.support.deployment import offline_environment
+from tests.support.valkey import Valkey
+from tests.support.wait import wait_until
 
 
 def build(**env: str) -> RedisBroker | StubBroker:
@@ -73,3 +81,70 @@ def test_dramatiq_retries_delays_and_drops_nothing_by_itself(stub_broker: StubBr
     broker = build(REDIS_URL="redis://127.0.0.1:7/0")
     names = {type(one).__name__ for one in broker.middleware}
     assert not names & {"Retries", "AgeLimit", "TimeLimit", "Results"}
+
+
+def _consumer(broker: RedisBroker, queue: str = "sync") -> Iterator[MessageProxy | None]:
+    # As Dramatiq's own consumer thread does it, but with a poll that nobody could mistake for being told.
+    return iter(broker.consume(queue, prefetch=1, timeout=60_000))
+
+
+def _message(queue: str = "sync") -> Message[None]:
+    return Message(queue_name=queue, actor_name="nobody", args=(), kwargs={}, options={})
+
+
+def test_a_worker_is_told_of_a_message(stub_broker: StubBroker, valkey: Valkey) -> None:
+    # Given a worker that waits for one
+    broker = build(REDIS_URL=valkey.url)
+    assert isinstance(broker, RedisBroker)
+    broker.declare_queue("sync")
+    consumer = _consumer(broker)
+    found: Queue[MessageProxy] = Queue()
+    waiting = Thread(target=lambda: found.put(next(message for message in consumer if message is not None)))
+    waiting.start()
+    wait_until(lambda: int(broker.client.info("clients")["blocked_clients"]) == 1, message="nobody waits")
+
+    # When there is one, then it has it, without another look
+    sent = broker.enqueue(_message())
+    assert found.get(timeout=20).message_id == sent.message_id
+    waiting.join()
+    broker.close()
+
+
+def test_who_may_not_wait_looks_again(stub_broker: StubBroker, valkey: Valkey) -> None:
+    # Given a Redis that refuses to be waited for
+    broker = build(REDIS_URL=valkey.url)
+    assert isinstance(broker, RedisBroker)
+    broker.client.execute_command("ACL", "SETUSER", "default", "-blmove")
+    try:
+        broker.declare_queue("sync")
+        consumer = iter(broker.consume("sync", prefetch=1, timeout=10))
+
+        # When nothing comes, and then something
+        assert [next(consumer) for _ in range(3)] == [None, None, None]
+        sent = broker.enqueue(_message())
+
+        # Then it is found all the same
+        message = next(message for message in consumer if message is not None)
+        assert message.message_id == sent.message_id
+    finally:
+        broker.client.execute_command("ACL", "SETUSER", "default", "+blmove")
+        broker.close()
+
+
+def test_what_waits_longer_than_it_may_be_fetched_is_no_busy_loop(stub_broker: StubBroker, valkey: Valkey) -> None:
+    # Given a worker that has as much as it may have, and more that waits
+    broker = build(REDIS_URL=valkey.url)
+    assert isinstance(broker, RedisBroker)
+    broker.declare_queue("sync")
+    for _ in range(2):
+        broker.enqueue(_message())
+    consumer = iter(broker.consume("sync", prefetch=1, timeout=100))
+    assert next(consumer) is not None
+
+    # When it goes on for a while
+    before = int(broker.client.info("commandstats").get("cmdstat_blmove", {}).get("calls", 0))
+    assert next(consumer) is None
+
+    # Then Redis was not asked
+    assert int(broker.client.info("commandstats").get("cmdstat_blmove", {}).get("calls", 0)) == before
+    broker.close()
