@@ -44,10 +44,12 @@ def copy_blob(
     descriptor: Descriptor,
     *,
     mount_from: str | None = None,
+    probe: bool = True,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> TransferResult:
-    """Copy the blob into the same repository of the destination, unless that gives a byte of it in this size.
+    """Copy the blob into the same repository of the destination, unless that gives a byte of it in this size; without
+    `probe` it is not asked first.
 
     The source is a registry, which is read with patience, or whatever opens the blob. `mount_from` is a repository of
     the destination that probably holds it: then it is mounted, and carried only where that fails. `progress` is told
@@ -64,7 +66,7 @@ def copy_blob(
             if upload is not None:
                 upload.cancel()
             return TransferResult(mounted=upload is None, skipped=upload is not None)
-    elif destination.blob_present(repository, descriptor.digest, descriptor.size):
+    elif probe and destination.blob_present(repository, descriptor.digest, descriptor.size):
         return TransferResult(skipped=True)
     opener = source
     if isinstance(opener, RegistryClient):

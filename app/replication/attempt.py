@@ -27,6 +27,7 @@ from app.replication.referrers import Referrers, complete
 from app.replication.removals import Gone, absent
 from app.replication.route import Route
 from app.replication.tag_scope import TagScope
+from app.replication.vacancy import Vacancy
 from app.replication.writing import Writing
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Attempts:
     context: Context
     stop: Callable[[], bool]
     writing: Writing = field(default_factory=Writing)
+    vacancy: Vacancy = field(default_factory=Vacancy)
     #: What the secondary holds of references that a look found not in order, by id.
     unequal: dict[int, str | None] = field(default_factory=dict)
 
@@ -122,12 +124,17 @@ class Attempts:
         return self._land(manifest, standing, referrers, started, reference, started)
 
     def _look(self, reference: Reference) -> Future[str | None]:
-        """What stands there on the secondary; a check may have seen it."""
-        if reference.trigger in URGENT or reference.id not in self.unequal:
+        """What stands there on the secondary; a check may have seen it, or the listing of the repository."""
+        vacant = self.lacking(reference)
+        if not vacant and (reference.trigger in URGENT or reference.id not in self.unequal):
             return self.context.lanes.small.submit(self._standing, reference.name)
         seen: Future[str | None] = Future()
-        seen.set_result(self.unequal[reference.id])
+        seen.set_result(None if vacant else self.unequal[reference.id])
         return seen
+
+    def lacking(self, reference: Reference) -> bool:
+        """Whether the secondary cannot have it: it knows no such repository, and nothing was brought since."""
+        return reference.observed_digest is None and self.vacancy.holds()
 
     def _land(
         self,
@@ -164,6 +171,7 @@ class Attempts:
             context.flights,
             context.presence,
             self.writing,
+            self.vacancy,
             self.stop,
             context.spool,
         )

@@ -8,7 +8,7 @@ from functools import partial
 
 from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
 from app.replication.flights import Elsewhere
-from app.replication.lanes import finish
+from app.replication.lanes import finish, is_small
 from app.replication.route import Route
 from app.replication.tally import Tally
 
@@ -95,6 +95,7 @@ class BlobCopy:
             route.repository,
             blob,
             mount_from=mount_from,
+            probe=not (is_small(blob.size) and route.vacancy.holds()),
             stop=route.stop,
         )
         registry = route.destination.name

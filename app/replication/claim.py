@@ -53,9 +53,13 @@ class Claim:
     _withdrawn: bool = False
     #: Whether the site was not paused when the row was claimed.
     _enabled: bool = field(init=False)
+    #: Whether anything was written down of its references by whoever held it since it was last let go: what a
+    #: verification saw before says nothing of that.
+    changed: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self._enabled = self.site.enabled
+        self.changed = self.takeover
 
     def require(self, seconds: float) -> None:
         """Make sure that the lease lasts for another `seconds`.
@@ -100,6 +104,13 @@ def count_due(limit: int, *, at_most: int | None = None) -> int:
         if at_most is not None:
             waiting &= Registry.priority <= at_most
         return int(_enabled(Registry.select(Registry.id)).where(waiting).limit(limit).count())
+
+
+def count_held() -> int:
+    """How many rows are in somebody's hands."""
+    with connection():
+        held = (Registry.state == SyncState.STARTED) & (Registry.lease_expires_at > now())
+        return int(Registry.select(Registry.id).where(held).count())
 
 
 def claim_next(at_most: int | None = None, *, settings: Settings | None = None) -> Claim | None:
@@ -222,9 +233,9 @@ def close(
         summary = _summary(claim.registry_id)
         ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
         ours &= Registry.state == SyncState.STARTED
-        released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
         if failure is None and (summary.pending or summary.full_sync):
-            return _pending(ours, released, instant)
+            return _pending(ours, released | _unverified(claim), instant)
         if failure is None and not summary.failed:
             values = {"state": SyncState.SYNCED, "last_synced_at": instant, "retry_count": 0, "retry_at": None}
             values |= {"last_sync_failure": None, "pending_since": None}
@@ -237,18 +248,21 @@ def close(
             values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}
             values |= {"last_sync_failure": storable(failure, MAX_FAILURE)}
             state = SyncState.FAILED
-        values["verification_state"] = _unverified()
+        released |= _unverified(claim)
         unchanged = Registry.update(**values, **released).where(ours & (Registry.generation == claim.generation))
         if unchanged.execute():
             return Closed(state, failure)
         return _pending(ours, released, instant)
 
 
-def _unverified() -> Case:
-    """A verification is due after a sync. One under way learns of it by the generation, one switched off stays so, and
-    one that failed has failed until the next has seen what the sync repaired."""
-    kept = [VerificationState.STARTED, VerificationState.DISABLED, VerificationState.FAILED]
-    return Case(None, [(Registry.verification_state.in_(kept), Registry.verification_state)], VerificationState.PENDING)
+def _unverified(claim: Claim) -> dict[str, Any]:
+    """A verification is due after a sync that changed anything. One under way learns of it by the generation, one
+    switched off stays so, and one that failed has failed until the next has seen what the sync repaired."""
+    if not claim.changed:
+        return {}
+    state = Registry.verification_state
+    kept = state.in_([VerificationState.STARTED, VerificationState.DISABLED, VerificationState.FAILED])
+    return {"verification_state": Case(None, [(kept, state)], VerificationState.PENDING)}
 
 
 def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) -> Closed:
@@ -260,7 +274,7 @@ def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) ->
         instant = now()
         ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
         ours &= Registry.state == SyncState.STARTED
-        released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0, **_unverified(claim)}
         unchanged = Registry.generation == claim.generation
         if priority is not None:
             released["priority"] = Case(None, [(unchanged, priority)], Registry.priority)

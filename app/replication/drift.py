@@ -40,22 +40,36 @@ class Listed:
     complete: bool
 
 
-def look(claim: Claim, primary: Listed, destination: RegistryClient, before: Mapping[int, int] | None = None) -> None:
-    """Compare with a complete listing of the secondary: one request a page, none a tag.
+@dataclass(frozen=True, slots=True)
+class There:
+    """The secondary's tags. `vacant` where it says that it knows no such repository."""
+
+    tags: frozenset[str]
+    vacant: bool = False
+
+
+def listed(claim: Claim, destination: RegistryClient) -> There | None:
+    """A complete listing of the secondary: one request a page, none a tag. None, and a line in the log, where it
+    fails: what was known of drift stands then, and copying goes on."""
+    try:
+        return There(frozenset(destination.list_tags(claim.path)))
+    except RegistryError as error:
+        if isinstance(error, NotFound) and error.witnessed:
+            return There(frozenset(), vacant=True)
+        log.warning("drift of %s on %s was not looked for: %s", claim.path, claim.site.name, error)
+        return None
+
+
+def look(claim: Claim, primary: Listed, secondary: There, before: Mapping[int, int] | None = None) -> None:
+    """Compare the two listings.
 
     Extras are written down; under `mirror` they become due for deletion, with the primary's complete listing as their
-    second witness. A listing that fails changes nothing: what was known of drift stands, and copying goes on.
+    second witness.
 
     `before` has the generations that references had before the primary was listed: an extra that some event named
     earlier, and that never came, is drift again.
     """
-    try:
-        there = set(destination.list_tags(claim.path))
-    except RegistryError as error:
-        if not (isinstance(error, NotFound) and error.witnessed):
-            log.warning("drift of %s on %s was not looked for: %s", claim.path, claim.site.name, error)
-            return
-        there = set()
+    there = secondary.tags
     extras = {tag for tag in there - primary.tags if not _REFERRERS_TAG.fullmatch(tag)}
     with connection():
         site = Site.get_by_id(claim.site.id)

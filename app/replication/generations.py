@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
-from app.database import connection
+from app.database import connection, database
 from app.models import ContainerRepositoryRegistry as Registry
 
 #: Seconds for which what was read is good enough: every sync looks that often, and each by itself would ask for its
@@ -42,8 +42,15 @@ class Generations:
         with self._lock:
             now = self._clock()
             if registry_id not in self._seen or now - self._read_at >= FRESH_FOR:
-                with connection():
-                    rows = Registry.select(Registry.id, Registry.generation).where(Registry.id.in_(sorted(self._held)))
-                    self._seen = {row.id: row.generation for row in rows}
+                self._seen = _read(self._held)
                 self._read_at = now
             return self._seen.get(registry_id, -1)
+
+
+def _read(ids: Collection[int]) -> dict[int, int]:
+    # Written out: every sync asks twenty times a second, and Peewee takes longer to write it than SQLite to answer.
+    table = Registry._meta.table_name
+    held = ", ".join(str(int(number)) for number in ids) or "NULL"
+    with connection():
+        found = database.execute_sql(f'SELECT id, generation FROM "{table}" WHERE id IN ({held})')  # noqa: S608 - numbers
+        return dict(found.fetchall())

@@ -22,6 +22,11 @@ SMALL_THREADS, LARGE_THREADS, CHECK_THREADS = 20, 16, 16
 SMALL_BULK, LARGE_BULK = 15, 8
 
 
+def is_small(size: int | None) -> bool:
+    """Whether a blob of `size` bytes is small; what does not say its size may be large."""
+    return size is not None and size < LARGE
+
+
 class Lanes:
     """Small things never queue behind large ones: one image of twenty layers would fill a single pool, and the next
     small push of another tag would wait for one of them to end."""
@@ -33,8 +38,8 @@ class Lanes:
         self.checks = Lane("check", CHECK_THREADS)
 
     def of(self, size: int | None) -> Executor:
-        """The lane for a blob of `size` bytes; what does not say its size may be large."""
-        return self.small if size is not None and size < LARGE else self._large
+        """The lane for a blob of `size` bytes."""
+        return self.small if is_small(size) else self._large
 
     def each(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Run `work` on all items in parallel; the first error stops those not begun and is raised."""

@@ -80,6 +80,7 @@ def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: 
     Raises:
         LeaseLost: when somebody else holds the row by now; nothing is written.
     """
+    claim.changed = True
     with transaction():
         _require_lease(claim)
         if isinstance(outcome, Done):
@@ -115,6 +116,7 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
         for look in same:
             seen = (look.reference.desired_digest, look.reference.observed_digest)
             if seen != (look.digest, look.digest):
+                claim.changed = True
                 digests = {"desired_digest": look.digest, "observed_digest": look.digest}
                 changed = {**digests, "media_type": storable(look.media_type, MAX_MEDIA_TYPE)}
                 Reference.update(**changed).where(Reference.id == look.reference.id).execute()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from peewee import Case, fn
@@ -31,10 +32,12 @@ def plan(
     *,
     destination: RegistryClient | None = None,
     trigger: str = "full",
+    vacant: Callable[[], None] = lambda: None,
 ) -> int:
     """List the repository on the primary and mark every tag, there or gone; return how many.
 
-    Then it is listed on the secondary, `destination`, too: what is there alone is drift (`drift.look`).
+    Meanwhile it is listed on the secondary, `destination`, too: what is there alone is drift (`drift.look`). `vacant`
+    is called before anything is marked where the secondary knows no such repository.
 
     `generation` is the row's at the time of the claim: a full sync asked for after it stays asked for; what events
     ask for meanwhile makes no further one.
@@ -48,19 +51,28 @@ def plan(
     """
     with connection():
         before = {tag.id: tag.generation for tag in _tags(claim)}
+    with ThreadPoolExecutor(1, thread_name_prefix="listing") as beside:
+        looking = beside.submit(drift.listed, claim, destination) if destination is not None else None
+        listed = _listed(claim, source, destination)
+        there = looking.result() if looking is not None else None
+    if there is not None and there.vacant:
+        vacant()
+    with connection():
+        marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(Site.get_by_id(claim.site.id)))
+    if there is not None:
+        drift.look(claim, listed, there, before)
+    _settle(claim, generation)
+    return marked
+
+
+def _listed(claim: Claim, source: RegistryClient, destination: RegistryClient | None) -> Listed:
     try:
-        listed = Listed(frozenset(source.list_tags(claim.path)), complete=True)
+        return Listed(frozenset(source.list_tags(claim.path)), complete=True)
     except NotFound as error:
         if not error.witnessed:
             raise
         _require_nothing_of_ours(claim, error, destination)
-        listed = Listed(frozenset(), complete=False)
-    with connection():
-        marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(Site.get_by_id(claim.site.id)))
-    if destination is not None:
-        drift.look(claim, listed, destination, before)
-    _settle(claim, generation)
-    return marked
+        return Listed(frozenset(), complete=False)
 
 
 def _settle(claim: Claim, generation: int) -> None:

@@ -10,6 +10,7 @@ from app.replication.flights import Flights
 from app.replication.lanes import Lanes
 from app.replication.presence import Presence
 from app.replication.spool import Spool
+from app.replication.vacancy import Vacancy
 from app.replication.writing import Writing
 
 
@@ -28,6 +29,7 @@ class Route:
     flights: Flights
     presence: Presence
     writing: Writing
+    vacancy: Vacancy
     stop: Callable[[], bool]
     spool: Spool | None = None
 

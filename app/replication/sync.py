@@ -129,7 +129,13 @@ class _Sync:
     def _plan(self, generation: int) -> Failed | None:
         started = utcnow()
         try:
-            planner.plan(self.claim, self.context.primary, generation, destination=self.context.destination())
+            planner.plan(
+                self.claim,
+                self.context.primary,
+                generation,
+                destination=self.context.destination(),
+                vacant=self.attempts.vacancy.found,
+            )
         except (LeaseLost, PeeweeException, DatabaseUnavailable):
             raise
         except Exception as error:  # noqa: BLE001 - a bug here must not leave the row to its lease, again and again
@@ -254,6 +260,7 @@ class _Sync:
             and reference.is_tag
             and reference.delete_witness is None
             and reference.id not in self.attempts.unequal
+            and not self.attempts.lacking(reference)
         )
 
     def _due(self, limit: int) -> list[Reference]:
@@ -309,7 +316,6 @@ class _Sync:
                 self._record(reference, result)
 
     def _ended(self, reference: Reference) -> None:
-        self.more = True
         if reference.id in self.moved:
             self.seen_generation = -1
 

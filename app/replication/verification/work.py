@@ -22,8 +22,8 @@ SLICE = 20.0
 
 def run_due(context: Context) -> int:
     """Verify what is due, row after row, until nothing is, others are at it, or syncs wait; return how many."""
-    if syncs.count_due(1) > 0 and context.verification.rested() < REST:
-        # Syncs wait for a thread. The scheduler wakes us again.
+    if context.verification.rested() < REST and (syncs.count_due(1) > 0 or syncs.count_held() > 0):
+        # Somebody waits for what syncs bring. The scheduler wakes us again.
         return 0
     if not context.verification.take():
         # As many threads are at it as may be; they look once more before they end.

@@ -10,6 +10,9 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState, VerificationState
+from app.replication import claim as syncs
+from app.replication.attempt import Attempts
+from app.replication.outcome import record
 from app.replication.verification import asking, work
 from app.replication.verification import claim as claims
 from app.replication.verification.claim import Verdict
@@ -68,16 +71,72 @@ def test_what_a_sync_brought_is_verified_and_nothing_else(
         }
 
 
-def test_a_full_sync_that_changed_nothing_costs_no_request(
+def test_a_full_sync_that_changed_nothing_asks_for_no_verification(
     proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
+    # Given a repository that was verified
     geo, _, before_secondary = proxied
     replicated(geo, primary, repository, {"v1": images.image()})
     work.run_due(geo.context)
+
+    # When everything is found in order once more
     assert geo.row(repository).replicator.sync().state == SyncState.SYNCED
+
+    # Then it still counts as verified
+    assert geo.row(repository).verification_state == VerificationState.SUCCEEDED
     before_secondary.clear()
-    assert work.run_due(geo.context) == 1
+    assert work.run_due(geo.context) == 0
     assert before_secondary.requests == []
+
+
+def test_what_a_killed_worker_brought_is_verified(
+    proxied: Proxied, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a verified repository, and a worker that is killed after it has brought a new tag
+    geo, _, _ = proxied
+    replicated(geo, primary, repository, {"v1": images.image()})
+    work.run_due(geo.context)
+    geo.event("push", repository, "v2", push(primary, repository, "v2", images.image()))
+    geo.mark()
+    killed = syncs.claim_row(geo.row(repository).id)
+    assert killed is not None
+    with connection():
+        reference = Reference.get((Reference.registry == killed.registry_id) & (Reference.name == "v2"))
+    brought = Attempts(killed, geo.context, lambda: False).copy(reference)
+    record(killed, reference, brought)
+    with connection():
+        Registry.update(lease_expires_at=now()).where(Registry.id == killed.registry_id).execute()
+
+    # When another one finds nothing left to do
+    geo.settle()
+
+    # Then a verification is due all the same
+    row = geo.row(repository)
+    assert (row.state, row.verification_state) == (SyncState.SYNCED, VerificationState.PENDING)
+
+
+def test_verification_waits_while_anything_is_synced(
+    proxied: Proxied, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a repository to be verified, and another that somebody syncs
+    geo, _, _ = proxied
+    replicated(geo, primary, repository, {"v1": images.image()})
+    other = f"{repository}-other"
+    geo.event("push", other, "v1", push(primary, other, "v1", images.image()))
+    geo.mark()
+    held = syncs.claim_next()
+    assert held is not None
+    assert held.path == other
+
+    # When a worker is woken for the verification, then it lets the sync go first, for a while
+    geo.context.verification.take()
+    geo.context.verification.give_back()
+    assert work.run_due(geo.context) == 0
+
+    # And then goes on
+    syncs.release(held)
+    geo.settle()
+    assert work.run_due(geo.context) == 2
     assert geo.row(repository).verification_state == VerificationState.SUCCEEDED
 
 
