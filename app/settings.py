@@ -47,6 +47,9 @@ _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 #: Requests at once to one registry where nothing else is said.
 MAX_CONNECTIONS = 64
 
+#: Repositories that a site may be allowed to sync at once.
+MAX_CAPACITY = 100_000
+
 #: A notification secret shorter than this is accepted (a registry may already be set up with it) but warned of.
 WEAK_SECRET_LENGTH = 16
 
@@ -279,7 +282,7 @@ class _Environment:
             secret_key=self.secret("GEO_SECRET_KEY"),
             repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
             tags=tuple(" ".join(each.split()) for each in _TAG_SCOPE_PATTERN.findall(self.text_or("GEO_TAGS", ""))),
-            capacity=self.number("GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY", 0, 0, 100_000) or None,
+            capacity=self.number("GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY", 0, 0, MAX_CAPACITY) or None,
             reconcile_interval=self.duration("GEO_RECONCILE_INTERVAL", RECONCILE_INTERVAL),
             deletion=deletion,
             protected_tags=tuple(_TAG_PATTERN.findall(self.text_or("GEO_PROTECTED_TAGS", ""))),

@@ -8,7 +8,7 @@ from flask import Flask
 
 from app.admin import blueprint as admin
 from app.admin.session import configure as configure_session
-from app.api import feed, health, resources, token_endpoint, webhook
+from app.api import feed, health, resources, site_status, token_endpoint, webhook
 from app.api.problems import register as register_problems
 from app.boot import boot
 from app.logging import configure as configure_logging
@@ -41,6 +41,7 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
         app.register_blueprint(webhook.blueprint)
         app.register_blueprint(feed.blueprint)
         app.register_blueprint(token_endpoint.blueprint)
+        app.register_blueprint(site_status.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(resources.blueprint)
     app.register_blueprint(admin)

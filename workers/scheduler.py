@@ -17,11 +17,23 @@ from app import metrics
 from app.database import DatabaseUnavailable, connection
 from app.models import Site
 from app.registry import RegistryError
-from app.replication import backfill, claim, cursor, event_log, instances, membership, replicator, sites
+from app.replication import (
+    backfill,
+    claim,
+    cursor,
+    event_log,
+    instances,
+    marking,
+    membership,
+    replicator,
+    reporting,
+    sites,
+)
 from app.replication.context import Context
 from app.replication.follower import Follower
 from app.replication.lease import heartbeat, monotonic, named
 from app.replication.log import state as log_state
+from app.replication.reporting import Reporter
 from app.replication.status import SCHEDULER
 from app.replication.verification import asking
 from app.replication.verification import claim as verifications
@@ -43,6 +55,9 @@ KEEP_ATTEMPTS = timedelta(days=30)
 #: How long events are kept that a site has not read, because it is paused or away.
 KEEP_UNREAD = timedelta(days=60)
 
+#: Wakes for what is not urgent that are sent at each look although every thread of ours seems busy.
+WAKES = 2
+
 #: Seconds that a follower is given to end, before its lease is given up for it.
 FOLLOWER_PATIENCE = 1.0
 
@@ -57,6 +72,8 @@ class Scheduler:
     _tidied: float = float("-inf")
     _reconcile: threading.Thread | None = None
     _following: threading.Thread | None = None
+    _reported: float = float("-inf")
+    _reporting: threading.Thread | None = None
 
     def run(self) -> None:
         """Act while holding the lease; wait for it while another scheduler does. Survives the database's absence."""
@@ -113,6 +130,7 @@ class Scheduler:
 
     def tick(self) -> None:
         """One look at everything that could be due."""
+        self._report_if_due()
         with connection():
             tidying = self.clock() - self._tidied > TIDY
             if tidying:
@@ -135,12 +153,25 @@ class Scheduler:
                 self._arrange_verification()
             claim.fail_poisonous()
             replicator.awaken_digests()
-            waiting = claim.count_due(limit(self.context.settings))
+            waiting = self._wanted()
             unverified = verifications.count_due(self.context.settings, self._verifying())
         if waiting:
             self.context.wake.rows(waiting)
         if unverified:
             self.context.wake.verifications(unverified)
+
+    def _wanted(self) -> int:
+        """How many wakes for syncs are worth sending: one each for what is urgent, and for the rest as many as there
+        are threads that may take it. A thread that is kept for what is urgent would only look and find nothing."""
+        settings = self.context.settings
+        most = limit(settings)
+        urgent = claim.count_due(most, at_most=marking.FRESH)
+        others = claim.count_due(most) - urgent
+        if others <= 0:
+            return urgent
+        free = settings.worker_processes * max(1, settings.worker_threads - 1) - claim.count_held()
+        # Some always: other machines may have workers too, and a killed worker's rows count as held for a while.
+        return min(most, urgent + min(others, max(free, WAKES)))
 
     def _verifying(self) -> int:
         """How many repositories all worker processes together verify at once."""
@@ -164,6 +195,28 @@ class Scheduler:
         # Beside the tick: a catalog of a hundred thousand repositories takes longer than a lease.
         self._reconcile = threading.Thread(target=self._mark_all, args=(site,), name="reconcile", daemon=True)
         self._reconcile.start()
+
+    def _report_if_due(self) -> None:
+        """Tell the primary's deployment how we are, beside the tick: it may take its time to answer.
+
+        A report that could not be made in its minute is not made up for: the next says more.
+        """
+        if self.context.deployment is None or self.clock() - self._reported < reporting.INTERVAL:
+            return
+        if self._reporting is not None and self._reporting.is_alive():
+            return
+        self._reported = self.clock()
+        self._reporting = threading.Thread(target=self._report, name="report", daemon=True)
+        self._reporting.start()
+
+    def _report(self) -> None:
+        try:
+            with connection():
+                site = Site.get_or_none(Site.name == self.context.settings.site_name)
+            if site is not None:
+                Reporter(self.context, site).report()
+        except (PeeweeException, DatabaseUnavailable) as error:
+            log.warning("our status could not be reported: %s", error)
 
     def _mark_all(self, site: Site) -> None:
         try:

@@ -7,12 +7,15 @@ from typing import Any
 
 from app import __version__
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import QuarantinedEvent, Reference, Site, SyncAttempt, SyncState
+from app.models import QuarantinedEvent, Reference, Site, SyncAttempt, SyncState, VerificationState
+from app.replication.capacity import capacity_of
 from app.replication.health import Health
 from app.replication.progress import Backfill
+from app.replication.site_reports import Reported
 from app.replication.status import SiteStatus, Status
 
-#: GitLab's fields of a site that have no meaning here: capacities and selections are set by the environment.
+#: GitLab's fields of a site that have no meaning here: what is replicated is said by patterns, and capacities of other
+#: things there are not.
 NOT_APPLICABLE_TO_A_SITE = (
     "files_max_capacity",
     "repos_max_capacity",
@@ -25,16 +28,29 @@ NOT_APPLICABLE_TO_A_SITE = (
     "web_edit_url",
 )
 
-#: Of a status: there is no database replication beneath, and nothing is checksummed or verified in this version.
-NOT_APPLICABLE_TO_A_STATUS = (
-    "db_replication_lag_seconds",
+#: What GitLab tells of the primary alone, and of secondaries alone.
+OF_THE_PRIMARY = (
     "container_repositories_checksum_total_count",
     "container_repositories_checksummed_count",
     "container_repositories_checksum_failed_count",
+)
+OF_A_SECONDARY = (
+    "cursor_last_event_id",
+    "cursor_last_event_timestamp",
+    "container_repositories_registry_count",
+    "container_repositories_synced_count",
+    "container_repositories_failed_count",
+    "container_repositories_synced_in_percentage",
     "container_repositories_verification_total_count",
     "container_repositories_verified_count",
     "container_repositories_verification_failed_count",
     "container_repositories_verified_in_percentage",
+    "container_repositories_replication_enabled",
+)
+
+#: Of a status: there is no database replication beneath.
+NOT_APPLICABLE_TO_A_STATUS = (
+    "db_replication_lag_seconds",
     "revision",
     "selective_sync_type",
     "storage_shards_match",
@@ -49,7 +65,16 @@ def time(instant: datetime | None) -> str | None:
     )
 
 
-def site(row: Site, *, current: bool, links: dict[str, str | None], details_url: str | None) -> dict[str, Any]:
+def site(
+    row: Site,
+    *,
+    current: bool,
+    links: dict[str, str | None],
+    details_url: str | None,
+    progress: Backfill | None = None,
+    reported: Reported | None = None,
+) -> dict[str, Any]:
+    """`reported` is what a site with a deployment of its own last said; of it come the settings there."""
     return {
         "id": row.id,
         "name": row.name,
@@ -60,29 +85,60 @@ def site(row: Site, *, current: bool, links: dict[str, str | None], details_url:
         "current": current,
         **dict.fromkeys(NOT_APPLICABLE_TO_A_SITE),
         "web_geo_replication_details_url": details_url,
-        "container_repositories_max_capacity": row.capacity,
+        "container_repositories_max_capacity": capacity_of(row),
+        "remote": row.remote,
         "deletion": row.deletion,
         "repositories": row.repositories.splitlines(),
         "tags": row.tags.splitlines(),
+        "granted": _granted(row),
+        "reported": None if reported is None else _reported(reported),
+        "backfill": None if progress is None else backfill(progress),
         "_links": links,
+    }
+
+
+def _granted(row: Site) -> dict[str, Any] | None:
+    """What the primary's deployment limits this one to; None where it does not."""
+    if not (row.granted_repositories or row.granted_tags or row.granted_capacity):
+        return None
+    return {
+        "repositories": row.granted_repositories.splitlines(),
+        "tags": row.granted_tags.splitlines(),
+        "container_repositories_max_capacity": row.granted_capacity,
+    }
+
+
+def _reported(last: Reported) -> dict[str, Any]:
+    """What the site's own deployment says that it is set to."""
+    said = last.report
+    return {
+        "at": time(last.received_at),
+        "age_seconds": round(last.age_seconds, 3),
+        "stale": last.stale,
+        "url": said.url,
+        "enabled": said.enabled,
+        "follows": said.follows,
+        "repositories": list(said.repositories),
+        "tags": list(said.tags),
+        "container_repositories_max_capacity": said.capacity,
     }
 
 
 def primary_status(row: Site, whole: Status, instant: datetime, links: dict[str, str]) -> dict[str, Any]:
     """What is known of the primary: what it has, not what others hold of it."""
+    # Its tags are read for the sake of a site; of several, one of which most was looked at tells most.
+    here = [counted for counted in whole.sites if not counted.remote]
+    most = max(here, key=lambda counted: counted.verification_total, default=None)
     return {
         **_common(row, whole, instant),
+        **dict.fromkeys(OF_A_SECONDARY),
         "healthy": True,
         "health": "Healthy",
         "health_status": "Healthy",
-        "cursor_last_event_id": None,
-        "cursor_last_event_timestamp": None,
         "container_repositories_count": whole.repositories,
-        "container_repositories_registry_count": None,
-        "container_repositories_synced_count": None,
-        "container_repositories_failed_count": None,
-        "container_repositories_synced_in_percentage": None,
-        "container_repositories_replication_enabled": None,
+        "container_repositories_checksum_total_count": None if most is None else most.verification_total,
+        "container_repositories_checksummed_count": None if most is None else most.checksummed,
+        "container_repositories_checksum_failed_count": None if most is None else most.checksum_failed,
         "_links": links,
     }
 
@@ -97,18 +153,17 @@ def secondary_status(
     replication_enabled: bool,
     links: dict[str, str],
 ) -> dict[str, Any]:
-    return {
-        **_common(row, whole, instant),
-        "healthy": health.healthy,
-        "health": " ".join(filter(None, (f"{health.headline}.", health.advice))),
-        "health_status": "Healthy" if health.healthy else "Unhealthy",
-        "cursor_last_event_id": counted.cursor_last_event_id,
-        "cursor_last_event_timestamp": _epoch(counted.cursor_last_event_at),
+    """How a secondary is. Of one with a deployment of its own it is what that last reported, and null before."""
+    told = {
         "container_repositories_count": counted.total,
         "container_repositories_registry_count": counted.total,
         "container_repositories_synced_count": counted.synced,
         "container_repositories_failed_count": counted.failed,
         "container_repositories_synced_in_percentage": f"{counted.synced_percent:.2f}%",
+        "container_repositories_verification_total_count": counted.verification_total,
+        "container_repositories_verified_count": counted.verified,
+        "container_repositories_verification_failed_count": counted.verification_failed,
+        "container_repositories_verified_in_percentage": f"{counted.verified_percent:.2f}%",
         "container_repositories_replication_enabled": replication_enabled,
         "container_repositories_pending_count": counted.pending,
         "container_repositories_started_count": counted.started,
@@ -118,11 +173,35 @@ def secondary_status(
         "references_failed_count": counted.references_failed,
         "references_drift_count": counted.drift,
         "references_out_of_scope_count": counted.references_out_of_scope,
-        "backfill": None if counted.backfill is None else backfill(counted.backfill),
-        "unread_events_count": counted.unread_events,
         "oldest_pending_at": time(counted.oldest_pending_at),
         "oldest_pending_seconds": round(counted.oldest_pending_seconds, 3),
         "last_synced_at": time(counted.last_synced_at),
+    }
+    age: float | None = None
+    seen: dict[str, Any] = {}
+    if counted.remote:
+        last = counted.report
+        age = None if last is None else round(last.age_seconds, 3)
+        told = dict.fromkeys(told) if last is None else told
+        told["container_repositories_replication_enabled"] = None if last is None else last.report.replication_enabled
+        seen = {
+            "last_successful_status_check_timestamp": None if last is None else _epoch(last.received_at),
+            "updated_at": None if last is None else time(last.received_at),
+            "version": None if last is None else last.report.version,
+        }
+    return {
+        **_common(row, whole, instant),
+        **dict.fromkeys(OF_THE_PRIMARY),
+        **told,
+        **seen,
+        "healthy": health.healthy,
+        "health": " ".join(filter(None, (f"{health.headline}.", health.advice))),
+        "health_status": "Healthy" if health.healthy else "Unhealthy",
+        "status_age_seconds": age if counted.remote else 0.0,
+        "cursor_last_event_id": counted.cursor_last_event_id,
+        "cursor_last_event_timestamp": _epoch(counted.cursor_last_event_at),
+        "unread_events_count": counted.unread_events,
+        "backfill": None if counted.backfill is None else backfill(counted.backfill),
         "_links": links,
     }
 
@@ -170,6 +249,18 @@ def repository(row: Registry) -> dict[str, Any]:
         "last_sync_failure": row.last_sync_failure,
         "pending_since": time(row.pending_since),
         "full_sync": row.full_sync,
+        "verification_state": row.verification_state,
+        "verification_state_name": VerificationState(row.verification_state).name.lower(),
+        "verification_started_at": time(row.verification_started_at),
+        "verified_at": time(row.verified_at),
+        "verification_retry_count": row.verification_retry_count,
+        "verification_retry_at": time(row.verification_retry_at),
+        "verification_failure": row.verification_failure,
+        "verification_checksum": row.verification_checksum,
+        "verification_checksum_mismatched": row.verification_checksum_mismatched,
+        "checksum_mismatch": row.checksum_mismatch,
+        "verification_level": row.verification_level,
+        "fully_verified_at": time(row.fully_verified_at),
         "created_at": time(row.created_at),
     }
 
@@ -195,6 +286,8 @@ def reference(row: Reference) -> dict[str, Any]:
         "failure": row.failure,
         "failure_reason": row.failure_reason,
         "synced_at": time(row.synced_at),
+        "verified_digest": row.verified_digest,
+        "verified_at": time(row.verified_at),
         "created_at": time(row.created_at),
     }
 

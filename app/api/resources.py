@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -19,9 +19,10 @@ from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site
-from app.replication import health, queries
+from app.replication import health, progress, queries, site_reports
 from app.replication.queries import Filter, InvalidQuery, Page
 from app.replication.replicator import Replicator
+from app.replication.site_reports import Reported
 from app.replication.status import Status, status
 
 M = TypeVar("M", bound=Model)
@@ -74,13 +75,14 @@ def invalid_query(error: InvalidQuery) -> Response:
 @blueprint.get("/geo_sites")
 def sites() -> Response:
     with connection():
-        return jsonify([_site(row) for row in queries.sites()])
+        reports = site_reports.last(now())
+        return jsonify([_site(row, reports) for row in queries.sites()])
 
 
 @blueprint.get("/geo_sites/<int:site_id>")
 def site(site_id: int) -> Response:
     with connection():
-        return jsonify(_site(_find_site(site_id)))
+        return jsonify(_site(_find_site(site_id), site_reports.last(now())))
 
 
 @blueprint.get("/geo_sites/status")
@@ -178,8 +180,12 @@ def _find_repository(registry_id: int) -> Registry:
     return row
 
 
-def _site(row: Site) -> dict[str, Any]:
-    settings = context().settings
+def _site(row: Site, reports: Mapping[int, Reported]) -> dict[str, Any]:
+    settings, reported = context().settings, reports.get(row.id) if row.remote else None
+    if row.remote:
+        looking = None if reported is None else reported.report.backfill
+    else:
+        looking = None if row.primary else progress.backfill(row)
     return representations.site(
         row,
         current=row.primary if settings.secondary is None else row.name == settings.site_name,
@@ -189,6 +195,8 @@ def _site(row: Site) -> dict[str, Any]:
             "repair": None,
         },
         details_url=None if row.primary else url_for("admin.repositories", site=row.name),
+        progress=looking,
+        reported=reported,
     )
 
 

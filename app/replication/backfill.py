@@ -129,7 +129,7 @@ class _Walk:
     row: CatalogWalk
 
     def __post_init__(self) -> None:
-        self.scope = Scope(tuple(self.site.repositories.splitlines()))
+        self.scope = Scope.of(self.site)
 
     def run(self) -> int:
         membership.settle(self.site, self._require_lease)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 from peewee import Expression, fn
 
@@ -20,8 +19,14 @@ Limits = Mapping[int, int]
 
 def limits() -> Limits:
     """The sites with a capacity. Inside a connection."""
-    rows: Any = Site.select(Site.id, Site.capacity).where(Site.capacity.is_null(False) & ~Site.primary).tuples()
-    return dict(rows)
+    limited = Site.capacity.is_null(False) | Site.granted_capacity.is_null(False)
+    rows = Site.select(Site.id, Site.capacity, Site.granted_capacity).where(limited & ~Site.primary)
+    return {site.id: capacity for site in rows if (capacity := capacity_of(site)) is not None}
+
+
+def capacity_of(site: Site) -> int | None:
+    """Repositories of the site that are synced at once at most, here and by what the primary's deployment grants."""
+    return min((each for each in (site.capacity, site.granted_capacity) if each is not None), default=None)
 
 
 def room(limits: Limits, instant: datetime) -> Expression:

@@ -83,11 +83,14 @@ class _Case:
         return self._because(blocked[0].cause, " ".join(each.why for each in blocked), _all(blocked))
 
     def _out_of_scope(self, *, unread: bool) -> Explanation | None:
-        tags = TagScope.of(self.site)
-        if not Scope.of(self.site).covers(self.path):
-            what, setting = f"{self.path}", "GEO_REPOSITORIES"
+        scope, tags = Scope.of(self.site), TagScope.of(self.site)
+        granted = True
+        if not scope.covers(self.path):
+            what, setting, option = f"{self.path}", "GEO_REPOSITORIES", "--repository"
+            granted = scope.within is None or scope.within.covers(self.path)
         elif not tags.covers(self.name):
-            what, setting = f"the tag {self.name}", "GEO_TAGS"
+            what, setting, option = f"the tag {self.name}", "GEO_TAGS", "--tag"
+            granted = tags.within is None or tags.within.covers(self.name)
         elif self._is_lone_digest() and not unread and not tags.takes_digest(attached=False):
             return self._because(
                 Cause.OUT_OF_SCOPE,
@@ -99,6 +102,12 @@ class _Case:
             return None
         held = self.record.observed_digest if self.record is not None else None
         stays = f" It did before: {held} is kept there and no longer updated." if held else ""
+        if not granted:
+            return self._because(
+                Cause.OUT_OF_SCOPE,
+                f"The primary's deployment does not let {self.site.name} replicate {what}.{stays}",
+                f"Widen that there: `geo sites edit {self.site.name} {option} …`, with all patterns that are to hold.",
+            )
         return self._because(
             Cause.OUT_OF_SCOPE,
             f"{self.site.name} does not replicate {what}: {setting} leaves it out.{stays}",

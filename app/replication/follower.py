@@ -20,6 +20,8 @@ from app.replication.context import Context
 from app.replication.lease import HeldLease, heartbeat, named, owner
 from app.replication.log import EventLog, LogUnavailable, Reading, Terms
 from app.replication.log.wire import as_registry_events
+from app.replication.scope import Scope
+from app.replication.tag_scope import TagScope
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +107,8 @@ class Follower:
                 " set it to that, or GEO_SITE_TOKEN to the token of our site",
                 "wrong_site",
             )
+        if terms is not None:
+            _require_scope(terms)
         if self._write(row, reading):
             self._advance()
         self._count(_outcome(reading))
@@ -165,18 +169,17 @@ class Follower:
         return seen
 
     def _take_over(self, row: Row, terms: Terms, instant: datetime) -> None:
-        """Pause and resume with the primary, and replicate what it lets us where our own settings name nothing."""
+        """Pause and resume with the primary, and stay within what it lets us replicate."""
         if terms.paused != row.paused:
             log.warning("site %s was %s at the primary", self.site.name, "paused" if terms.paused else "resumed")
             Site.update(enabled=not terms.paused, updated_at=instant).where(Site.id == self.site.id).execute()
-        settings, wanted = self.context.settings, dict[str, str]()
-        if not settings.repositories:
-            wanted["repositories"] = "\n".join(terms.repositories)
-        if not settings.tags:
-            wanted["tags"] = "\n".join(terms.tags)
+        scope = {"granted_repositories": "\n".join(terms.repositories), "granted_tags": "\n".join(terms.tags)}
         site = Site.get_by_id(self.site.id)
-        if any(getattr(site, name) != patterns for name, patterns in wanted.items()):
-            Site.update(**wanted, updated_at=instant).where(Site.id == self.site.id).execute()
+        changed = any(getattr(site, name) != patterns for name, patterns in scope.items())
+        if changed or site.granted_capacity != terms.capacity:
+            values = {**scope, "granted_capacity": terms.capacity, "updated_at": instant}
+            Site.update(**values).where(Site.id == self.site.id).execute()
+        if changed:
             self._reconcile("what the primary replicates to this site changed", instant)
 
     def _reconcile(self, reason: str, instant: datetime) -> None:
@@ -209,6 +212,18 @@ class Follower:
 
     def _count(self, outcome: str) -> None:
         buffer.count("geo_follower_readings_total", {"site": self.site.name, "outcome": outcome})
+
+
+def _require_scope(terms: Terms) -> None:
+    """A scope that cannot be read must not be written down: everything here would stumble over it."""
+    try:
+        Scope(terms.repositories)
+        TagScope(terms.tags)
+    except ValueError as error:
+        raise LogUnavailable(
+            f"the primary's deployment limits this site to patterns that this version cannot read: {error}",
+            "invalid_scope",
+        ) from error
 
 
 def _outcome(reading: Reading) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
+from app.replication.level import Level as Level
+from app.replication.site_reports import STANDBY
 from app.replication.status import SiteStatus, Status
 
 #: Seconds without a sign of the scheduler. Its lease lasts 45; after that another would have taken over.
@@ -19,16 +20,6 @@ AWAY = 180.0
 
 #: Seconds that the oldest waiting tag may be behind before a person should know. A large image takes its time.
 BEHIND = 600.0
-
-
-class Level(StrEnum):
-    """How urgent it is."""
-
-    HEALTHY = "healthy"
-    WARNING = "warning"
-    CRITICAL = "critical"
-    #: Somebody switched it off.
-    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +49,35 @@ def judge(site: SiteStatus, whole: Status, instant: datetime, *, replication_ena
 
 
 def _remote(site: SiteStatus, instant: datetime) -> Health:
-    """What the primary's deployment knows of a site that follows from its own: that, and how far, it reads the log."""
+    """A site that follows from its own deployment: whether that reads the log, and what it last said of itself."""
     if not site.enabled:
         return Health(
             Level.PAUSED, "Paused", f"It is told of no event. `geo sites resume {site.name}` lets it take up the rest."
         )
-    if site.seen_at is None or (instant - site.seen_at).total_seconds() > AWAY:
+    told = site.report
+    fresh = told is not None and not told.stale
+    by_standby = told is not None and fresh and told.report.follows == STANDBY
+    if not by_standby and (site.seen_at is None or (instant - site.seen_at).total_seconds() > AWAY):
         return Health(
             Level.CRITICAL,
             "Its deployment does not ask for events",
             f"{_number(site.unread_events, 'event waits', 'events wait')} for it. Look at its own page why.",
         )
-    return Health(Level.HEALTHY, "Following", "Its repositories are shown by its own deployment.")
+    if told is None:
+        return Health(
+            Level.WARNING,
+            "It has never reported its status",
+            "It follows, but does not say how far it is: its deployment may be of an older version, or its scheduler"
+            " only begins. Look at its own page.",
+        )
+    if not fresh:
+        return Health(
+            Level.CRITICAL,
+            f"Its last status report is {told.age_seconds / 60:,.0f} min old",
+            "It should report every minute; what is shown of it is as old. Look at its own page, and at its"
+            " scheduler's log.",
+        )
+    return Health(told.report.level, told.report.headline or told.report.level.value.capitalize(), told.report.advice)
 
 
 def _switched_off(site: SiteStatus, *, replication_enabled: bool) -> Health | None:

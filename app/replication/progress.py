@@ -9,7 +9,7 @@ from typing import Any
 from peewee import Case, fn
 
 from app.database import now
-from app.models import CatalogWalk, Site, SyncState
+from app.models import CatalogWalk, Follower, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 
 #: Repositories that have to be done before their pace says anything.
@@ -62,6 +62,21 @@ def backfill(site: Site, instant: datetime | None = None) -> Backfill | None:
         failed=broken,
         ends_at=_end(started, instant or now(), found - left, left),
     )
+
+
+def halted(site: Site, *, replication_enabled: bool) -> str | None:
+    """Why what waits on the site is done by nobody until a person says otherwise; None while it is. Whoever waits for
+    it must not wait for that. Call it inside `app.database.connection()`."""
+    if not replication_enabled:
+        return "replication is switched off (GEO_REGISTRY_REPLICATION_ENABLED is false)"
+    current: Site | None = Site.get_or_none(Site.id == site.id)
+    if current is None or current.retired:
+        return f"{site.name} is no longer a site of this deployment"
+    if current.enabled:
+        return None
+    follower: Follower | None = Follower.get_or_none(Follower.site == site)
+    where = " at the primary's deployment" if follower is not None and follower.paused else ""
+    return f"{site.name} is paused{where}; `geo sites resume {site.name}`{' there' if where else ''} lets it go on"
 
 
 def _end(started: datetime, instant: datetime, done: int, left: int) -> datetime | None:

@@ -11,13 +11,17 @@ from urllib.parse import urlsplit
 
 from app.database import in_batches, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Cursor, Site
+from app.models import Cursor, Site, SiteReport
 from app.replication import cursor
 from app.replication.scope import Scope
 from app.replication.sites import PRIMARY, SiteError
 from app.replication.tag_scope import TagScope
+from app.settings import MAX_CAPACITY
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
+#: How kinds of values are called in a file.
+_WORDS: Mapping[type, str] = {str: "text", list: "list", int: "whole number", bool: "boolean"}
 
 
 class InvalidSite(SiteError):
@@ -39,6 +43,8 @@ class Declaration:
     repositories: tuple[str, ...] = ()
     #: The same of tags (app.replication.tag_scope).
     tags: tuple[str, ...] = ()
+    #: Repositories synced at once at most; None: as the site's own deployment has it.
+    capacity: int | None = None
     paused: bool = False
 
     def __post_init__(self) -> None:
@@ -48,6 +54,8 @@ class Declaration:
             )
         if self.url and not _is_address(self.url):
             raise InvalidSite(f"site {self.name}: {self.url!r} is no http:// or https:// address of a registry")
+        if self.capacity is not None and not 1 <= self.capacity <= MAX_CAPACITY:
+            raise InvalidSite(f"site {self.name}: `capacity` is a whole number from 1 to {MAX_CAPACITY}")
         try:
             Scope(self.repositories)
             TagScope(self.tags)
@@ -58,7 +66,7 @@ class Declaration:
     def of(cls, site: Site) -> Declaration:
         """As the row has it."""
         repositories, tags = site.repositories.splitlines(), site.tags.splitlines()
-        return cls(site.name, site.url, tuple(repositories), tuple(tags), paused=not site.enabled)
+        return cls(site.name, site.url, tuple(repositories), tuple(tags), site.capacity, paused=not site.enabled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +90,15 @@ class Change:
             old = getattr(self.before, field) if self.before else None
             new = getattr(self.after, field) if self.after else None
             if old != new:
-                told += [f"    - {field} = {_text(old)}"] if self.before else []
-                told += [f"    + {field} = {_text(new)}"] if self.after else []
+                # A file says nothing of what is not set.
+                told += [f"    - {field} = {_text(old)}"] if old is not None else []
+                told += [f"    + {field} = {_text(new)}"] if new is not None else []
         return told
 
 
 def read(text: str) -> list[Declaration]:
-    """The sites that a TOML file declares: a table `[sites.NAME]` each, with `url`, `repositories`, `tags` and
-    `paused`.
+    """The sites that a TOML file declares: a table `[sites.NAME]` each, with `url`, `repositories`, `tags`,
+    `capacity` and `paused`.
 
     Raises:
         InvalidSite: for anything else in it; a misspelt key must not be passed over.
@@ -148,6 +157,7 @@ def _write(declaration: Declaration) -> None:
         "url": declaration.url,
         "repositories": "\n".join(declaration.repositories),
         "tags": "\n".join(declaration.tags),
+        "capacity": declaration.capacity,
         "enabled": not declaration.paused,
         "updated_at": instant,
     }
@@ -173,24 +183,25 @@ def _forget(site: Site) -> None:
     for batch in in_batches(ids):
         Registry.delete().where(Registry.id.in_(list(batch))).execute()
     Cursor.delete().where(Cursor.site == site).execute()
+    SiteReport.delete().where(SiteReport.site == site).execute()
 
 
 def _declaration(name: str, table: object) -> Declaration:
     if not isinstance(table, Mapping):
         raise InvalidSite(f"sites.{name} is not a table")
-    kinds: dict[str, type] = {"url": str, "repositories": list, "tags": list, "paused": bool}
+    kinds: dict[str, type] = {"url": str, "repositories": list, "tags": list, "capacity": int, "paused": bool}
     for key, value in table.items():
         if key not in kinds:
             raise InvalidSite(f"site {name}: there is no `{key}`; there are {', '.join(kinds)}")
-        if not isinstance(value, kinds[key]):
-            raise InvalidSite(f"site {name}: `{key}` is not a {kinds[key].__name__}")
-    patterns: dict[str, tuple[str, ...]] = {}
+        if not isinstance(value, kinds[key]) or (kinds[key] is int and isinstance(value, bool)):
+            raise InvalidSite(f"site {name}: `{key}` is not a {_WORDS[kinds[key]]}")
+    said: dict[str, Any] = {**table, "url": table.get("url", "").rstrip("/")}
     for key in ("repositories", "tags"):
-        patterns[key] = tuple(table.get(key, []))
+        said[key] = tuple(said.get(key, []))
         # The rows keep a pattern a line.
-        if not all(isinstance(pattern, str) and len(pattern.splitlines()) == 1 for pattern in patterns[key]):
+        if not all(isinstance(pattern, str) and len(pattern.splitlines()) == 1 for pattern in said[key]):
             raise InvalidSite(f"site {name}: `{key}` is a list of patterns")
-    return Declaration(name, table.get("url", "").rstrip("/"), paused=table.get("paused", False), **patterns)
+    return Declaration(name, **said)
 
 
 def _is_address(url: str) -> bool:

@@ -23,6 +23,8 @@ class Scope:
     """
 
     patterns: tuple[str, ...] = ()
+    #: What limits this one: a path is in scope when both cover it.
+    within: Scope | None = None
 
     def __post_init__(self) -> None:
         for pattern in self.patterns:
@@ -32,10 +34,13 @@ class Scope:
 
     @classmethod
     def of(cls, site: Site) -> Scope:
-        """As the site's row has it."""
-        return cls(tuple(site.repositories.splitlines()))
+        """As the site's row has it, within what the primary's deployment grants."""
+        granted = tuple(site.granted_repositories.splitlines())
+        return cls(tuple(site.repositories.splitlines()), cls(granted) if granted else None)
 
     def covers(self, path: str) -> bool:
+        if self.within is not None and not self.within.covers(path):
+            return False
         allowed = not any(not p.startswith("!") for p in self.patterns)
         for pattern in self.patterns:
             if _matches(pattern.removeprefix("!"), path):
@@ -46,12 +51,14 @@ class Scope:
     def is_list(self) -> bool:
         """Whether everything in scope is named: there is nothing to find."""
         positive = [p for p in self.patterns if not p.startswith("!")]
-        return bool(positive) and not any(set(p) & {"*", "?"} for p in positive)
+        named = bool(positive) and not any(set(p) & {"*", "?"} for p in positive)
+        return named or (self.within is not None and self.within.is_list)
 
     @property
     def listed(self) -> Sequence[str]:
         """Repositories named without a wildcard, those denied left out."""
-        return [p for p in self.patterns if not set(p) & {"*", "?", "!"} and self.covers(p)]
+        patterns = self.patterns if self.within is None else dict.fromkeys([*self.patterns, *self.within.patterns])
+        return [p for p in patterns if not set(p) & {"*", "?", "!"} and self.covers(p)]
 
 
 def _matches(pattern: str, path: str) -> bool:

@@ -223,15 +223,14 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
         updated_at=instant,
     ).on_conflict(action="NOTHING", conflict_target=[Site.name]).execute()
     site = Site.get(Site.name == name)
-    if settings.source is not None and not patterns:
-        # The primary's deployment says what is replicated; the follower has written it down.
-        patterns = site.repositories
-    if settings.source is not None and not tags:
-        tags = site.tags
+    granted: dict[str, Any] = {"granted_repositories": "", "granted_tags": "", "granted_capacity": None}
+    if settings.source is not None:
+        # The primary's deployment limits what is replicated; the follower has written it down.
+        granted = {name: getattr(site, name) for name in granted}
     if not same_address(site.url, url):
         _moved(site, url, settings.deletion)
     wanted: dict[str, Any] = {"url": url, "repositories": patterns, "tags": tags, "capacity": settings.capacity}
-    wanted |= {"deletion": settings.deletion.value, "protected_tags": protected}
+    wanted |= {"deletion": settings.deletion.value, "protected_tags": protected, **granted}
     if any(getattr(site, name) != value for name, value in wanted.items()):
         Site.update(**wanted, updated_at=instant).where(Site.id == site.id).execute()
     if primary and site.promoted_at is not None:
@@ -241,7 +240,9 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     if site.retired:
         Site.update(retired=False, remote=False).where(Site.id == site.id).execute()
     moved = not same_address(site.url, url)
-    if site.retired or moved or (site.repositories, site.tags) != (patterns, tags):
+    scope = {"repositories": patterns, "tags": tags, **granted}
+    scope.pop("granted_capacity")
+    if site.retired or moved or any(getattr(site, name) != value for name, value in scope.items()):
         # What was seen on another registry, left out by another scope, or before a long absence, says nothing now.
         backfill.request(f"the address or the scope of {name} changed, or it came back")
     elif not primary and (site.deletion, site.protected_tags) != (settings.deletion.value, protected):

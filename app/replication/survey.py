@@ -55,7 +55,7 @@ def named(site: Site, names: Sequence[str]) -> list[str]:
     Raises:
         UnknownRepository: for what is not a repository path or not in the site's scope; it names all such.
     """
-    scope = Scope(tuple(site.repositories.splitlines()))
+    scope = Scope.of(site)
     paths = [name.strip("/") for name in names]
     wrong = [path for path in paths if not is_repository(path)]
     if wrong:
@@ -74,7 +74,7 @@ def in_scope(site: Site, source: Catalog) -> list[str]:
         RegistryError: when the catalog breaks off.
         NoCatalog: when there is nothing to go by.
     """
-    scope = Scope(tuple(site.repositories.splitlines()))
+    scope = Scope.of(site)
     with connection():
         known = {row.path for row in ContainerRepository.select(ContainerRepository.path)}
     known |= set(scope.listed)

@@ -35,6 +35,8 @@ class TagScope:
     """
 
     patterns: tuple[str, ...] = ()
+    #: What limits this one: a tag is in scope when both cover it.
+    within: TagScope | None = None
     _rules: tuple[tuple[bool, _Matcher], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -43,19 +45,22 @@ class TagScope:
 
     @classmethod
     def of(cls, site: Site) -> TagScope:
-        """As the site's row has it."""
-        return cls(tuple(site.tags.splitlines()))
+        """As the site's row has it, within what the primary's deployment grants."""
+        granted = tuple(site.granted_tags.splitlines())
+        return cls(tuple(site.tags.splitlines()), cls(granted) if granted else None)
 
     @property
     def everything(self) -> bool:
         """Whether nothing is left out."""
-        return not self.patterns
+        return not self.patterns and (self.within is None or self.within.everything)
 
     def covers(self, name: str) -> bool:
         """Whether the tag is in scope. Digests are: which of those pushed without a tag are copied, `takes_digest` says
         once it is known what they are."""
         if self.everything or is_digest(name):
             return True
+        if self.within is not None and not self.within.covers(name):
+            return False
         allowed = _ATTACHED.fullmatch(name) is not None or not any(allows for allows, _ in self._rules)
         for allows, matches in self._rules:
             if matches(name):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from werkzeug.http import parse_options_header
 from werkzeug.test import TestResponse
 
 from app.api import resources
+from app.api.representations import time
 from app.api.throttle import Throttle
-from app.database import connection
+from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, SyncState
+from app.models import Reference, Site, SyncState, VerificationState
 from tests.admin.face import SITE, Face, face
 from tests.admin.seed import HOSTILE, LONG, Seeded, digest, seed
 from tests.support.deployment import ADMIN_TOKEN
@@ -150,6 +152,11 @@ def test_the_status_of_a_secondary(api: Face, seeded: Seeded) -> None:
     assert secondary["container_repositories_failed_count"] == 2
     assert secondary["container_repositories_synced_in_percentage"] == "91.11%"
     assert secondary["container_repositories_replication_enabled"] is True
+    assert secondary["container_repositories_verification_total_count"] == 45
+    assert secondary["container_repositories_verified_count"] == 0
+    assert secondary["container_repositories_verification_failed_count"] == 0
+    assert secondary["container_repositories_verified_in_percentage"] == "0.00%"
+    assert secondary["status_age_seconds"] == 0
     assert secondary["references_drift_count"] == 1
     assert secondary["unread_events_count"] == 1
     assert secondary["last_event_id"] == secondary["cursor_last_event_id"] + 1
@@ -163,6 +170,9 @@ def test_the_status_of_a_secondary(api: Face, seeded: Seeded) -> None:
     assert secondary["container_repositories_checksummed_count"] is None
     assert primary["container_repositories_count"] == 45
     assert primary["container_repositories_synced_count"] is None
+    assert primary["container_repositories_verified_count"] is None
+    assert primary["container_repositories_checksum_total_count"] == 45
+    assert primary["container_repositories_checksummed_count"] == 0
     assert get(api, secondary["_links"]["self"]).keys() == secondary.keys()
 
 
@@ -231,6 +241,62 @@ def test_parameters_we_do_not_know_do_no_harm(sqlite_api: Face, query: str) -> N
     seed(sqlite_api.site)
     link = ask(sqlite_api, f"{REPOSITORIES}?{query}").headers["Link"]
     assert link.startswith(f"<{REPOSITORIES}?")
+
+
+def test_a_site_with_its_scope_and_its_backfill(sqlite_api: Face) -> None:
+    # Given a site that its primary limits, in the middle of a backfill
+    rows = seed(sqlite_api.site, synced=2)
+    with connection():
+        scope = {"repositories": "team/**\n!team/x", "tags": "v*", "capacity": 8}
+        granted = {"granted_repositories": "team/**", "granted_capacity": 3}
+        started = now() - timedelta(minutes=1)
+        Site.update(**scope, **granted, reconcile_started_at=started).where(Site.id == sqlite_api.site.id).execute()
+        marked = {"full_sync": True, "full_sync_requested_at": now()}
+        Registry.update(**marked).where(Registry.id == rows.synced.id).execute()
+
+    # When it is shown
+    shown = get(sqlite_api, f"/api/v4/geo_sites/{sqlite_api.site.id}")
+
+    # Then with all of that; of the capacities the smaller holds
+    assert (shown["repositories"], shown["tags"]) == (["team/**", "!team/x"], ["v*"])
+    assert shown["container_repositories_max_capacity"] == 3
+    assert shown["granted"] == {
+        "repositories": ["team/**"],
+        "tags": [],
+        "container_repositories_max_capacity": 3,
+    }
+    assert (shown["backfill"]["found_count"], shown["backfill"]["left_count"]) == (1, 1)
+    primary = get(sqlite_api, "/api/v4/geo_sites")[0]
+    assert (primary["granted"], primary["backfill"], primary["reported"]) == (None, None, None)
+
+
+def test_a_repository_with_its_verification(sqlite_api: Face) -> None:
+    # Given one that was found wanting
+    seeded = seed(sqlite_api.site, synced=2)
+    with connection():
+        instant = now()
+        Registry.update(
+            verification_state=VerificationState.FAILED,
+            verification_failure="v1: a blob is missing",
+            verification_checksum="a" * 64,
+            verification_checksum_mismatched="b" * 64,
+            checksum_mismatch=True,
+            verification_retry_count=2,
+            verification_retry_at=instant,
+            verified_at=instant,
+        ).where(Registry.id == seeded.synced.id).execute()
+        Reference.update(verified_at=instant, verified_digest=digest("x")).execute()
+
+    # Then it is shown by GitLab's names
+    shown = get(sqlite_api, f"{REPOSITORIES}/{seeded.synced.id}")
+    assert (shown["verification_state"], shown["verification_state_name"]) == (3, "failed")
+    assert shown["verification_failure"] == "v1: a blob is missing"
+    assert (shown["verification_checksum"], shown["verification_checksum_mismatched"]) == ("a" * 64, "b" * 64)
+    assert (shown["checksum_mismatch"], shown["verification_retry_count"]) == (True, 2)
+    assert shown["verified_at"] == shown["verification_retry_at"] == time(instant)
+    assert shown["references"][0]["verified_at"] == time(instant)
+    other = get(sqlite_api, f"{REPOSITORIES}/{seeded.failed.id}")
+    assert (other["verification_state_name"], other["verified_at"]) == ("pending", None)
 
 
 def test_a_repository_with_its_tags(api: Face, seeded: Seeded) -> None:

@@ -42,6 +42,8 @@ def test_a_site_without_any_key_of_the_primary_follows_it(tmp_path: Path) -> Non
         # And both deployments say how it is
         listed = {row["name"]: row for row in json.loads(sites.one.geo("sites", "--json"))}
         assert listed[SITE]["remote"] is True
+        assert listed[SITE]["report"]["url"] == sites.secondary.url
+        assert follower(two)["report_failure"] is None
         wait_until(lambda: "team/app" in two.geo("repositories", "--state", "synced"), message=lambda: two.log_text)
         metrics = sites.one.get("/metrics").text
         assert f'geo_pull_tokens_total{{outcome="granted",site="{SITE}"}}' in metrics
@@ -90,6 +92,35 @@ def test_a_site_gets_its_scope_and_nothing_else(tmp_path: Path) -> None:
         # Then the rest arrives by itself
         sites.arrives(two, "other/app", "v1", timeout=90)
         sites.arrives(two, "other/old", "v1")
+
+
+@pytest.mark.long
+def test_what_the_primary_lets_a_site_have_and_what_that_wants_hold_both(tmp_path: Path) -> None:
+    with TwoSites(tmp_path) as sites:
+        # Given tags, of which the primary lets a site have some, and its own settings want others
+        for tag in ("v1", "v2", "stable", "nightly"):
+            push(sites.primary, "team/app", tag, images.image())
+        token = sites.add("-t", "v*", "-t", "stable", "--capacity", "3")
+        two = sites.follow(token, GEO_TAGS="v1 stable nightly", GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY="5")
+
+        # Then what both name arrives, by the backfill as by events
+        for tag in ("v1", "stable"):
+            sites.arrives(two, "team/app", tag)
+        wait_until(lambda: "team/app" in two.geo("repositories", "--state", "synced"), message=lambda: two.log_text)
+        assert [digest_of(sites.secondary, "team/app", tag) for tag in ("v2", "nightly")] == [None, None]
+
+        # And both deployments show both
+        there = {row["name"]: row for row in json.loads(two.geo("sites", "--json"))}[SITE]
+        assert (there["tags"], there["granted_tags"]) == (["v1", "stable", "nightly"], ["v*", "stable"])
+        assert (there["capacity"], there["granted_capacity"]) == (5, 3)
+        here = {row["name"]: row for row in json.loads(sites.one.geo("sites", "--json"))}[SITE]
+        assert (here["tags"], here["capacity"]) == (["v*", "stable"], 3)
+        assert (here["report"]["tags"], here["report"]["capacity"]) == (["v1", "stable", "nightly"], 5)
+
+        # And when the primary lets it have more, that comes by itself, within what the site wants
+        sites.one.geo("sites", "edit", SITE, "--all-tags")
+        sites.arrives(two, "team/app", "nightly", timeout=90)
+        assert digest_of(sites.secondary, "team/app", "v2") is None
 
 
 @pytest.mark.long

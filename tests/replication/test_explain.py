@@ -307,3 +307,16 @@ def test_a_full_look_that_is_owed(geo: Deployment, primary: DistributionRegistry
     found = told(geo, repository, "new")
     assert found.cause is Cause.PENDING
     assert "looked at in full" in found.why
+
+
+def test_what_the_primary_s_deployment_does_not_grant(running: Deployment) -> None:
+    pending(running, "team/app")
+    change_site(running, granted_repositories="team/**", granted_tags="stable")
+    found = told(running, "team/app", "v1")
+    assert (found.cause, found.there) == (Cause.OUT_OF_SCOPE, False)
+    assert "primary's deployment" in found.why
+    assert f"geo sites edit {running.site.name} --tag" in found.next
+    assert "--repository" in told(running, "other/app", "stable").next
+    # What our own settings leave out is said to be theirs
+    change_site(running, tags="v*", granted_tags="")
+    assert "GEO_TAGS" in told(running, "team/app", "stable").next

@@ -6,17 +6,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from app.database import connection, now
 from app.models import ContainerRepository, Event, Lease, Site
 from app.models import Follower as Row
-from app.replication import event_log
+from app.replication import capacity, event_log, sites
 from app.replication import follower as following
 from app.replication.context import Nobody
 from app.replication.follower import Follower
 from app.replication.log import LogUnavailable, Reading, Reset, Terms
+from app.replication.scope import Scope
+from app.replication.tag_scope import TagScope
+from app.settings import Settings
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.wait import wait_until
 
@@ -70,12 +74,14 @@ def reading(
     *,
     name: str = SITE,
     repositories: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
+    capacity: int | None = None,
     paused: bool = False,
     reconcile: str | None = None,
     reset: Reset | None = None,
 ) -> Reading:
     last = max((event.id for event in events), default=0)
-    terms = Terms(name, repositories, paused, reconcile, "a reason")
+    terms = Terms(name, repositories, paused, reconcile, "a reason", tags, capacity)
     return Reading(events, position, last, last, terms, reset)
 
 
@@ -285,18 +291,75 @@ def test_a_site_is_paused_and_resumed_with_the_primary(state: Deployment) -> Non
     assert seen == [True, False, False, True]
 
 
-def test_the_scope_that_the_primary_sets_is_taken_over(state: Deployment) -> None:
-    one, _ = follower(state, reading("p0"), reading("p0", repositories=("team/**", "!team/secret")))
+def test_the_scope_that_the_primary_sets_holds_here(state: Deployment) -> None:
+    # When the primary limits the site
+    limits: dict[str, Any] = {"repositories": ("team/**", "!team/secret"), "tags": ("v*",), "capacity": 3}
+    one, _ = follower(state, reading("p0"), reading("p0", **limits))
     one.step()
     one.step()
-    assert state.fresh_site().repositories.splitlines() == ["team/**", "!team/secret"]
-    assert "what the primary replicates" in reason(state)
 
-    # And a restart does not forget it
-    from app.replication import sites
+    # Then it is limited, a restart does not forget it, and a reconcile settles what that left out
+    for _ in range(2):
+        site = state.fresh_site()
+        assert [Scope.of(site).covers(path) for path in ("team/app", "team/secret", "other/app")] == [
+            True,
+            False,
+            False,
+        ]
+        assert [TagScope.of(site).covers(tag) for tag in ("v1", "latest")] == [True, False]
+        assert capacity.capacity_of(site) == 3
+        assert "what the primary replicates" in reason(state)
+        sites.apply_environment(state.context.settings)
 
-    sites.apply_environment(state.context.settings)
-    assert state.fresh_site().repositories.splitlines() == ["team/**", "!team/secret"]
+
+def test_of_two_scopes_the_narrowest_holds(database_url: str) -> None:
+    # Given a site with settings of its own
+    env = offline_environment(database_url, GEO_ROLE="secondary", GEO_SITE_NAME=SITE)
+    env |= {"GEO_PRIMARY_URL": "http://127.0.0.1:9", "GEO_SITE_TOKEN": "x"}
+    env |= {"GEO_REPOSITORIES": "team/* !team/big", "GEO_TAGS": "v* nightly"}
+    env |= {"GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY": "2"}
+    state = Deployment.start(env)
+    try:
+        # When the primary limits it otherwise
+        limits: dict[str, Any] = {"repositories": ("team/**", "!team/secret"), "capacity": 8}
+        limits["tags"] = ("v1.*", "latest")
+        one, _ = follower(state, reading("p0", **limits))
+        one.step()
+
+        # Then it holds what both let through, whichever says less
+        site = state.fresh_site()
+        paths = {"team/app": True, "team/big": False, "team/secret": False, "team/deep/app": False, "other/app": False}
+        assert {path: Scope.of(site).covers(path) for path in paths} == paths
+        tags = {"v1.2": True, "v2": False, "nightly": False, "latest": False}
+        assert {tag: TagScope.of(site).covers(tag) for tag in tags} == tags
+        with connection():
+            assert capacity.limits() == {site.id: 2}
+
+        # And a deployment that follows nobody any more is limited by nobody
+        alone = {name: value for name, value in env.items() if name not in {"GEO_PRIMARY_URL", "GEO_SITE_TOKEN"}}
+        sites.apply_environment(Settings.from_env(alone | {"GEO_ROLE": "both"}))
+        assert Scope.of(state.fresh_site()).covers("team/secret")
+    finally:
+        state.close()
+
+
+def test_a_capacity_alone_asks_for_no_reconcile(state: Deployment) -> None:
+    one, _ = follower(state, reading("p0"), reading("p0", capacity=2))
+    one.step()
+    with connection():
+        Site.update(reconcile_requested_at=None, reconcile_reason=None).execute()
+    one.step()
+    assert (state.fresh_site().granted_capacity, reason(state)) == (2, "")
+
+
+@pytest.mark.parametrize("limits", [{"repositories": ("Team/App",)}, {"tags": ("semver:what",)}])
+def test_a_scope_that_cannot_be_read_changes_nothing_and_is_told(state: Deployment, limits: dict[str, Any]) -> None:
+    one, _ = follower(state, reading("p0"), reading("p1", [told(7, "v1")], **limits))
+    one.step()
+    with pytest.raises(LogUnavailable, match="cannot read") as caught:
+        one.step()
+    assert caught.value.reason == "invalid_scope"
+    assert (row().position, tags(), state.fresh_site().granted_repositories) == ("p0", [], "")
 
 
 def test_a_token_of_another_site_is_not_used(state: Deployment) -> None:

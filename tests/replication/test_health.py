@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from app.replication.health import Level, judge
+from app.replication.site_reports import STALE, STANDBY, Reported
 from app.replication.status import SiteStatus, Status
+from tests.support.site_report import REPORT
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -37,7 +39,14 @@ WELL = SiteStatus(
 )
 
 WHOLE = Status(
-    repositories=10, events=7, last_event_id=7, last_event_at=None, quarantined=0, scheduler_seconds=1.0, sites=(WELL,)
+    at=NOW,
+    repositories=10,
+    events=7,
+    last_event_id=7,
+    last_event_at=None,
+    quarantined=0,
+    scheduler_seconds=1.0,
+    sites=(WELL,),
 )
 
 
@@ -76,3 +85,35 @@ def test_what_somebody_switched_off_is_no_alarm() -> None:
     health = judge(WELL, replace(WHOLE, scheduler_seconds=None), NOW, replication_enabled=False)
     assert health.level is Level.PAUSED
     assert "GEO_REGISTRY_REPLICATION_ENABLED" in health.advice
+
+
+# --- sites with deployments of their own ------------------------------------------------------------------------------
+
+THERE = replace(WELL, remote=True, seen_at=NOW)
+
+
+def reported(age: float, **changes: Any) -> Reported:
+    return Reported(NOW - timedelta(seconds=age), age, replace(REPORT, **changes))
+
+
+def test_a_remote_site_is_as_it_says_while_it_says_so() -> None:
+    def told(site: SiteStatus) -> tuple[Level, str]:
+        health = judge(site, WHOLE, NOW, replication_enabled=True)
+        assert health.advice or health.level is Level.HEALTHY
+        return health.level, health.headline
+
+    fails = {"level": Level.WARNING, "headline": "2 repositories fail", "advice": "They are tried again."}
+    assert told(replace(THERE, report=reported(30))) == (Level.HEALTHY, "In sync")
+    assert told(replace(THERE, report=reported(30, **fails))) == (Level.WARNING, "2 repositories fail")
+
+    # Until it falls silent, or has never said anything
+    old = (Level.CRITICAL, "Its last status report is 6 min old")
+    assert told(replace(THERE, report=reported(STALE))) == (Level.HEALTHY, "In sync")
+    assert told(replace(THERE, report=reported(STALE + 60))) == old
+    assert told(THERE) == (Level.WARNING, "It has never reported its status")
+
+    # And that it asks for no events is graver, unless it reads them on a standby
+    away = replace(THERE, seen_at=None, report=reported(30))
+    assert told(away) == (Level.CRITICAL, "Its deployment does not ask for events")
+    assert told(replace(away, report=reported(30, follows=STANDBY))) == (Level.HEALTHY, "In sync")
+    assert told(replace(away, enabled=False)) == (Level.PAUSED, "Paused")

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from app.database import connection, now
-from app.models import CatalogWalk, Site, SyncState
+from app.models import CatalogWalk, Follower, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import backfill, marking
-from app.replication.progress import Backfill
+from app.replication.progress import Backfill, halted
 from app.replication.progress import backfill as progress
 from tests.support.deployment import Deployment
 
@@ -92,3 +92,24 @@ def test_the_next_is_due_when_the_last_was_long_ago_and_is_over(begun: Deploymen
     assert backfill.request_overdue(interval) == 1
     assert begun.fresh_site().reconcile_requested_at is not None
     assert backfill.request_overdue(interval) == 0
+
+
+def test_whoever_waits_learns_that_nobody_works(state: Deployment) -> None:
+    def why(*, replication_enabled: bool = True) -> str | None:
+        with connection():
+            return halted(state.site, replication_enabled=replication_enabled)
+
+    # Given a site at which work is done
+    assert why() is None
+    assert "GEO_REGISTRY_REPLICATION_ENABLED" in (why(replication_enabled=False) or "")
+
+    # When it is paused, here or at the primary's deployment, or is no site any more
+    with connection():
+        Site.update(enabled=False).where(Site.id == state.site.id).execute()
+    assert why() == "secondary is paused; `geo sites resume secondary` lets it go on"
+    with connection():
+        Follower.insert(site=state.site, paused=True, created_at=now()).execute()
+    assert why() == "secondary is paused at the primary's deployment; `geo sites resume secondary` there lets it go on"
+    with connection():
+        Site.update(retired=True).where(Site.id == state.site.id).execute()
+    assert why() == "secondary is no longer a site of this deployment"

@@ -88,6 +88,9 @@ def test_a_file_says_which_sites_there_are(state: Deployment) -> None:
         ('[sites.berlin]\nrepositories = ["A/B"]', "cannot match"),
         ('[sites.berlin]\nurl = "ftp://x"', "no http"),
         ('[sites.berlin]\nurl = "https://a:b@x"', "no http"),
+        ("[sites.berlin]\ncapacity = 0", "whole number"),
+        ("[sites.berlin]\ncapacity = true", "not a whole number"),
+        ('[sites.berlin]\ncapacity = "4"', "not a whole number"),
         ("[sites.primary]", "cannot be a site's name"),
         ('[sites."a b"]', "cannot be a site's name"),
     ],
@@ -96,6 +99,15 @@ def test_a_mistake_in_a_file_changes_nothing_and_is_told(state: Deployment, text
     with pytest.raises(InvalidSite, match=words):
         apply(text)
     assert names() == []
+
+
+def test_a_capacity_is_declared_and_taken_back(state: Deployment) -> None:
+    apply("[sites.berlin]\ncapacity = 4")
+    assert site().capacity == 4
+    assert difference("[sites.berlin]\ncapacity = 5") == ["~ berlin", "    - capacity = 4", "    + capacity = 5"]
+    assert difference("[sites.berlin]") == ["~ berlin", "    - capacity = 4"]
+    apply("[sites.berlin]")
+    assert (site().capacity, site().reconcile_reason) == (None, None)
 
 
 def test_the_environment_s_own_site_is_not_a_file_s(state: Deployment) -> None:

@@ -43,3 +43,11 @@ def test_names_without_wildcards_are_the_list() -> None:
     scope = Scope(("team/app", "other/**", "!team/no", "team/yes", "team/no"))
     assert scope.listed == ["team/app", "team/yes", "team/no"]
     assert Scope(("team/app", "!team/**")).listed == []
+
+
+def test_a_scope_within_another_is_no_wider() -> None:
+    scope = Scope(("team/**",), Scope(("team/app", "other/app")))
+    assert [scope.covers(path) for path in ("team/app", "team/x", "other/app")] == [True, False, False]
+    # The outer one names all there can be: nothing is to be found.
+    assert (scope.is_list, scope.listed) == (True, ["team/app"])
+    assert not Scope((), Scope(("team/**",))).is_list

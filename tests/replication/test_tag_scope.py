@@ -51,3 +51,10 @@ def test_digests_are_told_apart_by_what_they_are() -> None:
 def test_patterns_that_match_nothing_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         TagScope((pattern,))
+
+
+def test_a_scope_within_another_is_no_wider() -> None:
+    scope = TagScope(("v*",), TagScope(("semver:>=1 <2", "latest")))
+    assert [scope.covers(tag) for tag in ("v1.5.0", "v2.0.0", "vnext", "latest")] == [True, False, False, False]
+    assert not TagScope((), TagScope(("v*",))).everything
+    assert not TagScope((), TagScope(("v*",))).takes_digest(attached=False)

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.database import connection, now
+from app.database import connection, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Lease, Site, SyncState, VerificationState
-from app.replication import backfill, claim
+from app.replication import backfill, claim, event_log, marking
 from app.replication.context import Context
 from app.replication.lease import TTL
+from app.replication.log.feed import STATUS
+from tests.support.answering import Answer, Request, Server
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.postgres import Postgres
 from tests.support.wait import wait_until
@@ -90,6 +92,34 @@ def test_rows_that_wait_are_counted_up_to_the_limit(state: Deployment, wakes: Wa
 
     # Then twice the threads of both worker processes are woken
     assert wakes.rows_sent == [32]
+
+
+def test_for_a_backfill_those_alone_are_woken_who_may_take_it(state: Deployment, wakes: Wakes) -> None:
+    # Given more rows of a backfill than there are threads, of which all that may take them have one
+    from workers.scheduler import WAKES
+
+    settle_reconcile(state)
+    site = state.fresh_site()
+    with transaction():
+        ids = event_log.repository_ids([f"team/app{number}" for number in range(40)], now())
+        marking.mark_full(site, list(ids.values()), priority=marking.BACKFILL)
+    tick(state.context)
+    settings = state.context.settings
+    bulk = settings.worker_processes * (settings.worker_threads - 1)
+    assert wakes.rows_sent == [bulk]
+    held = [claim.claim_next() for _ in range(bulk)]
+    assert None not in held
+
+    # When, then there may be other machines
+    tick(state.context)
+    assert wakes.rows_sent[-1] == WAKES
+
+    # And for each of what was pushed there is a wake too
+    for number in range(3):
+        state.event("push", f"team/fresh{number}", "v1")
+    state.mark()
+    tick(state.context)
+    assert wakes.rows_sent[-1] == 3 + WAKES
 
 
 def test_a_row_whose_holder_died_is_due_when_its_lease_ends(state: Deployment, wakes: Wakes) -> None:
@@ -320,3 +350,83 @@ def test_what_is_to_be_verified_wakes_so_many_as_may_verify(state: Deployment, w
     assert wakes.verifications_sent == [4]
     row = state.row("team/app0")
     assert (row.verification_full, row.verification_requested_level) == (True, "blobs")
+
+
+# --- a secondary's own deployment reports to the primary's ------------------------------------------------------------
+
+
+class SlowPrimary:
+    """Takes reports when it is let."""
+
+    def __init__(self) -> None:
+        self.taken = threading.Semaphore(0)
+        self.let = threading.Event()
+        self.server = Server(self.serve)
+
+    def serve(self, request: Request) -> Answer:
+        if request.path != STATUS:
+            return Answer(404)
+        self.taken.release()
+        self.let.wait(30)
+        return Answer(200, b"{}")
+
+    def reports(self, timeout: float = 20) -> bool:
+        return self.taken.acquire(timeout=timeout)
+
+
+@pytest.fixture
+def slow() -> Iterator[SlowPrimary]:
+    made = SlowPrimary()
+    made.server.start()
+    try:
+        yield made
+    finally:
+        made.let.set()
+        made.server.stop()
+
+
+def test_a_status_is_reported_once_a_minute_and_skipped_minutes_are_not_made_up_for(
+    database_url: str, slow: SlowPrimary
+) -> None:
+    from workers.scheduler import Scheduler
+
+    env = offline_environment(database_url, GEO_ROLE="secondary", GEO_SITE_NAME="berlin")
+    state = Deployment.start(env | {"GEO_PRIMARY_URL": f"http://127.0.0.1:{slow.server.port}", "GEO_SITE_TOKEN": "x"})
+    settle_reconcile(state)
+    seconds = 0.0
+    scheduler = Scheduler(state.context, clock=lambda: seconds)
+
+    def ticks(count: int, every: float = 1.0) -> None:
+        nonlocal seconds
+        for _ in range(count):
+            scheduler.tick()
+            seconds += every
+
+    def done() -> None:
+        thread = scheduler._reporting
+        assert thread is not None
+        thread.join(20)
+
+    try:
+        # Given a scheduler that begins: it reports at once, and the ticks go on though it is not answered
+        ticks(2, every=29.0)
+        assert slow.reports()
+
+        # When many minutes pass before it is answered
+        ticks(3, every=600.0)
+        slow.let.set()
+        done()
+        assert not slow.taken.acquire(blocking=False)
+
+        # Then one more is made, not all that were skipped
+        ticks(1)
+        assert slow.reports()
+        done()
+        ticks(3, every=29.0)
+        assert not slow.taken.acquire(blocking=False)
+        ticks(1)
+        assert slow.reports()
+        done()
+    finally:
+        slow.let.set()
+        state.close()

@@ -27,6 +27,8 @@ class Terms:
     reconcile_reason: str | None = None
     #: Allow and deny patterns of tags; likewise.
     tags: tuple[str, ...] = ()
+    #: Repositories that the site syncs at once at most; None: the primary does not limit it.
+    capacity: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from app.replication.log.wire import Unreadable, load
 
 EVENTS = "/api/v4/geo/events"
 REPOSITORIES = "/api/v4/geo/repositories"
+STATUS = "/api/v4/geo/site_status"
 TOKENS = "/jwt/auth"
 
 #: The largest answer in bytes: 1,000 events of the longest kind.
@@ -86,6 +87,11 @@ class PrimaryClient:
                 return
             after = following
 
+    def report(self, status: Mapping[str, Any]) -> None:
+        """Tell how our site is (`site_reports.dump`)."""
+        body, url = json.dumps(status).encode(), self.url + STATUS
+        self._send("POST", url, f"Bearer {self._token}", body, 0.0, (200,), BODY_LIMIT, content_type="application/json")
+
     def fetch(
         self,
         method: str,
@@ -129,10 +135,11 @@ class PrimaryClient:
         patience: float,
         expect: tuple[int, ...],
         limit: int,
+        content_type: str = "application/x-www-form-urlencoded",
     ) -> bytes:
         headers = {"Accept": "application/json"}
         if body is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers["Content-Type"] = content_type
         try:
             response = self._transport.send(
                 method, url, headers=headers, authorization=authorization, body=body, resend=True, patience=patience

@@ -56,4 +56,5 @@ def terms_of(site: Site) -> Terms:
         paused=not site.enabled,
         reconcile=asked.isoformat() if asked else None,
         reconcile_reason=site.reconcile_reason,
+        capacity=site.capacity,
     )

@@ -10,6 +10,7 @@ from app.models import ContainerRepository, Event
 from app.notifications.errors import InvalidEvent
 from app.notifications.event import RegistryEvent
 from app.replication.log import Reading, Reset, Terms
+from app.settings import MAX_CAPACITY
 
 #: An event's fields that are told as they stand.
 _FIELDS = ("action", "tag", "digest", "media_type", "actor", "user_agent", "source_instance_id")
@@ -34,6 +35,7 @@ def dump(reading: Reading) -> dict[str, Any]:
             "name": terms.name,
             "repositories": list(terms.repositories),
             "tags": list(terms.tags),
+            "capacity": terms.capacity,
             "paused": terms.paused,
         }
         answer["reconcile"] = {"requested_at": terms.reconcile, "reason": terms.reconcile_reason}
@@ -62,6 +64,7 @@ def load(answer: Mapping[str, Any]) -> Reading:
                 paused=bool(site["paused"]),
                 reconcile=asked["requested_at"],
                 reconcile_reason=asked["reason"],
+                capacity=_capacity(site.get("capacity")),
             ),
             reset=Reset(_text(reset["reason"]), _text(reset["message"])) if reset else None,
             retry_after=max(0.0, min(float(answer["retry_after"]), 60.0)),
@@ -106,6 +109,12 @@ def _load_event(told: Mapping[str, Any]) -> Event:
         occurred_at=occurred_at,
         **{name: None if told[name] is None else _text(told[name]) for name in _FIELDS},
     )
+
+
+def _capacity(value: object) -> int | None:
+    if value is not None and (type(value) is not int or not 1 <= value <= MAX_CAPACITY):
+        raise Unreadable(f"{value!r:.80} is no capacity")
+    return value
 
 
 def _text(value: object) -> str:
