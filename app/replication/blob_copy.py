@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
@@ -67,21 +68,29 @@ class BlobCopy:
             raise UnderWay(elsewhere)
 
     def _carry(self, flights: Mapping[str, tuple[Descriptor, str | None]]) -> None:
-        left = set(flights)
-        futures = []
+        begun: dict[str, Future[None]] = {}
         try:
             for key, (blob, source) in flights.items():
-                future = self._route.lanes.of(blob.size).submit(self._transfer, blob, source)
-                left.discard(key)
-                # Called whatever becomes of it, also when it is cancelled before a thread has come to it.
-                future.add_done_callback(partial(self._ended, key))
-                futures.append(future)
+                begun[key] = self._route.lanes.of(blob.size).submit(self._transfer, blob, source)
         finally:
-            self._route.flights.end(left)
-        finish(futures)
+            self._route.flights.end(flights.keys() - begun.keys())
+            # The small ones together, which spares the most of what is told to other processes: one ends soon after
+            # the other. A large one by itself: nobody shall wait for what has landed.
+            large = [key for key in begun if not is_small(flights[key][0].size)]
+            for group in ([key for key in begun if key not in large], *([key] for key in large)):
+                digests = [flights[key][0].digest for key in group]
+                _when_all([begun[key] for key in group], partial(self._ended, group, digests))
+        finish(list(begun.values()))
 
-    def _ended(self, key: str, _: Future[None]) -> None:
-        self._route.flights.end([key])
+    def _ended(self, keys: Sequence[str], digests: Sequence[str]) -> None:
+        route = self._route
+        try:
+            # Before the flights end: who waits for them looks there.
+            route.presence.proven(
+                route.destination.name, route.repository, [digest for digest in digests if digest in self._landed]
+            )
+        finally:
+            route.flights.end(keys)
 
     def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
         self._route.check()
@@ -102,7 +111,6 @@ class BlobCopy:
         if mount_from is not None and result.bytes_copied:
             route.presence.forget(registry, mount_from, blob.digest)
             route.flights.part(registry)
-        route.presence.proven(registry, route.repository, [blob.digest])
         self._landed.add(blob.digest)
         self._count(result)
 
@@ -113,3 +121,19 @@ class BlobCopy:
             mounted=int(result.mounted),
             skipped=int(result.skipped),
         )
+
+
+def _when_all(futures: Sequence[Future[None]], then: Callable[[], None]) -> None:
+    """Call `then` once all have ended, whatever became of them, also when they were cancelled."""
+    lock, left = threading.Lock(), len(futures)
+
+    def one_less(_: Future[None]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            then()
+
+    for future in futures:
+        future.add_done_callback(one_less)

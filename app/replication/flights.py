@@ -16,6 +16,9 @@ from app.replication.shared import Shared
 #: Seconds after which the flights of a killed process are nobody's, and between two signs of life.
 TTL, BEAT = 30, 8.0
 
+#: Seconds for which it is believed that a flight of another process is under way.
+FRESH_FOR = 0.04
+
 #: Seconds for which a registry that refused a mount is taken for one that does not mount.
 APART_FOR = 600.0
 
@@ -59,6 +62,9 @@ class Flights:
         self._ours: dict[str, Future[None]] = {}
         self._stopped = threading.Event()
         self._beating: threading.Thread | None = None
+        #: Which flights of other processes Redis knew, and when it was asked.
+        self._standing: dict[str, bool] = {}
+        self._looked_at = float("-inf")
 
     def key(self, registry: str, repository: str, digest: str) -> str:
         """The flight of a blob into a repository: that of the blob into the registry, as long as it mounts there."""
@@ -112,14 +118,29 @@ class Flights:
             return True
         if self._shared is None or not elsewhere.others:
             return bool(elsewhere.others)
-        keys = [_key(key) for key in elsewhere.others]
-        # No answer counts as an end: without Redis there are no flights elsewhere.
-        standing = self._shared.ask(lambda client: int(client.exists(*keys)), 0)
-        return standing < len(keys)
+        return not self._stand(elsewhere.others)
 
     def close(self) -> None:
         """Stop giving signs of life; flights under way end by themselves."""
         self._stopped.set()
+
+    def _stand(self, keys: Sequence[str]) -> bool:
+        """Whether all of these are under way in other processes. Whole repositories wait for one blob, and each of
+        their copies asks twenty times a second: what Redis said a moment ago is good enough."""
+        now = self._clock()
+        with self._lock:
+            if now - self._looked_at >= FRESH_FOR:
+                self._standing, self._looked_at = {}, now
+            unknown = [key for key in keys if key not in self._standing]
+        if unknown:
+            # No answer counts as an end: without Redis there are no flights elsewhere.
+            answers = [False] * len(unknown)
+            if self._shared is not None:
+                answers = self._shared.ask(lambda client: _exist(client, unknown), answers)
+            with self._lock:
+                self._standing.update(zip(unknown, answers, strict=True))
+        with self._lock:
+            return all(self._standing.get(key, False) for key in keys)
 
     def _take(self, keys: list[str]) -> set[str]:
         if self._shared is None or not keys:
@@ -162,3 +183,10 @@ class Flights:
 
 def _key(key: str) -> str:
     return f"geo:flight:{key}"
+
+
+def _exist(client: redis.Redis, keys: Sequence[str]) -> list[bool]:
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        pipeline.exists(_key(key))
+    return [bool(answer) for answer in pipeline.execute()]
