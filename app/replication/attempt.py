@@ -24,7 +24,7 @@ from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.flights import Elsewhere
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.referrers import Referrers, complete
-from app.replication.removals import Gone, absent
+from app.replication.removals import Gone, NotThereYet, absent
 from app.replication.route import Route
 from app.replication.tag_scope import TagScope
 from app.replication.vacancy import Vacancy
@@ -254,6 +254,7 @@ def failure(subject: str, error: Exception, started: datetime) -> Failed:
         finished_at=utcnow(),
         retry_after=getattr(error, "retry_after", None),
         registry_wide=registry_wide(error),
+        unwitnessed=isinstance(error, NotThereYet),
     )
 
 

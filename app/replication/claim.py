@@ -10,7 +10,7 @@ from typing import Any
 from peewee import Case, Expression, ModelSelect
 
 from app import database
-from app.database import connection, now, storable, transaction, value_or
+from app.database import connection, lock, now, storable, transaction, value_or
 from app.models import ContainerRepository, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import capacity, lease
@@ -69,6 +69,18 @@ class Claim:
         """
         if self.lease.remaining() <= seconds:
             raise LeaseLost(f"the lease on {self.path} may end before the registry has answered")
+
+    def hold(self) -> None:
+        """Make sure that the row is ours until the transaction ends in which this is called.
+
+        Raises:
+            LeaseLost: when somebody else has it; nothing may be written.
+        """
+        # Locked, so that nobody takes the row over between this look and the end of what is written.
+        lock(Registry, [self.registry_id])
+        held = (Registry.id == self.registry_id) & (Registry.lease_token == self.token)
+        if not Registry.select(Registry.id).where(held).exists():
+            raise LeaseLost(f"{self.path} was taken over")
 
     def withdrawn(self, *, at_once: bool = False) -> bool:
         """Whether nothing more is to be taken up, since the site was paused or the repository has left its scope.
@@ -294,22 +306,22 @@ def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
             & (Registry.attempts >= MAX_ATTEMPTS)
         )
         ids = [row.id for row in Registry.select(Registry.id).where(poisonous).limit(database.MAX_ROWS)]
-        database.lock(Registry, ids)
-        changed: int = (
-            Registry.update(
-                state=SyncState.FAILED,
-                attempts=0,
-                retry_count=Registry.retry_count + 1,
-                retry_at=instant + backoff.delay(MAX_ATTEMPTS + 3),
-                last_sync_failure=f"{MAX_ATTEMPTS} workers in a row died while syncing this repository;"
-                " look for kills by memory limits in the system's log",
-                lease_token=Registry.lease_token + 1,
-                lease_owner=None,
-                lease_expires_at=None,
-            )
-            .where(Registry.id.in_(ids) & poisonous)
-            .execute()
-        )
+        lock(Registry, ids)
+        values: dict[str, Any] = {
+            "state": SyncState.FAILED,
+            "attempts": 0,
+            "retry_count": Registry.retry_count + 1,
+            "last_sync_failure": f"{MAX_ATTEMPTS} workers in a row died while syncing this repository;"
+            " look for kills by memory limits in the system's log",
+            "lease_token": Registry.lease_token + 1,
+            "lease_owner": None,
+            "lease_expires_at": None,
+        }
+        changed = 0
+        for id_ in ids:
+            # One by one: those whose holder was killed for the sake of another must not come back together.
+            values["retry_at"] = instant + backoff.delay(MAX_ATTEMPTS + 3)
+            changed += int(Registry.update(**values).where((Registry.id == id_) & poisonous).execute())
         return changed
 
 

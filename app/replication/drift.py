@@ -10,8 +10,7 @@ from typing import Any
 
 from peewee import Expression
 
-from app.database import connection, in_batches, lock, now, transaction
-from app.models import ContainerRepositoryRegistry as Registry
+from app.database import connection, in_batches, now, transaction
 from app.models import Reference, Site, SyncState
 from app.registry import NotFound, RegistryClient, RegistryError
 from app.replication.claim import Claim
@@ -125,7 +124,7 @@ def _calm(claim: Claim, names: set[str], before: Mapping[int, int]) -> None:
     settled |= {"failure": None, "failure_reason": None, "desired_digest": None, "delete_witness": None}
     for batch in in_batches(sorted(names)):
         with transaction():
-            lock(Registry, [claim.registry_id])
+            claim.hold()
             waiting = Reference.select(Reference.id, Reference.generation).where(
                 (Reference.registry == claim.registry_id)
                 & Reference.name.in_(list(batch))
@@ -140,6 +139,7 @@ def _calm(claim: Claim, names: set[str], before: Mapping[int, int]) -> None:
 def _forget(claim: Claim, names: set[str]) -> None:
     for batch in in_batches(sorted(names)):
         with transaction():
+            claim.hold()
             Reference.delete().where(_untouched(claim, list(batch))).execute()
 
 
@@ -161,7 +161,7 @@ def _create(claim: Claim, names: set[str], doomed: set[str]) -> None:
             for name in batch
         ]
         with transaction():
-            lock(Registry, [claim.registry_id])
+            claim.hold()
             insert = Reference.insert_many(rows)
             insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name]).execute()
 
@@ -169,7 +169,7 @@ def _create(claim: Claim, names: set[str], doomed: set[str]) -> None:
 def _condemn(claim: Claim, names: set[str]) -> None:
     for batch in in_batches(sorted(names)):
         with transaction():
-            lock(Registry, [claim.registry_id])
+            claim.hold()
             Reference.update(
                 generation=Reference.generation + 1,
                 state=SyncState.PENDING,

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from peewee import fn
 
 from app import metrics
-from app.database import lock, now, storable, transaction, value_or
-from app.models import ContainerRepositoryRegistry as Registry
+from app.database import now, storable, transaction, value_or
 from app.models import Reference, SyncAttempt, SyncState
+from app.replication import marking
 from app.replication.backoff import BACKOFF, Backoff
-from app.replication.claim import Claim, LeaseLost
+from app.replication.claim import Claim
 from app.replication.lease import owner
 from app.replication.tally import Tally
 
@@ -25,6 +25,9 @@ RELEASED = "released"
 
 #: A failure message is for people; a registry's page of HTML is not.
 MAX_MESSAGE = 1000
+
+#: Looks in vain for what an event said was pushed, after which the repository is listed.
+MISSED = 3
 
 #: Characters of a media type that are kept: the column's length.
 MAX_MEDIA_TYPE = 255
@@ -70,6 +73,8 @@ class Failed:
     digest: str | None = None
     #: It says something of the registry rather than of this reference.
     registry_wide: bool = False
+    #: The primary does not have it, and nobody said that it was deleted.
+    unwitnessed: bool = False
     #: What was being done.
     action: Action = "copy"
 
@@ -82,12 +87,15 @@ def record(claim: Claim, reference: Reference, outcome: Done | Failed, backoff: 
     """
     claim.changed = True
     with transaction():
-        _require_lease(claim)
+        claim.hold()
         if isinstance(outcome, Done):
             lag = _lag(reference, outcome)
             _done(reference, outcome)
         else:
             lag = None
+            if outcome.unwitnessed and (reference.retry_count + 1) % MISSED == 0:
+                # It may have been deleted before we heard of its push; only a complete listing can say so.
+                marking.awaken([claim.registry_id], since=now(), priority=marking.BACKFILL, full=True)
             _failed(reference, outcome, backoff)
         _attempt(claim, reference, outcome, lag)
         _measure(claim, outcome, lag)
@@ -108,7 +116,7 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
     settled |= {"throwaway_digest": None, "synced_at": instant, "retry_count": 0, "retry_at": None}
     settled |= {"failure": None, "failure_reason": None}
     with transaction():
-        _require_lease(claim)
+        claim.hold()
         ids = [look.reference.id for look in looks]
         rows = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(ids))
         generations = {row.id: row.generation for row in rows}
@@ -124,16 +132,6 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
         samples = metrics.Samples()
         samples.count("geo_sync_success_total", {"site": claim.site.name, "action": "keep"}, len(same))
         samples.write()
-
-
-def _require_lease(claim: Claim) -> None:
-    # Locked, so that nobody takes the row over between this look and the end of what is written.
-    lock(Registry, [claim.registry_id])
-    held = Registry.select(Registry.id).where(
-        (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
-    )
-    if not held.exists():
-        raise LeaseLost(f"{claim.path} was taken over")
 
 
 def _done(reference: Reference, outcome: Done) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from peewee import Case, fn
 
-from app.database import connection, in_batches, lock, now, transaction, value_or
+from app.database import connection, in_batches, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState
 from app.registry import NotFound, RegistryClient
@@ -152,7 +152,7 @@ def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime)
         for name in names
     ]
     with transaction():
-        lock(Registry, [claim.registry_id])
+        claim.hold()
         insert = Reference.insert_many(rows)
         insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name]).execute()
 
@@ -166,7 +166,7 @@ def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, t
     unrepaired = (Reference.state == SyncState.FAILED) & (Reference.trigger == "repair")
     kept = Reference.delete_witness if missing is None else fn.COALESCE(Reference.delete_witness, "listing")
     with transaction():
-        lock(Registry, [claim.registry_id])
+        claim.hold()
         if missing is not None:
             now_at = Reference.select(Reference.id, Reference.generation).where(Reference.id.in_(list(ids)))
             ids = [tag.id for tag in now_at if tag.generation == missing[tag.id]]

@@ -450,6 +450,20 @@ def test_a_row_that_kills_its_workers_is_failed_at_last(state: Deployment) -> No
     assert not taken().takeover
 
 
+def test_those_that_died_together_do_not_come_back_together(state: Deployment) -> None:
+    # Given two rows whose holder dies with both in its hands, again and again
+    for name in ("team/one", "team/two"):
+        state.event("push", name, "v1")
+    state.mark()
+    for _ in range(MAX_ATTEMPTS):
+        for claim in (taken(), taken()):
+            expire(claim)
+
+    # When both are failed, then each has a time of its own
+    assert claims.fail_poisonous() == 2
+    assert state.row("team/one").retry_at != state.row("team/two").retry_at
+
+
 def test_a_living_holder_is_not_poisonous(state: Deployment) -> None:
     ask(state)
     for _ in range(MAX_ATTEMPTS):

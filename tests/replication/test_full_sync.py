@@ -14,6 +14,7 @@ from app.models import Reference, Site, SyncState
 from app.registry import ServerError
 from app.replication import backfill, planner, replicator
 from app.replication import claim as claims
+from app.replication.outcome import MISSED
 from app.replication.planner import RepositoryMissing
 from tests.support import images
 from tests.support.compare import assert_same
@@ -340,6 +341,53 @@ def test_a_push_during_a_full_sync_keeps_its_place_before_the_old_tags(
     references = geo.references(repository)
     assert (references["v1"].trigger, references["v1"].event_at) == ("event", at)
     assert (references["v2"].trigger, references["v2"].event_at) == ("full", None)
+
+
+def test_whose_row_was_taken_over_plans_nothing(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a full sync that stood still in the middle of its listing, until somebody else had its row
+    replicated(geo, primary, repository, "v1")
+    claim = claims.claim_row(geo.row(repository).id)
+    assert claim is not None
+    registry_id, listing = claim.registry_id, geo.context.primary.list_tags
+
+    class Stalled:
+        def list_tags(self, path: str) -> list[str]:
+            with connection():
+                Registry.update(lease_expires_at=now()).where(Registry.id == registry_id).execute()
+            assert claims.claim_row(registry_id) is not None
+            return listing(path)
+
+    # When it goes on, then nothing is marked
+    before = {name: found.generation for name, found in geo.references(repository).items()}
+    with pytest.raises(claims.LeaseLost):
+        planner.plan(claim, Stalled(), claim.generation)  # type: ignore[arg-type]
+    assert {name: found.generation for name, found in geo.references(repository).items()} == before
+
+
+def test_what_was_deleted_before_we_heard_of_its_push_is_no_failure_for_ever(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a deletion that came before the push it belongs to, of a tag that nobody ever copied
+    replicated(geo, primary, repository, "v1")
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    geo.event("delete", repository, "gone", at=at + timedelta(seconds=1))
+    geo.mark()
+    geo.event("push", repository, "gone", at=at)
+    geo.settle()
+    assert geo.row(repository).state == SyncState.FAILED
+
+    # When it was looked for some times in vain
+    tries = 1
+    while geo.row(repository).state == SyncState.FAILED:
+        geo.retry(repository)
+        tries += 1
+
+    # Then a listing has settled it
+    assert tries == MISSED
+    assert geo.row(repository).state == SyncState.SYNCED
+    assert geo.references(repository).keys() == {"v1"}
 
 
 # --- finding repositories ---------------------------------------------------------------------------------------------
