@@ -33,7 +33,7 @@ def versions(peers: Sequence[Peer]) -> dict[str, str]:
     registry = parts.find("docker-registry", "/usr/bin/docker-registry")
     return {
         "Distribution": _first(rf"({_NUMBER})", _output([registry, "--version"])) if registry else "none",
-        **{peer.name: peer.version for peer in peers},
+        **{peer.name: peer.version for peer in peers if not peer.as_it_comes},
         "Python": platform.python_version(),
         **{name: metadata.version(name) for name in ("dramatiq", "peewee", "requests", "urllib3")},
     }

@@ -1,4 +1,4 @@
-"""The peers, each with the options that serve it best here.
+"""The peers, each with the options that serve it best here, and as it comes.
 
 docs/performance.md says why these.
 """
@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,9 @@ from tests.support.processes import clean_environment
 
 #: Repositories that the peers copy at a time, where they take a number: on loopback, and over a far line.
 NEAR, FAR = 4, 40
+
+#: What the name of a tool ends with that runs as it comes.
+AS_IT_COMES = "-defaults"
 
 #: Tags that one `crane cp` copies at a time.
 CRANE_JOBS = 5
@@ -78,6 +81,8 @@ class Peer:
     program: str
     version: str
     plan: Callable[[str, Job, Path], Plan] = field(repr=False)
+    #: By what is in its own manual for a start; the others have the options that serve them best here.
+    as_it_comes: bool = False
     #: The command line that copies one image, if there is one: program, source, destination.
     copy: Callable[[str, str, str], list[str]] | None = field(default=None, repr=False)
 
@@ -131,15 +136,17 @@ class PeerSession:
 def found() -> list[Peer]:
     """The peers on PATH, or where `go install` puts them."""
     candidates = [
-        ("skopeo", ["--version"], _skopeo, _skopeo_copy),
-        ("crane", ["version"], _crane, _crane_copy),
-        ("regsync", ["version"], _regsync, None),
+        ("skopeo", ["--version"], _skopeo, _skopeo_copy, None),
+        ("crane", ["version"], _crane, _crane_copy, _crane_as_it_comes),
+        ("regsync", ["version"], _regsync, None, _regsync_as_it_comes),
     ]
     peers = []
-    for name, arguments, plan, copy in candidates:
+    for name, arguments, plan, copy, plain in candidates:
         program = _find(name)
         if program is not None:
-            peers.append(Peer(name, program, _version(program, arguments), plan, copy))
+            peers.append(Peer(name, program, version := _version(program, arguments), plan, copy=copy))
+            if plain is not None:
+                peers.append(Peer(f"{name}{AS_IT_COMES}", program, version, plain, as_it_comes=True))
     return peers
 
 
@@ -166,18 +173,38 @@ def _crane(program: str, job: Job, _folder: Path) -> Plan:
     return Plan(commands, job.at_once)
 
 
+def _crane_as_it_comes(program: str, job: Job, _folder: Path) -> Plan:
+    """One repository after the other, as a loop in a shell does it."""
+    return Plan(
+        [
+            [program, "cp", "--all-tags", f"{job.source}/{path}", f"{job.destination}/{path}"]
+            for path in job.repositories
+        ]
+    )
+
+
 def _crane_copy(program: str, source: str, destination: str) -> list[str]:
     return [program, "cp", source, destination]
 
 
 def _regsync(program: str, job: Job, folder: Path) -> Plan:
     """One process that works on all repositories at the same time."""
-    hosts = (job.source, job.destination)
+    # Its own default is three requests at a time.
+    host = {"reqConcurrent": max(job.at_once, NEAR)}
+    return _regsync_once(program, job, folder, host, {"parallel": job.at_once, "fastCheck": True})
+
+
+def _regsync_as_it_comes(program: str, job: Job, folder: Path) -> Plan:
+    return _regsync_once(program, job, folder, {}, {})
+
+
+def _regsync_once(
+    program: str, job: Job, folder: Path, host: Mapping[str, object], defaults: Mapping[str, object]
+) -> Plan:
     config = {
         "version": 1,
-        # Its own default is three requests at a time.
-        "creds": [{"registry": host, "tls": "disabled", "reqConcurrent": max(job.at_once, NEAR)} for host in hosts],
-        "defaults": {"parallel": job.at_once, "fastCheck": True, "skipDockerConfig": True},
+        "creds": [{"registry": name, "tls": "disabled", **host} for name in (job.source, job.destination)],
+        "defaults": {"skipDockerConfig": True, **defaults},
         "sync": [
             {"source": f"{job.source}/{path}", "target": f"{job.destination}/{path}", "type": "repository"}
             for path in job.repositories

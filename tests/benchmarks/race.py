@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.benchmarks import peers
@@ -43,6 +43,10 @@ class Options:
 
     def scaled(self, count: float, least: int = 1) -> int:
         return max(least, round(count * self.scale))
+
+    def tuned(self) -> Options:
+        """The same without the tools as they come."""
+        return replace(self, peers=[peer for peer in self.peers if not peer.as_it_comes])
 
     @property
     def tools(self) -> list[str]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.benchmarks.report import BEST, Aim, Row, markdown, number, percentile, table
+from tests.benchmarks.report import AS_IT_COMES, BEST, Aim, Row, markdown, number, percentile, table
 
 
 def _row(**values: list[float]) -> Row:
@@ -37,6 +37,16 @@ def test_an_aim_is_measured_against_the_fastest_peer_and_not_against_us_or_a_yar
     assert Aim(1.5, BEST).met(medians) is True
     assert Aim(1.6, BEST).met(medians) is False
     assert Aim(20, "skopeo").ratio(medians) == 4.5
+
+
+def test_those_that_run_as_they_come_are_met_by_themselves() -> None:
+    # Given
+    medians = {"ours": 2.0, "skopeo": 9.0, "crane-defaults": 6.0, "crane": 3.0}
+
+    # When / Then
+    assert Aim(3, AS_IT_COMES).ratio(medians) == 3.0
+    assert Aim(3, BEST).ratio(medians) == 1.5
+    assert Aim(3, AS_IT_COMES).met({"ours": 1.0, "crane": 3.0}) is None
 
 
 def test_a_limit_is_met_from_below() -> None:
