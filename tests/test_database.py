@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator
@@ -171,6 +172,40 @@ def test_readers_that_become_writers_wait_instead_of_failing(migrated: str) -> N
     # Then none fails and none is lost
     with connection():
         assert Lease.get(Lease.name == "counter").token == 120
+
+
+def test_a_writer_waits_for_its_turn_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given another process that writes, for long
+    path = tmp_path / "geo.db"
+    database.configure(f"sqlite:///{path}")
+    migrate.migrate()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.3)
+
+    def write(number: int) -> str:
+        try:
+            with transaction():
+                make(f"n{number}")
+        except peewee.OperationalError as error:
+            return str(error)
+        return "written"
+
+    # When several threads want to, then each is told at last
+    assert all("locked" in said for said in at_once(3, write))
+
+    # And when it ends while they wait, each has its turn
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 20)
+    ending = threading.Timer(0.2, lambda: other.execute("COMMIT"))
+    ending.start()
+    assert at_once(3, write) == ["written"] * 3
+    ending.join()
+    other.close()
+
+    # And what is no transaction waits by itself as before
+    with connection():
+        assert database.database.execute_sql("PRAGMA busy_timeout").fetchone()[0] == 20_000
+    database.database.close_all()
 
 
 def test_a_database_that_is_away_says_so(postgres: Postgres) -> None:

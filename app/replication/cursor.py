@@ -115,6 +115,10 @@ def drain(site: Site) -> Advance:
     events = registries = 0
     while (step := advance(site)).events:
         events, registries = events + step.events, registries + step.registries
+        with connection():
+            # A look: `advance` would take the lock for it.
+            if step.events < BATCH and not has_unread(site):
+                break
     return Advance(events, registries)
 
 

@@ -12,7 +12,7 @@ from app.models import ContainerRepositoryRegistry as Registry
 
 #: Seconds for which what was read is good enough: every sync looks that often, and each by itself would ask for its
 #: own row.
-FRESH_FOR = 0.04
+FRESH_FOR = 0.01
 
 
 class Generations:

@@ -42,8 +42,9 @@ READ_AGAIN = 2.0
 #: Seconds for which a row whose copies all wait for others keeps its thread from other rows.
 PATIENCE = 1.0
 
-#: Seconds between looks at the database while a copy is under way and a slot is free.
-POLL = 0.05
+#: Seconds between looks at the database while a copy is under way and a slot is free: for a row of which something was
+#: pushed just now, since more may come, and for any other.
+PROMPT, POLL = 0.015, 0.05
 
 #: Seconds that what is under way gets when the process has to end; then it is given back.
 GRACE = 8.0
@@ -291,7 +292,8 @@ class _Sync:
         flying = [flight for parked in self.parked for flight in parked.flights.here] if free else []
         landing = [flight for flight in flying if not flight.done()]
         under_way: set[Future[Any]] = {*self.running, *beside, *landing}
-        done, _ = wait(under_way, timeout=POLL if free else 1.0, return_when=FIRST_COMPLETED)
+        poll = PROMPT if self.claim.priority <= FRESH else POLL
+        done, _ = wait(under_way, timeout=poll if free else 1.0, return_when=FIRST_COMPLETED)
         if not under_way:
             self.context.stopping.wait(POLL)
         if self.context.stopping.is_set():
