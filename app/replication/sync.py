@@ -9,18 +9,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from peewee import Case, PeeweeException
+from peewee import PeeweeException
 
-from app.database import DatabaseUnavailable, connection, now
-from app.models import Reference, SyncState
+from app.database import DatabaseUnavailable, connection
+from app.models import Reference
 from app.registry import Stopped
 from app.replication import claim as claims
 from app.replication import outcome, planner
 from app.replication.attempt import URGENT, Attempts, Parked, failure, utcnow
+from app.replication.backlog import Backlog
 from app.replication.claim import Claim, Closed, LeaseLost
 from app.replication.context import Context
 from app.replication.lease import heartbeat
-from app.replication.marking import BACKFILL, FRESH, TRIGGERS
+from app.replication.marking import BACKFILL, FRESH
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.removals import Gone, Removals
 
@@ -29,15 +30,9 @@ log = logging.getLogger(__name__)
 #: References of one repository that are copied beside each other.
 SLOTS = 4
 
-#: References that are only looked at, in one go: a listing names thousands that are in order already.
-BATCH = 64
-
 #: Copies of one repository that may wait for blobs that others carry before only urgent ones are begun, and with
 #: those. Each keeps its manifests in memory.
 PARKED, PARKED_IN_ALL = 32, 256
-
-#: Seconds after which what is due is read again without an event: a retry's time may have come.
-READ_AGAIN = 2.0
 
 #: Seconds for which a row whose copies all wait for others keeps its thread from other rows.
 PATIENCE = 1.0
@@ -76,13 +71,7 @@ class _Sync:
     attempts: Attempts = field(init=False)
     removals: Removals = field(init=False)
     planning: Future[Failed | None] | None = None
-    #: What was read and is not begun, at which generation and when; and whether there may be more of it.
-    backlog: list[Reference] = field(default_factory=list)
-    seen_generation: int = -1
-    read_at: float = float("-inf")
-    more: bool = True
-    #: Under way when an event came: it may be about them.
-    moved: set[int] = field(default_factory=set)
+    backlog: Backlog = field(init=False)
     failures: int = 0
     failures_in_a_row: int = 0
     registry_failure: Failed | None = None
@@ -98,6 +87,7 @@ class _Sync:
     def __post_init__(self) -> None:
         self.attempts = Attempts(self.claim, self.context, self._stop)
         self.removals = Removals(self.claim, self.context, utcnow)
+        self.backlog = Backlog(self.claim, self.context.generations)
 
     def run(self) -> Closed:
         try:
@@ -181,26 +171,19 @@ class _Sync:
         if free <= 0 or self.giving_back:
             return
         self._read_on()
-        if self.backlog and self._may_go_on(self.backlog[0]):
+        if self.backlog.references and self._may_go_on(self.backlog.references[0]):
             self._fill(slots, free)
 
     def _read_on(self) -> None:
-        """Read what is due, if there may be anything new: an event came, or what was read last is used up."""
-        generation = self.context.generations.of(self.claim.registry_id)
-        clock = self.claim.lease.clock
-        moved = generation != self.seen_generation
-        if not moved and (self.backlog or not self.more) and clock() - self.read_at < READ_AGAIN:
+        """Read what is due, if there may be anything new."""
+        if not self.backlog.behind():
             return
         with connection():
-            self.removals.reconsider(generation)
+            self.removals.reconsider(self.backlog.generation)
             self._reconsider_parked()
-            self.backlog = self._due(BATCH)
-        # Read before the references: closing compares it, and an event between the two makes the row pending again.
-        self.claim.generation = self.seen_generation = generation
-        self.more, self.read_at = len(self.backlog) == BATCH, clock()
-        if moved:
-            # The event may be about one of these: then it is due again when this copy of it has ended.
-            self.moved = {reference.id for reference in (*self.running.values(), *self.in_check)}
+            busy = [*self.running.values(), *self.in_check]
+            waiting = [parked.reference for parked in self.parked]
+            self.backlog.read(busy, [reference.id for reference in waiting] + self.removals.ids, self.removals.full)
 
     def _take_up_parked(self, slots: ThreadPoolExecutor) -> None:
         flights = self.context.flights
@@ -241,7 +224,7 @@ class _Sync:
     def _fill(self, slots: ThreadPoolExecutor, free: int) -> None:
         """Take from what was read, in its order."""
         looks, left = [], []
-        for reference in self.backlog:
+        for reference in self.backlog.references:
             if self._only_to_look_at(reference):
                 looks.append(reference)
             elif free > 0 and (len(self.parked) < PARKED or reference.trigger in URGENT):
@@ -252,7 +235,7 @@ class _Sync:
         if looks and self.checking is None:
             # Last: the look notes them as unequal until it knows better, and then nothing here may ask of them.
             self.checking, self.in_check, looks = slots.submit(self.attempts.look, looks), looks, []
-        self.backlog = left + looks
+        self.backlog.references = left + looks
 
     def _only_to_look_at(self, reference: Reference) -> bool:
         """Whether nobody said that it changed: it is probably in order."""
@@ -263,27 +246,6 @@ class _Sync:
             and reference.id not in self.attempts.unequal
             and not self.attempts.lacking(reference)
         )
-
-    def _due(self, limit: int) -> list[Reference]:
-        taken = [*self.running.values(), *self.in_check, *(parked.reference for parked in self.parked)]
-        busy = [reference.id for reference in taken] + self.removals.ids
-        instant = now()
-        waiting = Reference.state.in_([SyncState.PENDING, SyncState.STARTED])
-        query = Reference.select().where(
-            (Reference.registry == self.claim.registry_id)
-            & (
-                (waiting & (Reference.retry_at.is_null() | (Reference.retry_at <= instant)))
-                | ((Reference.state == SyncState.FAILED) & (Reference.retry_at <= instant))
-            )
-        )
-        if busy:
-            query = query.where(Reference.id.not_in(busy))
-        if self.removals.full:
-            # Those that wait come first; what is pushed meanwhile is no removal.
-            query = query.where(Reference.trigger.in_(sorted(URGENT)) & Reference.delete_witness.is_null())
-        urgency = Case(Reference.trigger, [(name, place) for place, name in enumerate(TRIGGERS)], len(TRIGGERS))
-        order = (Reference.is_tag.desc(), urgency, Reference.pending_since, Reference.id)
-        return list(query.order_by(*order).limit(limit))
 
     def _wait(self) -> None:
         free = len(self.running) < SLOTS
@@ -305,7 +267,7 @@ class _Sync:
             self._checked(self.checking.result())
         for future in done & self.running.keys():
             reference = self.running.pop(future)
-            self._ended(reference)
+            self.backlog.ended(reference)
             try:
                 result = future.result()
             except Gone as gone:
@@ -317,13 +279,9 @@ class _Sync:
             else:
                 self._record(reference, result)
 
-    def _ended(self, reference: Reference) -> None:
-        if reference.id in self.moved:
-            self.seen_generation = -1
-
     def _planned(self, failure: Failed | None) -> None:
         self.planning = None
-        self.seen_generation = -1
+        self.backlog.out_of_date()
         if failure is None:
             return
         self.failures += 1
@@ -335,11 +293,11 @@ class _Sync:
         outcome.record_equal(self.claim, equal)
         in_order = {each.reference.id for each in equal}
         for reference in self.in_check:
-            self._ended(reference)
+            self.backlog.ended(reference)
             if reference.id in in_order:
                 self.attempts.unequal.pop(reference.id, None)
             else:
-                self.backlog.append(reference)
+                self.backlog.references.append(reference)
         self.checking, self.in_check = None, []
 
     def _record(self, reference: Reference, result: Done | Failed) -> None:
@@ -375,7 +333,7 @@ class _Sync:
 
     def _remove_one(self) -> None:
         reference = self.removals.pop()
-        self.more = True
+        self.backlog.more = True
         try:
             result = self.attempts.guarded(reference, self.removals.carry_out)
         except Stopped:

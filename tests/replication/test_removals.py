@@ -11,7 +11,7 @@ import pytest
 
 from app.database import connection
 from app.models import Reference, Site
-from app.replication import attempt, brake, replicator, sync
+from app.replication import attempt, backlog, brake, replicator, sync
 from app.replication import claim as claims
 from app.replication import removals as removal
 from app.replication.removals import Removals
@@ -197,7 +197,7 @@ def test_many_are_gathered_and_carried_out_some_at_a_time(
     geo = deploy(primary, secondary)
     gone(geo, primary, 12)
     monkeypatch.setattr(removal, "LIMIT", 3)
-    monkeypatch.setattr(sync, "BATCH", 2)
+    monkeypatch.setattr(backlog, "BATCH", 2)
     real, most = Removals.add, [0]
 
     def add(self: Removals, reference: Reference) -> None:
@@ -209,7 +209,7 @@ def test_many_are_gathered_and_carried_out_some_at_a_time(
     # When, then all go, though never more waited than that, and what had been read before
     geo.settle()
     assert tags(secondary, REPOSITORY) == []
-    assert 3 <= most[0] <= 3 + sync.SLOTS + sync.BATCH
+    assert 3 <= most[0] <= 3 + sync.SLOTS + backlog.BATCH
 
 
 def test_a_kept_index_keeps_what_it_lists(deploy: Deploy) -> None:
