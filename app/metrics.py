@@ -14,14 +14,16 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from peewee import EXCLUDED, PeeweeException
+from peewee import EXCLUDED, Insert, PeeweeException
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from app.database import DatabaseUnavailable, in_batches, transaction
 from app.models import MetricValue
+from app.statements import Statement, slot
 
 log = logging.getLogger(__name__)
 
@@ -123,10 +125,8 @@ class Samples:
         ]
         for batch in in_batches(rows):
             with transaction():
-                MetricValue.insert_many(list(batch)).on_conflict(
-                    conflict_target=[MetricValue.name, MetricValue.labels, MetricValue.bucket],
-                    update={MetricValue.value: MetricValue.value + EXCLUDED.value},
-                ).execute()
+                values = {f"{name}{number}": row[name] for number, row in enumerate(batch) for name in row}
+                _adding(len(batch)).execute(**values)
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -137,6 +137,19 @@ class Samples:
         if set(labels) != set(definition.labels):
             raise ValueError(f"{name} has the labels {definition.labels}, not {tuple(labels)}")
         return definition
+
+
+@lru_cache(maxsize=64)
+def _adding(rows: int) -> Statement:
+    def build() -> Insert:
+        columns = ("name", "labels", "bucket", "value")
+        slots = [{name: slot(f"{name}{number}") for name in columns} for number in range(rows)]
+        return MetricValue.insert_many(slots).on_conflict(
+            conflict_target=[MetricValue.name, MetricValue.labels, MetricValue.bucket],
+            update={MetricValue.value: MetricValue.value + EXCLUDED.value},
+        )
+
+    return Statement(build)
 
 
 class Buffer:

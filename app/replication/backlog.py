@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peewee import Case
+from peewee import Case, ModelSelect
 
 from app.database import now
 from app.models import Reference, SyncState
@@ -12,6 +12,7 @@ from app.replication.attempt import URGENT
 from app.replication.claim import Claim
 from app.replication.generations import Generations
 from app.replication.marking import TRIGGERS
+from app.statements import Statement, slot
 
 #: References that are read, and only looked at, in one go: a listing names thousands that are in order already.
 BATCH = 64
@@ -46,7 +47,7 @@ class Backlog:
     def read(self, busy: Sequence[Reference], waiting: Sequence[int], only_pushed: bool) -> None:
         """Read what is due, but for what is `busy` or `waiting` (ids) already. Inside a connection, after `behind`.
 
-        `only_pushed` leaves out what waits for a deletion.
+        `only_pushed` leaves out what is no push: removals that wait come first, and what is pushed meanwhile is none.
         """
         moved = self.generation != self._seen
         self.references = self._due([*(reference.id for reference in busy), *waiting], only_pushed)
@@ -67,20 +68,30 @@ class Backlog:
         self._seen = -1
 
     def _due(self, taken: Sequence[int], only_pushed: bool) -> list[Reference]:
-        instant = now()
-        waiting = Reference.state.in_([SyncState.PENDING, SyncState.STARTED])
-        query = Reference.select().where(
-            (Reference.registry == self._claim.registry_id)
-            & (
-                (waiting & (Reference.retry_at.is_null() | (Reference.retry_at <= instant)))
-                | ((Reference.state == SyncState.FAILED) & (Reference.retry_at <= instant))
-            )
+        statement = _PUSHED if only_pushed else _DUE
+        # With room for those that are to be left out: a list of them would be another statement each time.
+        found = statement.rows(registry=self._claim.registry_id, instant=now(), limit=BATCH + len(taken))
+        left_out = set(taken)
+        return [reference for reference in found if reference.id not in left_out][:BATCH]
+
+
+def _due() -> ModelSelect[Reference]:
+    instant = slot("instant", Reference.retry_at)
+    waiting = Reference.state.in_([SyncState.PENDING, SyncState.STARTED])
+    query = Reference.select().where(
+        (Reference.registry == slot("registry"))
+        & (
+            (waiting & (Reference.retry_at.is_null() | (Reference.retry_at <= instant)))
+            | ((Reference.state == SyncState.FAILED) & (Reference.retry_at <= instant))
         )
-        if taken:
-            query = query.where(Reference.id.not_in(list(taken)))
-        if only_pushed:
-            # Those that wait come first; what is pushed meanwhile is no removal.
-            query = query.where(Reference.trigger.in_(sorted(URGENT)) & Reference.delete_witness.is_null())
-        urgency = Case(Reference.trigger, [(name, place) for place, name in enumerate(TRIGGERS)], len(TRIGGERS))
-        order = (Reference.is_tag.desc(), urgency, Reference.pending_since, Reference.id)
-        return list(query.order_by(*order).limit(BATCH))
+    )
+    urgency = Case(Reference.trigger, [(name, place) for place, name in enumerate(TRIGGERS)], len(TRIGGERS))
+    order = (Reference.is_tag.desc(), urgency, Reference.pending_since, Reference.id)
+    return query.order_by(*order).limit(slot("limit"))
+
+
+def _pushed() -> ModelSelect[Reference]:
+    return _due().where(Reference.trigger.in_(sorted(URGENT)) & Reference.delete_witness.is_null())
+
+
+_DUE, _PUSHED = Statement(_due), Statement(_pushed)

@@ -7,9 +7,13 @@ from urllib.parse import urlsplit
 
 from app.models import Site
 from app.settings import Settings
+from app.statements import Statement, slot
 
 #: The primary's name among the sites.
 PRIMARY = "primary"
+
+
+_NAMED = Statement(lambda: Site.select().where((Site.name == slot("one")) | (Site.name == slot("other"))))
 
 
 class SiteError(Exception):
@@ -46,7 +50,7 @@ class Binding:
         wanted = {PRIMARY: self.primary}
         if self.secondary is not None:
             wanted[self.site_name] = self.secondary
-        found: dict[str, Site] = {site.name: site for site in Site.select().where(Site.name.in_(list(wanted)))}
+        found: dict[str, Site] = {site.name: site for site in _NAMED.rows(one=PRIMARY, other=self.site_name)}
         for name, url in wanted.items():
             self._require(name, url, found.get(name))
         return found.get(self.site_name) if self.secondary is not None else None

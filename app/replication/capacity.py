@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from peewee import Expression, fn
+from peewee import Expression, ModelSelect, fn
 
 from app.database import CAPACITY_LOCK, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site, SyncState
 from app.replication import marking
+from app.statements import Statement
 
 #: Capacities by site; sites without one are left out.
 Limits = Mapping[int, int]
@@ -19,9 +20,15 @@ Limits = Mapping[int, int]
 
 def limits() -> Limits:
     """The sites with a capacity. Inside a connection."""
+    return {site.id: capacity for site in _LIMITED.rows() if (capacity := capacity_of(site)) is not None}
+
+
+def _limited() -> ModelSelect[Site]:
     limited = Site.capacity.is_null(False) | Site.granted_capacity.is_null(False)
-    rows = Site.select(Site.id, Site.capacity, Site.granted_capacity).where(limited & ~Site.primary)
-    return {site.id: capacity for site in rows if (capacity := capacity_of(site)) is not None}
+    return Site.select(Site.id, Site.capacity, Site.granted_capacity).where(limited & ~Site.primary)
+
+
+_LIMITED = Statement(_limited)
 
 
 def capacity_of(site: Site) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Case, Expression, ModelSelect
+from peewee import Case, Expression, ModelSelect, fn
 
 from app import database
 from app.database import connection, lock, now, storable, transaction, value_or
@@ -18,6 +18,7 @@ from app.replication.backoff import BACKOFF, Backoff
 from app.replication.binding import Binding, NotApplied
 from app.replication.context import current
 from app.settings import Settings
+from app.statements import Statement, slot
 
 #: A row claimed this often without ever being closed brings its workers down; it then waits like any failure.
 MAX_ATTEMPTS = 3
@@ -25,12 +26,33 @@ MAX_ATTEMPTS = 3
 #: Characters of a row's failure that are kept.
 MAX_FAILURE = 2000
 
+#: Less urgent than anything is.
+LEAST_URGENT = 1_000_000
+
 #: Seconds between looks whether the site of a row in our hands was paused.
 WITHDRAWAL = 1.0
 
 
 class LeaseLost(Exception):
     """Somebody else may hold the row; nothing more may be written for it."""
+
+
+_STANDING = Statement(
+    lambda: (
+        Registry.select(Registry.in_scope, Site.enabled, Site.retired)
+        .join(Site)
+        .where(Registry.id == slot("id"))
+        .tuples()
+    )
+)
+_SITE = Statement(lambda: Site.select().where(Site.id == slot("id")))
+_HELD = Statement(
+    lambda: (
+        Registry.select(Registry.id)
+        .where((Registry.id == slot("id")) & (Registry.lease_token == slot("token")))
+        .tuples()
+    )
+)
 
 
 @dataclass(eq=False)
@@ -78,9 +100,13 @@ class Claim:
         """
         # Locked, so that nobody takes the row over between this look and the end of what is written.
         lock(Registry, [self.registry_id])
-        held = (Registry.id == self.registry_id) & (Registry.lease_token == self.token)
-        if not Registry.select(Registry.id).where(held).exists():
+        if _HELD.first(id=self.registry_id, token=self.token) is None:
             raise LeaseLost(f"{self.path} was taken over")
+
+    def site_now(self) -> Site:
+        """The row's site as it is now, and not as it was when the row was claimed. Inside a connection."""
+        found: Site = _SITE.first(id=self.site.id)
+        return found
 
     def withdrawn(self, *, at_once: bool = False) -> bool:
         """Whether nothing more is to be taken up, since the site was paused or the repository has left its scope.
@@ -91,8 +117,7 @@ class Claim:
         instant = self.lease.clock()
         if at_once or instant - self._asked_at >= WITHDRAWAL:
             with connection():
-                row = Registry.select(Registry.in_scope, Site.enabled, Site.retired).join(Site)
-                found: Any = row.where(Registry.id == self.registry_id).tuples().first()
+                found = _STANDING.first(id=self.registry_id)
             in_scope, enabled, retired = found or (False, False, True)
             self._asked_at = instant
             self._withdrawn = not in_scope or retired or (self._enabled and not enabled)
@@ -141,11 +166,16 @@ def claim_next(at_most: int | None = None, *, settings: Settings | None = None) 
             return None
         with capacity.counted() as limits:
             instant = now()
-            query = _enabled(Registry.select(Registry.id)).where(due(instant) & capacity.room(limits, instant))
-            if at_most is not None:
-                query = query.where(Registry.priority <= at_most)
-            query = query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
-            return _claim(query.where(Registry.site == site.id), instant, asked, binding)
+            urgency = LEAST_URGENT if at_most is None else at_most
+            if not limits:
+                values = {"instant": instant, "site": site.id, "urgency": urgency}
+                rows = database.take(
+                    lambda: _DUE.first(**values),
+                    lambda: _TAKE.rows(**values, owner=lease.owner(), until=instant + timedelta(seconds=lease.TTL)),
+                )
+                return _claimed(rows, instant, asked, binding)
+            query = _next(instant, site.id, urgency).where(capacity.room(limits, instant))
+            return _claim(query, instant, asked, binding)
 
 
 def claim_row(registry_id: int, *, settings: Settings | None = None) -> Claim | None:
@@ -173,18 +203,46 @@ def _enabled(query: ModelSelect[Registry]) -> ModelSelect[Registry]:
     return query.where(Registry.site.in_(sites))
 
 
-def _claim(query: ModelSelect[Registry], instant: datetime, asked: float, binding: Binding) -> Claim | None:
-    rows = database.claim(
-        Registry,
-        query,
-        state=SyncState.STARTED,
-        lease_owner=lease.owner(),
-        lease_token=Registry.lease_token + 1,
-        lease_expires_at=instant + timedelta(seconds=lease.TTL),
-        attempts=Registry.attempts + 1,
-        started_at=instant,
-        retry_at=None,
+def _next(instant: Any, site: Any, urgency: Any) -> ModelSelect[Registry]:
+    query = _enabled(Registry.select(Registry.id)).where(
+        due(instant) & (Registry.priority <= urgency) & (Registry.site == site)
     )
+    return query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
+
+
+def _in_our_hands(instant: Any, owner: Any, until: Any) -> dict[str, Any]:
+    return {
+        "state": SyncState.STARTED,
+        "lease_owner": owner,
+        "lease_token": Registry.lease_token + 1,
+        "lease_expires_at": until,
+        "attempts": Registry.attempts + 1,
+        "started_at": instant,
+        "retry_at": None,
+    }
+
+
+def _due_with_slots() -> ModelSelect[Registry]:
+    return _next(slot("instant", Registry.retry_at), slot("site"), slot("urgency"))
+
+
+_DUE = Statement(_due_with_slots)
+_TAKE = Statement(
+    lambda: database.claiming(
+        Registry,
+        _due_with_slots(),
+        **_in_our_hands(slot("instant", Registry.started_at), slot("owner"), slot("until", Registry.lease_expires_at)),
+    )
+)
+_PATH = Statement(lambda: ContainerRepository.select().where(ContainerRepository.id == slot("id")))
+
+
+def _claim(query: ModelSelect[Registry], instant: datetime, asked: float, binding: Binding) -> Claim | None:
+    values = _in_our_hands(instant, lease.owner(), instant + timedelta(seconds=lease.TTL))
+    return _claimed(database.claim(Registry, query, **values), instant, asked, binding)
+
+
+def _claimed(rows: list[Registry], instant: datetime, asked: float, binding: Binding) -> Claim | None:
     if not rows:
         return None
     row = rows[0]
@@ -200,7 +258,7 @@ def _claim(query: ModelSelect[Registry], instant: datetime, asked: float, bindin
     return Claim(
         registry_id=registry_id,
         site=site,
-        path=ContainerRepository.get_by_id(row.container_repository_id).path,
+        path=_PATH.first(id=row.container_repository_id).path,
         token=token,
         generation=row.generation,
         full_sync=row.full_sync,
@@ -344,18 +402,27 @@ class _Summary:
 
 def _summary(registry_id: int) -> _Summary:
     """What a row owes, and its tags, counted. A digest pushed without a tag never holds the row back."""
-    full_sync = Registry.select(Registry.id).where((Registry.id == registry_id) & Registry.full_sync).exists()
-    references = Reference.select().where(Reference.registry == registry_id)
-    tags = references.where(Reference.is_tag)
-    pending = tags.where(Reference.state.in_([SyncState.PENDING, SyncState.STARTED])).count()
-    # An untagged digest that waits for its first copy is work, though its failure is no reason to call the row failed.
-    pending += references.where(
-        ~Reference.is_tag & (Reference.state == SyncState.PENDING) & Reference.retry_at.is_null()
-    ).count()
-    broken = tags.where(Reference.state == SyncState.FAILED)
-    failed = broken.count()
+    full_sync = _FULL.first(id=registry_id) is not None
+    pending, failed = (int(number or 0) for number in _OWED.first(id=registry_id))
     if not failed:
         return _Summary(full_sync, pending, 0, None, None)
+    broken = Reference.select().where(
+        (Reference.registry == registry_id) & Reference.is_tag & (Reference.state == SyncState.FAILED)
+    )
     first = broken.order_by(Reference.retry_at.asc(nulls="LAST"), Reference.id).get()
     more = f" (and {failed - 1} more tags)" if failed > 1 else ""
     return _Summary(full_sync, pending, failed, first.retry_at, f"{first.failure}{more}")
+
+
+def _owed() -> ModelSelect[Reference]:
+    tag = Reference.is_tag & Reference.state.in_([SyncState.PENDING, SyncState.STARTED])
+    # An untagged digest that waits for its first copy is work, though its failure is no reason to call the row failed.
+    digest = ~Reference.is_tag & (Reference.state == SyncState.PENDING) & Reference.retry_at.is_null()
+    broken = Reference.is_tag & (Reference.state == SyncState.FAILED)
+    counts = [fn.SUM(Case(None, [(which, 1)], 0)) for which in (tag | digest, broken)]
+    owing = Reference.state.in_([SyncState.PENDING, SyncState.STARTED, SyncState.FAILED])
+    return Reference.select(*counts).where((Reference.registry == slot("id")) & owing).tuples()
+
+
+_OWED = Statement(_owed)
+_FULL = Statement(lambda: Registry.select(Registry.id).where((Registry.id == slot("id")) & Registry.full_sync).tuples())

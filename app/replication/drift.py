@@ -17,6 +17,7 @@ from app.replication.claim import Claim
 from app.replication.policy import TagPatterns, Verdict, verdict
 from app.replication.tag_scope import TagScope
 from app.settings import Deletion
+from app.statements import Statement, slot
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def look(claim: Claim, primary: Listed, secondary: There, before: Mapping[int, i
     there = secondary.tags
     extras = {tag for tag in there - primary.tags if not _REFERRERS_TAG.fullmatch(tag)}
     with connection():
-        site = Site.get_by_id(claim.site.id)
+        site = claim.site_now()
         scope, known = TagScope.of(site), _known(claim)
         extras = {tag for tag in extras if scope.covers(tag)}
         doomed = set(_doomed(site, extras - known.ours)) if primary.complete else set()
@@ -97,14 +98,19 @@ class _Known:
 
 
 def _known(claim: Claim) -> _Known:
-    tags = Reference.select(Reference.name, is_extra()).where(
-        (Reference.registry == claim.registry_id) & Reference.is_tag
-    )
-    rows: Any = tags.tuples()
     found = _Known(set(), set())
-    for name, extra in rows:
+    for name, extra in _NAMES.rows(id=claim.registry_id):
         (found.extra if extra else found.ours).add(name)
     return found
+
+
+_NAMES = Statement(
+    lambda: (
+        Reference.select(Reference.name, is_extra())
+        .where((Reference.registry == slot("id")) & Reference.is_tag)
+        .tuples()
+    )
+)
 
 
 def _untouched(claim: Claim, names: list[str]) -> Expression:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from peewee import fn
+from peewee import Insert, Update, fn
 
 from app import metrics
 from app.database import now, storable, transaction, value_or
@@ -17,6 +17,7 @@ from app.replication.backoff import BACKOFF, Backoff
 from app.replication.claim import Claim
 from app.replication.lease import owner
 from app.replication.tally import Tally
+from app.statements import Statement, slot
 
 Action = Literal["copy", "keep", "delete", "forget"]
 
@@ -135,6 +136,12 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
 
 
 def _done(reference: Reference, outcome: Done) -> None:
+    if outcome.digest is not None and outcome.drift_digest is None and not outcome.kept:
+        statement = _COPIED if outcome.action == "copy" else _KEPT
+        values = {"digest": outcome.digest, "at": outcome.finished_at}
+        values["media_type"] = storable(outcome.media_type, MAX_MEDIA_TYPE)
+        if statement.execute(id=reference.id, generation=reference.generation, **values):
+            return
     same = (Reference.id == reference.id) & (Reference.generation == reference.generation)
     if outcome.digest is None:
         if not Reference.delete().where(same).execute():
@@ -142,19 +149,36 @@ def _done(reference: Reference, outcome: Done) -> None:
             gone |= {"drift_digest": None, "drift_since": None, "deletion_released_at": None}
             Reference.update(**gone).where(Reference.id == reference.id).execute()
         return
-    seen: dict[str, Any] = {
-        "observed_digest": outcome.digest,
-        "media_type": storable(outcome.media_type, MAX_MEDIA_TYPE),
+    seen = _seen(outcome.digest, storable(outcome.media_type, MAX_MEDIA_TYPE), outcome.finished_at, outcome.action)
+    seen["drift_digest"] = outcome.drift_digest
+    settled = _settled(None if outcome.kept else outcome.digest)
+    if outcome.drift_digest is not None:
+        # What is not ours must not become ours by being seen.
+        del seen["observed_digest"]
+        seen["drift_since"] = value_or(Reference.drift_since, outcome.finished_at)
+    if not Reference.update(**seen, **settled).where(same).execute():
+        Reference.update(**seen).where(Reference.id == reference.id).execute()
+
+
+def _seen(digest: Any, media_type: Any, at: Any, action: str) -> dict[str, Any]:
+    seen = {
+        "observed_digest": digest,
+        "media_type": media_type,
         "throwaway_digest": None,
-        "drift_digest": outcome.drift_digest,
+        "drift_digest": None,
         "drift_since": None,
         "deletion_reserved_at": None,
         "deletion_released_at": None,
-        "synced_at": outcome.finished_at,
+        "synced_at": at,
     }
-    settled: dict[str, Any] = {
+    # What a verification saw before says nothing of what was written now.
+    return seen | ({"verified_digest": None} if action == "copy" else {})
+
+
+def _settled(digest: Any) -> dict[str, Any]:
+    return {
         "state": SyncState.SYNCED,
-        "desired_digest": None if outcome.kept else outcome.digest,
+        "desired_digest": digest,
         "delete_witness": None,
         "pending_since": None,
         "retry_count": 0,
@@ -162,15 +186,16 @@ def _done(reference: Reference, outcome: Done) -> None:
         "failure": None,
         "failure_reason": None,
     }
-    if outcome.action == "copy":
-        # What a verification saw before says nothing of what was written now.
-        seen["verified_digest"] = None
-    if outcome.drift_digest is not None:
-        # What is not ours must not become ours by being seen.
-        del seen["observed_digest"]
-        seen["drift_since"] = value_or(Reference.drift_since, outcome.finished_at)
-    if not Reference.update(**seen, **settled).where(same).execute():
-        Reference.update(**seen).where(Reference.id == reference.id).execute()
+
+
+def _in_order(action: str) -> Update:
+    seen = _seen(slot("digest"), slot("media_type"), slot("at", Reference.synced_at), action)
+    return Reference.update(**seen, **_settled(slot("digest"))).where(
+        (Reference.id == slot("id")) & (Reference.generation == slot("generation"))
+    )
+
+
+_COPIED, _KEPT = Statement(lambda: _in_order("copy")), Statement(lambda: _in_order("keep"))
 
 
 def _failed(reference: Reference, outcome: Failed, backoff: Backoff) -> None:
@@ -199,7 +224,7 @@ def _lag(reference: Reference, outcome: Done) -> float | None:
 def _attempt(claim: Claim, reference: Reference, outcome: Done | Failed, lag: float | None) -> None:
     failed = isinstance(outcome, Failed)
     released = reference.deletion_released_at is not None and outcome.action == "delete"
-    SyncAttempt.insert(
+    _ATTEMPT.execute(
         registry=claim.registry_id,
         reference=reference.name,
         action=outcome.action,
@@ -215,7 +240,15 @@ def _attempt(claim: Claim, reference: Reference, outcome: Done | Failed, lag: fl
         worker=owner(),
         started_at=outcome.started_at,
         finished_at=outcome.finished_at,
-    ).execute()
+    )
+
+
+def _insert() -> Insert:
+    stored = [field for field in SyncAttempt._meta.sorted_fields if field.name != "id"]
+    return SyncAttempt.insert({field: slot(field.name, field) for field in stored})
+
+
+_ATTEMPT = Statement(_insert)
 
 
 def _measure(claim: Claim, outcome: Done | Failed, lag: float | None) -> None:

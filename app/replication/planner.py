@@ -10,12 +10,13 @@ from peewee import Case, fn
 
 from app.database import connection, in_batches, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncState
+from app.models import Reference, SyncState
 from app.registry import NotFound, RegistryClient
 from app.replication import drift
 from app.replication.claim import Claim
 from app.replication.drift import Listed
 from app.replication.tag_scope import TagScope
+from app.statements import Statement, slot
 
 
 class RepositoryMissing(Exception):
@@ -58,7 +59,7 @@ def plan(
     if there is not None and there.vacant:
         vacant()
     with connection():
-        marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(Site.get_by_id(claim.site.id)))
+        marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(claim.site_now()))
     if there is not None:
         drift.look(claim, listed, there, before)
     _settle(claim, generation)
@@ -86,7 +87,10 @@ def _settle(claim: Claim, generation: int) -> None:
 
 
 def _tags(claim: Claim) -> list[Reference]:
-    return list(Reference.select().where((Reference.registry == claim.registry_id) & Reference.is_tag))
+    return _TAGS.rows(id=claim.registry_id)
+
+
+_TAGS = Statement(lambda: Reference.select().where((Reference.registry == slot("id")) & Reference.is_tag))
 
 
 def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger: str, scope: TagScope) -> int:
