@@ -5,7 +5,7 @@ Writing it takes Peewee five times as long as SQLite takes to answer; a quarter 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import peewee
@@ -30,6 +30,16 @@ class _Place:
     def value(self, values: dict[str, Any]) -> Any:
         value = values[self._name]
         return value if self._field is None or value is None else self._field.db_value(value)  # type: ignore[no-untyped-call]
+
+
+def several(name: str, count: int) -> list[slot]:
+    """Slots of a list of so many values: a statement is another one for each length."""
+    return [slot(f"{name}{number}") for number in range(count)]
+
+
+def named(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """The values of those slots."""
+    return {f"{name}{number}": value for number, value in enumerate(values)}
 
 
 class Statement:

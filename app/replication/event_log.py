@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+
+from peewee import Insert
 
 from app.database import MAX_ROWS, in_batches, now, transaction, transaction_id
 from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent, Site
@@ -13,6 +16,7 @@ from app.notifications import Quarantined, RegistryEvent
 from app.replication.log import state as log_state
 from app.replication.log.position import MAX_GAP, Position
 from app.replication.log.reading import Batch, appeared, read
+from app.statements import Statement, named, several, slot
 
 __all__ = [
     "MAX_GAP",
@@ -68,10 +72,9 @@ def append(events: Sequence[RegistryEvent]) -> int:
     transaction_id()
     instant = now()
     fresh = {event.id: event for event in events}
-    known = Event.select(Event.event_key).where(Event.event_key.in_(list(fresh)))
     # Looked up first: ON CONFLICT draws a sequence value for every duplicate, and a registry may repeat thousands.
-    for row in known:
-        del fresh[row.event_key]
+    for (key,) in _known(len(fresh)).rows(**named("key", list(fresh))):
+        del fresh[key]
     if not fresh:
         return 0
     repositories = repository_ids({event.repository for event in fresh.values()}, instant)
@@ -93,8 +96,31 @@ def append(events: Sequence[RegistryEvent]) -> int:
     ]
     # RETURNING tells what went in: the row count and last id of a conflict differ between the databases. The target is
     # named because SQLite's bare OR IGNORE passes over rows that break any other rule as well.
-    insert = Event.insert_many(rows).on_conflict(action="NOTHING", conflict_target=[Event.event_key])
-    return len(list(insert.returning(Event.id).execute()))
+    values = {f"{column}{number}": row[column] for number, row in enumerate(rows) for column in row}
+    return len(_inserting(len(rows)).rows(**values))
+
+
+#: Of an event, what is not the same for all.
+_COLUMNS = (
+    *("event_key", "container_repository", "action", "tag", "digest", "media_type", "occurred_at", "actor"),
+    *("user_agent", "source_instance_id", "created_at"),
+)
+
+
+@lru_cache(maxsize=64)
+def _known(count: int) -> Statement:
+    return Statement(lambda: Event.select(Event.event_key).where(Event.event_key.in_(several("key", count))).tuples())
+
+
+@lru_cache(maxsize=64)
+def _inserting(count: int) -> Statement:
+    def build() -> Insert:
+        fields = Event._meta.fields
+        rows = [{name: slot(f"{name}{number}", fields[name]) for name in _COLUMNS} for number in range(count)]
+        insert = Event.insert_many(rows).on_conflict(action="NOTHING", conflict_target=[Event.event_key])
+        return insert.returning(Event.id)
+
+    return Statement(build)
 
 
 def repository_ids(paths: Iterable[str], instant: datetime) -> dict[str, int]:
@@ -110,8 +136,12 @@ def repository_ids(paths: Iterable[str], instant: datetime) -> dict[str, int]:
 
 
 def _repository_ids(paths: Sequence[str]) -> dict[str, int]:
-    rows = ContainerRepository.select().where(ContainerRepository.path.in_(paths))
-    return {row.path: row.id for row in rows}
+    return {row.path: row.id for row in _by_path(len(paths)).rows(**named("path", paths))}
+
+
+@lru_cache(maxsize=64)
+def _by_path(count: int) -> Statement:
+    return Statement(lambda: ContainerRepository.select().where(ContainerRepository.path.in_(several("path", count))))
 
 
 def _quarantine(items: Sequence[Quarantined], origin: Origin) -> None:

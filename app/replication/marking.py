@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from peewee import Case
@@ -13,6 +14,7 @@ from app.database import in_batches, lock, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Reference, Site, SyncState
 from app.registry import is_digest
+from app.statements import Statement, named, several, slot
 
 #: Who asked; also the order in which a sync takes references up.
 TRIGGERS = ("event", "manual", "repair", "retry", "full")
@@ -148,8 +150,17 @@ def tracking_rows(site: Site, repository_ids: Iterable[int], instant: datetime) 
 
 
 def _tracking_rows(site: Site, repository_ids: Sequence[int]) -> dict[int, Registry]:
-    rows = Registry.select().where((Registry.site == site) & Registry.container_repository.in_(repository_ids))
+    rows = _tracked(len(repository_ids)).rows(site=site.id, **named("repository", repository_ids))
     return {row.container_repository_id: row for row in rows}
+
+
+@lru_cache(maxsize=64)
+def _tracked(count: int) -> Statement:
+    return Statement(
+        lambda: Registry.select().where(
+            (Registry.site == slot("site")) & Registry.container_repository.in_(several("repository", count))
+        )
+    )
 
 
 def awaken(registry_ids: Sequence[int], *, since: datetime, priority: int, full: bool = False) -> None:
@@ -203,8 +214,17 @@ def mark_full(site: Site, repository_ids: Sequence[int], *, priority: int) -> li
 def _references(registry: Registry, names: Iterable[str]) -> list[Reference]:
     found: list[Reference] = []
     for batch in in_batches(sorted(names)):
-        found.extend(Reference.select().where((Reference.registry == registry) & Reference.name.in_(list(batch))))
+        found.extend(_named(len(batch)).rows(registry=registry.id, **named("name", batch)))
     return found
+
+
+@lru_cache(maxsize=64)
+def _named(count: int) -> Statement:
+    return Statement(
+        lambda: Reference.select().where(
+            (Reference.registry == slot("registry")) & Reference.name.in_(several("name", count))
+        )
+    )
 
 
 def _remark(reference: Reference, mark: _Mark) -> None:

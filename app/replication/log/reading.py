@@ -20,6 +20,7 @@ from app.replication.log.position import (
     missing_between,
     stretches_of,
 )
+from app.statements import Statement, slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def read(position: Position, limit: int = 200, tables: Tables = LOCAL) -> Batch:
         # There may be more of them: none is given up on.
         return Batch(late, replace(position, gaps=gaps))
     gaps = {missing: fence for missing, fence in gaps.items() if before is not None and before < fence}
-    fresh = list(_events(tables).where(Event.id > position.last).order_by(Event.id).limit(limit - len(late)))
+    fresh = _fresh(tables, position.last, limit - len(late))
     if before is not None:
         gaps |= dict.fromkeys(missing_between(position.last, [event.id for event in fresh]), UNFENCED)
         gaps = _fenced(gaps, tables)
@@ -138,6 +139,15 @@ def _fenced(gaps: dict[int, int], tables: Tables) -> dict[int, int]:
     if fence is None:
         return gaps
     return {id_: fence.xid if xid == UNFENCED and id_ <= fence.up_to else xid for id_, xid in gaps.items()}
+
+
+def _fresh(tables: Tables, last: int, limit: int) -> list[Event]:
+    if tables is LOCAL:
+        return _AFTER.rows(last=last, limit=limit)
+    return list(_events(tables).where(Event.id > last).order_by(Event.id).limit(limit))
+
+
+_AFTER = Statement(lambda: _events(LOCAL).where(Event.id > slot("last")).order_by(Event.id).limit(slot("limit")))
 
 
 def _events(tables: Tables) -> ModelSelect[Event]:
