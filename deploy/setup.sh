@@ -23,6 +23,8 @@ missing_packages() {
   [ "$1" = test ] && return
   command -v faketime >/dev/null || echo faketime
   command -v ip >/dev/null || echo iproute2
+  # Brings promtool too.
+  command -v prometheus >/dev/null || echo prometheus
 }
 
 system_packages() {
@@ -91,7 +93,7 @@ install_packages() {
     -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "$@" >/dev/null
   # Nor after the next boot.
   local name
-  for name in docker-registry postgresql; do
+  for name in docker-registry postgresql prometheus; do
     case " $* " in *" $name "*) update-rc.d "$name" disable ;; esac
   done
 }

@@ -18,12 +18,14 @@ from app.models import (
     Follower,
     Lease,
     QuarantinedEvent,
+    Reference,
     Site,
     SyncState,
     VerificationState,
 )
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import event_log, progress, reference_counts, site_reports
+from app.replication.brake import DeletionHeld
 from app.replication.event_log import Position
 from app.replication.lease import TTL
 from app.replication.progress import Backfill
@@ -117,6 +119,8 @@ class SiteStatus:
     #: Repositories whose tags on the primary are known, and those of which the primary could not tell.
     checksummed: int = 0
     checksum_failed: int = 0
+    #: Deletions that wait for a person's consent.
+    deletions_held: int = 0
 
     @property
     def verified_percent(self) -> float:
@@ -175,6 +179,7 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
     ours = [group for group in tags if not group.drift]
     waits = any(group.state in reference_counts.WAITING for group in tags)
     oldest = reference_counts.oldest_waiting(site) if waits else None
+    fails = any(group.state == SyncState.FAILED for group in groups)
     cursor = Cursor.get_or_none(Cursor.site == site)
     failed = Registry.select().where((Registry.site == site) & (Registry.state == SyncState.FAILED) & Registry.in_scope)
     first = failed.order_by(Registry.retry_at).first()
@@ -213,6 +218,7 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         granted_repositories=tuple(site.granted_repositories.splitlines()),
         granted_tags=tuple(site.granted_tags.splitlines()),
         granted_capacity=site.granted_capacity,
+        deletions_held=_deletions_held(site) if fails else 0,
         **_verification(site),
     )
 
@@ -259,6 +265,13 @@ def _verification(site: Site) -> dict[str, Any]:
         "checksummed": sum(group[1] for group in wanted),
         "checksum_failed": sum(group[2] for group in wanted),
     }
+
+
+def _deletions_held(site: Site) -> int:
+    ours = Registry.select(1).where((Registry.id == Reference.registry) & (Registry.site == site))
+    # What is held waits, and there is an index of what waits: without the first condition all references are read.
+    held = Reference.pending_since.is_null(False) & (Reference.failure_reason == DeletionHeld.reason)
+    return int(Reference.select().where(held & fn.EXISTS(ours)).count())
 
 
 def _follower(site: Site, instant: datetime) -> FollowerStatus | None:
@@ -358,6 +371,11 @@ def _of_some(whole: Status) -> Iterator[GaugeMetricFamily]:
             "geo_backfill_left_repositories",
             "Repositories that the last look at everything has left",
             lambda site: None if site.backfill is None or not _is_of_now(site) else site.backfill.left,
+        ),
+        (
+            "geo_deletions_held",
+            "Deletions that wait for a person's consent",
+            lambda site: None if site.remote else site.deletions_held,
         ),
         (
             "geo_follower_behind_events",

@@ -3,11 +3,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from app.database import connection
-from app.replication import status
+from app.models import Site
+from app.replication import replicator, status
 from tests.support import images
 from tests.support.deployment import Deployment
 from tests.support.registries import DistributionRegistry
-from tests.support.wire import push
+from tests.support.wire import delete_digest, push
 
 
 def test_a_site_is_counted_by_repository_and_by_tag(geo: Deployment, primary: DistributionRegistry) -> None:
@@ -50,3 +51,29 @@ def test_every_gauge_of_gitlab_is_there_and_bounded(geo: Deployment) -> None:
     # Then
     for name in names:
         assert [sorted(sample.labels) for sample in found[name].samples] == [["name", "url"]]
+
+
+def test_deletions_that_wait_for_a_person_are_counted(geo: Deployment, primary: DistributionRegistry) -> None:
+    # Given a replicated tag on a site where nothing may be deleted
+    digest = push(primary, "team/app", "v1", images.image())
+    geo.event("push", "team/app", "v1", digest)
+    geo.settle()
+    assert held() == [0]
+    with connection():
+        Site.update(deletions_held_because="it is new").where(~Site.primary).execute()
+
+    # When it is deleted on the primary
+    delete_digest(primary, "team/app", digest)
+    geo.event("delete", "team/app", "v1")
+    geo.settle()
+
+    # Then it is counted until a person lets it pass
+    assert held() == [1]
+    replicator.release_deletions(geo.fresh_site())
+    assert held() == [0]
+
+
+def held() -> list[float]:
+    with connection():
+        (family,) = [family for family in status.gauges() if family.name == "geo_deletions_held"]
+    return [sample.value for sample in family.samples]
