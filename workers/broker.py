@@ -60,9 +60,13 @@ class Told(_RedisConsumer):
         try:
             # From the head of the list to its head: nothing moves, and the answer comes when there is something.
             self.broker.client.blmove(name, name, WAIT, "LEFT", "LEFT")
-        except redis.ResponseError:
-            # A Redis before 6.2, or one that does not let us.
-            self.timeout = self._poll
+        except redis.ResponseError as error:
+            if isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in str(error):
+                # One that does not let us, or is older than 6.2.
+                self.timeout = self._poll
+            else:
+                # A failover, or a memory that is full: it passes.
+                time.sleep(self._poll / 1000)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
 

@@ -132,6 +132,11 @@ class Attempts:
         seen.set_result(None if vacant else self.unequal[reference.id])
         return seen
 
+    def vacant(self) -> None:
+        """The secondary says that it knows no such repository: nothing that was brought there earlier is there."""
+        self.context.presence.forget(self.context.destination().name, self.claim.path)
+        self.vacancy.found()
+
     def lacking(self, reference: Reference) -> bool:
         """Whether the secondary cannot have it: it knows no such repository, and nothing was brought since."""
         return reference.observed_digest is None and self.vacancy.holds()

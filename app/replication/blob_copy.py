@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from app.database import in_batches
 from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
 from app.replication.flights import Elsewhere
 from app.replication.lanes import finish, is_small
 from app.replication.route import Route
 from app.replication.tally import Tally
+
+#: Small blobs whose landing is told to other processes together: one lands soon after the other, and telling costs as
+#: much as a small request. Not more: who needs one of them waits for the others.
+TOGETHER = 4
 
 
 class UnderWay(Exception):
@@ -73,13 +78,12 @@ class BlobCopy:
             for key, (blob, source) in flights.items():
                 begun[key] = self._route.lanes.of(blob.size).submit(self._transfer, blob, source)
         finally:
-            self._route.flights.end(flights.keys() - begun.keys())
-            # The small ones together, which spares the most of what is told to other processes: one ends soon after
-            # the other. A large one by itself: nobody shall wait for what has landed.
-            large = [key for key in begun if not is_small(flights[key][0].size)]
-            for group in ([key for key in begun if key not in large], *([key] for key in large)):
+            small = [key for key in begun if is_small(flights[key][0].size)]
+            large = [[key] for key in begun if key not in small]
+            for group in [*in_batches(small, TOGETHER), *large]:
                 digests = [flights[key][0].digest for key in group]
                 _when_all([begun[key] for key in group], partial(self._ended, group, digests))
+            self._route.flights.end(flights.keys() - begun.keys())
         finish(list(begun.values()))
 
     def _ended(self, keys: Sequence[str], digests: Sequence[str]) -> None:

@@ -251,7 +251,8 @@ def _claimed(rows: list[Registry], instant: datetime, asked: float, binding: Bin
         site = binding.site()
     except NotApplied:
         ours = (Registry.id == registry_id) & (Registry.lease_token == token)
-        released = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
+        # Not the attempts: whoever takes it next has to know that a former holder never closed it.
+        released = {"lease_owner": None, "lease_expires_at": None, "attempts": row.attempts - 1}
         _pending(ours & (Registry.state == SyncState.STARTED), released, instant)
         raise
     assert site is not None
@@ -328,11 +329,13 @@ def close(
 def _unverified(claim: Claim) -> dict[str, Any]:
     """A verification is due after a sync that changed anything. One under way learns of it by the generation, one
     switched off stays so, and one that failed has failed until the next has seen what the sync repaired."""
-    if not claim.changed:
-        return {}
+    return {"verification_state": _to_be_verified()} if claim.changed else {}
+
+
+def _to_be_verified() -> Case:
     state = Registry.verification_state
     kept = state.in_([VerificationState.STARTED, VerificationState.DISABLED, VerificationState.FAILED])
-    return {"verification_state": Case(None, [(kept, state)], VerificationState.PENDING)}
+    return Case(None, [(kept, state)], VerificationState.PENDING)
 
 
 def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) -> Closed:
@@ -367,6 +370,8 @@ def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
         lock(Registry, ids)
         values: dict[str, Any] = {
             "state": SyncState.FAILED,
+            # The last of them may have brought something.
+            "verification_state": _to_be_verified(),
             "attempts": 0,
             "retry_count": Registry.retry_count + 1,
             "last_sync_failure": f"{MAX_ATTEMPTS} workers in a row died while syncing this repository;"

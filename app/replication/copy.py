@@ -128,7 +128,7 @@ class GraphCopy:
         with writing.of(manifest.digest, *(child.digest for child in manifest.manifests)):
             if name in writing.written and not self._doubt:
                 return
-            self._kept(manifest, name, put)
+            self._kept(manifest, put)
             if name == manifest.digest:
                 writing.written.add(name)
 
@@ -209,31 +209,33 @@ class GraphCopy:
         with route.writing.of(child.digest, *(each.digest for each in child.manifests)):
             if child.digest not in route.writing.written or self._doubt:
                 put = partial(route.destination.put_manifest, route.repository, child.digest, child)
-                self._kept(child, child.digest, put)
+                self._kept(child, put)
                 route.writing.written.add(child.digest)
                 self.tally.add(manifests=1)
         self._settled.add(child.digest)
 
-    def _kept(self, manifest: Manifest, name: str, put: Callable[[], Any]) -> None:
+    def _kept(self, manifest: Manifest, put: Callable[[], Any]) -> None:
         """Put it; and in doubt see that it is there: Distribution takes a manifest that its cache alone knows, and
-        stores nothing. As a blob it does. What is served already, byte for byte, is not put again."""
-        if self._doubt and self._readable(manifest, name):
-            return
+        stores nothing. As a blob it does.
+
+        In doubt it is put although it may be served: Distribution 3 serves by its cache what another node of the same
+        storage knows to be gone."""
         put()
-        if not self._doubt or self._readable(manifest, manifest.digest):
+        if not self._doubt or self._readable(manifest):
             return
         destination, repository = self.route.destination, self.route.repository
         upload = destination.start_upload(repository)
         if upload is not None:
             upload.put([manifest.data], manifest.size, manifest.digest)
         put()
-        if not self._readable(manifest, manifest.digest):
+        if not self._readable(manifest):
             raise NotKept(f"{destination.name} took {manifest.digest} into {repository} twice and does not have it")
 
-    def _readable(self, manifest: Manifest, name: str) -> bool:
-        """Whether the destination serves these very bytes under the name."""
+    def _readable(self, manifest: Manifest) -> bool:
+        """Whether the destination serves these very bytes."""
         try:
-            return self.route.destination.get_manifest(self.route.repository, name).digest == manifest.digest
+            found = self.route.destination.get_manifest(self.route.repository, manifest.digest)
+            return found.digest == manifest.digest
         except (NotFound, DigestMismatch, InvalidManifest, ServerError):
             return False
 

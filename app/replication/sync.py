@@ -125,7 +125,7 @@ class _Sync:
                 self.context.primary,
                 generation,
                 destination=self.context.destination(),
-                vacant=self.attempts.vacancy.found,
+                vacant=self.attempts.vacant,
             )
         except (LeaseLost, PeeweeException, DatabaseUnavailable):
             raise

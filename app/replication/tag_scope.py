@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.models import Site
 from app.registry import is_digest
-from app.replication.policy import TagPatterns
+from app.replication.policy import InvalidTagPattern, TagPatterns
 from app.replication.semver import Range, Version
 
 #: Marks a pattern that is a range of versions.
@@ -40,6 +40,10 @@ class TagScope:
     _rules: tuple[tuple[bool, _Matcher], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        for each in self.patterns:
+            if len(each.splitlines()) != 1:
+                # They are stored a line each.
+                raise InvalidTagPattern(f"{each!r} is not one line")
         rules = tuple((not each.startswith("!"), _matcher(each.removeprefix("!"))) for each in self.patterns)
         object.__setattr__(self, "_rules", rules)
 

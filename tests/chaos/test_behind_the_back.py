@@ -80,7 +80,10 @@ def test_what_is_removed_is_found_and_exactly_that_is_repaired(chaos: ChaosFacto
     tell("removed behind the back", damages=len(damages), blobs_uploaded=uploaded.total(), manifests_put=put.total())
     stage.judge(acknowledged).raise_for_faults()
     assert uploaded == Counter((damage.repository, digest) for damage in damages for digest in damage.blobs)
-    assert put == Counter((damage.repository, reference) for damage in damages for reference in damage.manifests)
+    # A manifest may be put although it is served, since a registry's cache can serve what its storage has not; but
+    # only below what is broken, and what was missing is among them.
+    assert {(damage.repository, reference) for damage in damages for reference in damage.manifests} <= put.keys()
+    assert {repository for repository, _ in put} <= {damage.repository for damage in damages}
     assert not deletions(stage.target.requests)
 
 

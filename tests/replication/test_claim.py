@@ -10,7 +10,7 @@ import pytest
 
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncAttempt, SyncState
+from app.models import Reference, Site, SyncAttempt, SyncState, VerificationState
 from app.replication import claim as claims
 from app.replication import event_log, lease, marking, outcome
 from app.replication.backoff import Backoff
@@ -462,6 +462,28 @@ def test_those_that_died_together_do_not_come_back_together(state: Deployment) -
     # When both are failed, then each has a time of its own
     assert claims.fail_poisonous() == 2
     assert state.row("team/one").retry_at != state.row("team/two").retry_at
+
+
+def test_what_poisonous_rows_brought_is_verified(state: Deployment) -> None:
+    # Given a verified row, and workers that die in its sync, the last one after it has brought a tag
+    row = ask(state)
+    with connection():
+        Registry.update(verification_state=VerificationState.SUCCEEDED).execute()
+    for _ in range(MAX_ATTEMPTS):
+        claim = taken()
+        expire(claim)
+    reference = state.reference("team/app", "v1")
+    assert reference is not None
+    outcome.record(claim, reference, done(reference))
+    assert claims.fail_poisonous() == 1
+
+    # When the next finds nothing left to do
+    again = claims.claim_row(row.id)
+    assert again is not None
+    assert claims.close(again).state is SyncState.SYNCED
+
+    # Then a verification is due
+    assert state.row("team/app").verification_state == VerificationState.PENDING
 
 
 def test_a_living_holder_is_not_poisonous(state: Deployment) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from app.models import SyncState
-from app.replication import replicator
+from app.database import connection, now
+from app.models import Reference, SyncState
+from app.replication import marking, replicator
 from app.replication.context import Context
 from tests.support import images, wire
 from tests.support.deployment import Deployment, environment, sqlite_url
@@ -273,3 +274,36 @@ def test_a_blob_that_is_gone_although_we_know_it_is_there_is_carried_again(
     # Then the secondary's refusal is enough to bring it again, at once
     assert own.failure(repository) == ""
     assert same(primary, own_secondary, repository, second)
+
+
+def test_a_repair_brings_back_a_manifest_that_one_nodes_cache_alone_knows(
+    tmp_path: Path, token_auth: TokenAuth, primary: DistributionRegistry, sqlite_database: str, repository: str
+) -> None:
+    # Given a secondary of two nodes with one storage, each with the cache of the packaged configuration
+    shared = {"storage": {"filesystem": {"rootdirectory": str(tmp_path / "storage")}}}
+    with (
+        DistributionRegistry(tmp_path / "a", version="3", token=token_auth, cache=True, config=shared) as one,
+        DistributionRegistry(tmp_path / "b", version="3", token=token_auth, cache=True, config=shared) as other,
+    ):
+        geo = Deployment.start(environment(primary, other, sqlite_database))
+        try:
+            image = images.index([based_on(images.layer(5000))])
+            pushed(geo, primary, repository, "v1", image)
+            geo.settle()
+            child = image.children[0].digest
+
+            # When somebody deletes a child at the one, and a repair comes through the other
+            wire.delete_digest(one, repository, child)
+            row = geo.row(repository)
+            with connection():
+                Reference.update(
+                    trigger="repair", state=SyncState.PENDING, generation=Reference.generation + 1
+                ).execute()
+                marking.awaken([row.id], since=now(), priority=marking.FRESH)
+            geo.settle()
+            assert geo.row(repository).state == SyncState.SYNCED
+
+            # Then it is there for both
+            assert digest_of(one, repository, child) == child
+        finally:
+            geo.close()

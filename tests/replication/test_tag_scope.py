@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.replication.policy import InvalidTagPattern
 from app.replication.tag_scope import TagScope
 
 SIGNATURE = f"sha256-{'a' * 64}.sig"
@@ -58,3 +59,10 @@ def test_a_scope_within_another_is_no_wider() -> None:
     assert [scope.covers(tag) for tag in ("v1.5.0", "v2.0.0", "vnext", "latest")] == [True, False, False, False]
     assert not TagScope((), TagScope(("v*",))).everything
     assert not TagScope((), TagScope(("v*",))).takes_digest(attached=False)
+
+
+def test_a_pattern_is_one_line() -> None:
+    # They are stored a line each: another deployment's pattern of two would be two others, or none at all.
+    for pattern in ("regex:(?:a\nb)", "v1\r*", ""):
+        with pytest.raises(InvalidTagPattern):
+            TagScope((pattern,))
