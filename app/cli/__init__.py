@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "demo",
     "migrate": "state",
     "status": "state",
+    "check": "check",
     "sites": "sites",
     "repositories": "repositories",
     "sync": "sync",

@@ -1,0 +1,112 @@
+"""A report: all findings of all checks. Each check has its time, and none stops the others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from peewee import PeeweeException
+
+from app.database import DatabaseUnavailable
+from app.registry import RegistryError
+from app.replication.check import database, deployment, notifications, pair, queue, registry, secondary, webhook
+from app.replication.check.examination import Examination, Skipped
+from app.replication.check.finding import Finding, Id, Severity, error, warning
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[Examination], Sequence[Finding]]
+
+#: What is looked at, in the order in which a person would mend it.
+CHECKS: Mapping[str, Check] = {
+    "database": database.check,
+    "queue": queue.check,
+    "primary": registry.primary,
+    "secondary": registry.secondary,
+    "uploads": secondary.check,
+    "registries": pair.check,
+    "replication": deployment.check,
+    "notifications": notifications.check,
+    "webhook": webhook.check,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found, check by check."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether there is no error; warnings are allowed."""
+        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.findings)
+
+
+def examine(examination: Examination, checks: Mapping[str, Check] = CHECKS) -> Report:
+    """Look at everything, one after the other. Never raises for what a check runs into."""
+    return Report(tuple(finding for name, check in checks.items() for finding in _bounded(name, check, examination)))
+
+
+def _bounded(name: str, check: Check, examination: Examination) -> Sequence[Finding]:
+    """What a check finds within its time.
+
+    In a thread that is left behind when it hangs: nothing can be done about a system call that does not return, but
+    the process ends without it.
+    """
+    found: list[Sequence[Finding]] = []
+
+    def run() -> None:
+        found.append(_safely(name, check, examination))
+
+    thread = threading.Thread(target=run, name=f"check-{name}", daemon=True)
+    thread.start()
+    thread.join(examination.limit)
+    if found:
+        return found[0]
+    return [
+        error(
+            Id.CHECK_TIMEOUT,
+            name,
+            f"not done within {examination.limit:g} s",
+            "What is this slow makes every sync as slow.",
+            f"Look at the load of {name} and the network there, then run `geo check` again.",
+        )
+    ]
+
+
+def _safely(name: str, check: Check, examination: Examination) -> Sequence[Finding]:
+    try:
+        return check(examination)
+    except RegistryError as problem:
+        # In short: what is wrong with that registry is told by its own check.
+        return [_skipped(name, f"{problem.method} {problem.url}: {problem.status or problem.message}")]
+    except (Skipped, DatabaseUnavailable, PeeweeException) as problem:
+        # PostgreSQL's errors go on with the statement.
+        return [_skipped(name, str(problem).partition("\n")[0])]
+    except Exception as problem:
+        log.exception("a check failed", extra={"check": name})
+        return [
+            error(
+                Id.CHECK_FAILED,
+                name,
+                f"the check itself failed: {type(problem).__name__}",
+                "What is wrong here stays unseen.",
+                "This is a mistake of the program; please report it with the traceback in the log.",
+            )
+        ]
+
+
+def _skipped(name: str, because: str) -> Finding:
+    return warning(
+        Id.CHECK_SKIPPED,
+        name,
+        f"could not be looked at: {because}",
+        "What is wrong here stays unseen.",
+        "Mend what else is in this list first, then run `geo check` again.",
+    )
