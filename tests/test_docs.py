@@ -18,12 +18,12 @@ def test_every_metric_is_in_the_table(
 ) -> None:
     # Given a deployment and the table of metrics
     from app.database import connection
-    from app.replication import status
+    from app.replication.gauges import gauges as scraped
 
     deployment = Deployment.start(environment(primary, secondary, f"sqlite:///{tmp_path}/geo.db"))
     try:
         with connection():
-            gauges = {family.name for family in status.gauges()}
+            gauges = {family.name for family in scraped()}
     finally:
         deployment.close()
 

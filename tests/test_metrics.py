@@ -16,7 +16,7 @@ from app import database, metrics, migrate
 from app.database import connection
 from app.metrics import DEFINITIONS, Buffer, Samples, exposition
 from app.models import MetricValue
-from app.replication.status import gauges
+from app.replication.gauges import gauges
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.processes import clean_environment
 from tests.support.sessions import at_once, undone

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from app import metrics, migrate
 from app.api.problems import problem
 from app.database import DatabaseUnavailable, connection
-from app.replication import status
+from app.replication.gauges import gauges
 
 blueprint = Blueprint("health", __name__)
 
@@ -40,4 +40,4 @@ def scrape() -> Response:
     """Everything there is to scrape, from all processes: it is all in the database."""
     metrics.buffer.flush()
     with connection():
-        return Response(metrics.exposition(status.gauges()), content_type=CONTENT_TYPE_LATEST)
+        return Response(metrics.exposition(gauges()), content_type=CONTENT_TYPE_LATEST)

@@ -15,7 +15,7 @@ from app.api import site_auth
 from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import Cursor, Site, SiteReport
-from app.replication import remote_sites, site_reports, site_tokens, status
+from app.replication import gauges, remote_sites, site_reports, site_tokens
 from app.replication.remote_sites import Change, Declaration
 from app.replication.site_reports import REPORT_LIMIT
 from tests.admin.face import Face, face
@@ -117,7 +117,7 @@ def test_a_site_that_falls_silent_is_unhealthy(api: Face) -> None:
 def test_gauges_of_a_remote_site_are_of_now_or_missing(api: Face) -> None:
     def synced() -> dict[str, float]:
         with connection():
-            found = {family.name: family for family in status.gauges()}
+            found = {family.name: family for family in gauges.gauges()}
         assert [sample.value > 0 for sample in found["geo_site_report_age_seconds"].samples] in ([], [True])
         return {s.labels["name"]: s.value for s in found["geo_container_repositories_synced"].samples}
 

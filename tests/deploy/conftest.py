@@ -8,7 +8,8 @@ import pytest
 from app.database import connection
 from app.metrics import DEFINITIONS
 from app.models import Lease
-from app.replication import status
+from app.replication.gauges import gauges as scraped
+from app.replication.status import SCHEDULER
 from tests.support.deployment import Deployment, offline_environment
 
 
@@ -19,8 +20,8 @@ def exported(tmp_path: Path) -> frozenset[str]:
     # Two gauges appear once there is something to say.
     deployment.event("push", "team/app", "v1")
     with connection():
-        Lease.insert(name=status.SCHEDULER, expires_at=datetime.now(UTC)).on_conflict_replace().execute()
-        gauges = {family.name for family in status.gauges()}
+        Lease.insert(name=SCHEDULER, expires_at=datetime.now(UTC)).on_conflict_replace().execute()
+        gauges = {family.name for family in scraped()}
     deployment.close()
     counters = {name for name, definition in DEFINITIONS.items() if not definition.buckets}
     histograms = DEFINITIONS.keys() - counters

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.database import connection
 from app.models import Site
-from app.replication import replicator, status
+from app.replication import gauges, replicator, status
 from tests.support import images
 from tests.support.deployment import Deployment
 from tests.support.registries import DistributionRegistry
@@ -46,7 +46,7 @@ def test_every_gauge_of_gitlab_is_there_and_bounded(geo: Deployment) -> None:
 
     # When
     with connection():
-        found = {family.name: family for family in status.gauges()}
+        found = {family.name: family for family in gauges.gauges()}
 
     # Then
     for name in names:
@@ -75,5 +75,5 @@ def test_deletions_that_wait_for_a_person_are_counted(geo: Deployment, primary: 
 
 def held() -> list[float]:
     with connection():
-        (family,) = [family for family in status.gauges() if family.name == "geo_deletions_held"]
+        (family,) = [family for family in gauges.gauges() if family.name == "geo_deletions_held"]
     return [sample.value for sample in family.samples]

@@ -10,7 +10,7 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site, SyncState, VerificationState
-from app.replication import status
+from app.replication import gauges, status
 from app.replication.verification import asking
 from app.replication.verification import claim as claims
 from app.replication.verification.claim import Verdict, Verifying
@@ -188,7 +188,7 @@ def test_status_and_gauges_count_it(state: Deployment) -> None:
     # When
     with connection():
         (site,) = status.status().sites
-        families = {family.name: family.samples[0].value for family in status.gauges() if family.samples}
+        families = {family.name: family.samples[0].value for family in gauges.gauges() if family.samples}
 
     # Then
     assert (site.verification_total, site.verified, site.verification_failed, site.checksum_failed) == (4, 1, 2, 1)
