@@ -124,7 +124,7 @@ class Claim:
         return self._withdrawn
 
 
-def due(instant: datetime) -> Expression:
+def due(instant: datetime | slot) -> Expression:
     """Tracking rows that somebody should take now."""
     waiting = Registry.state.in_([SyncState.PENDING, SyncState.FAILED])
     ready = Registry.retry_at.is_null() | (Registry.retry_at <= instant)
@@ -169,10 +169,7 @@ def claim_next(at_most: int | None = None, *, settings: Settings | None = None) 
             urgency = LEAST_URGENT if at_most is None else at_most
             if not limits:
                 values = {"instant": instant, "site": site.id, "urgency": urgency}
-                rows = database.take(
-                    lambda: _DUE.first(**values),
-                    lambda: _TAKE.rows(**values, owner=lease.owner(), until=instant + timedelta(seconds=lease.TTL)),
-                )
+                rows = _take(values | {"owner": lease.owner(), "until": instant + timedelta(seconds=lease.TTL)})
                 return _claimed(rows, instant, asked, binding)
             query = _next(instant, site.id, urgency).where(capacity.room(limits, instant))
             return _claim(query, instant, asked, binding)
@@ -234,7 +231,30 @@ _TAKE = Statement(
         **_in_our_hands(slot("instant", Registry.started_at), slot("owner"), slot("until", Registry.lease_expires_at)),
     )
 )
+_TAKE_THIS = Statement(
+    lambda: (
+        Registry.update(
+            **_in_our_hands(
+                slot("instant", Registry.started_at), slot("owner"), slot("until", Registry.lease_expires_at)
+            )
+        )
+        .where((Registry.id == slot("id")) & due(slot("instant", Registry.retry_at)))
+        .returning(Registry)
+    )
+)
 _PATH = Statement(lambda: ContainerRepository.select().where(ContainerRepository.id == slot("id")))
+
+
+def _take(values: dict[str, Any]) -> list[Registry]:
+    """Take the first row that is due."""
+    if not database.is_sqlite():
+        return _TAKE.rows(**values)
+    # Looked for without the write lock, and then taken by its id, unless somebody else was quicker.
+    while (found := _DUE.first(**values)) is not None:
+        with transaction():
+            if rows := _TAKE_THIS.rows(**values, id=found.id):
+                return rows
+    return []
 
 
 def _claim(query: ModelSelect[Registry], instant: datetime, asked: float, binding: Binding) -> Claim | None:
