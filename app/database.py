@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -243,7 +243,11 @@ def claim(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> list[M]:
     skips rows another process is about to take; it stands in a materialized CTE because the planner may run a bare
     `IN (SELECT … LIMIT … SKIP LOCKED)` twice and exceed the limit.
     """
-    return take(due.exists, lambda: list(claiming(model, due, **values).execute()))
+    if is_sqlite() and not due.exists():
+        # Nothing to do is no reason to wait for the write lock.
+        return []
+    with transaction():
+        return list(claiming(model, due, **values).execute())
 
 
 def claiming(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> peewee.ModelUpdate:
@@ -254,17 +258,6 @@ def claiming(model: type[M], due: peewee.ModelSelect[M], **values: Any) -> peewe
     key: Any = model._meta.primary_key
     update = model.update(**values).where(key.in_(picked.select(picked.c[key.column_name])))
     return update.with_cte(picked).returning(model)
-
-
-def take(due: Callable[[], Any], claim: Callable[[], list[M]]) -> list[M]:
-    """Do the `claim` if anything is `due`. PostgreSQL is not asked twice: there a look that finds nothing waits for
-    nobody, and on SQLite it would wait for the write lock."""
-    if not is_sqlite():
-        return claim()
-    if not due():
-        return []
-    with transaction():
-        return claim()
 
 
 def one_at_a_time(key: int, lock_class: int = READER_LOCK) -> None:

@@ -14,7 +14,7 @@ from app.cli.progress import Progress
 from app.database import connection
 from app.models import Site, SyncState
 from app.replication import backfill, marking, queries, replicator
-from app.replication.context import Context, current
+from app.replication.context import Context
 from app.replication.planner import RepositoryMissing
 from app.replication.progress import Backfill, halted
 from app.replication.progress import backfill as backfill_progress
@@ -52,7 +52,7 @@ def sync(repository: str | None, everything: bool, only_failed: bool, wait: bool
         if marked:
             _wake(context, marked)
         if wait and ids != []:
-            _wait(chosen, ids)
+            _wait(chosen, context, ids)
         return
     try:
         row = find(chosen, repository, context.primary)
@@ -109,7 +109,7 @@ def _wake(context: Context, count: int) -> None:
     wake.join(WAKING)
 
 
-def _wait(site: Site, ids: Sequence[int] | None = None) -> None:
+def _wait(site: Site, context: Context, ids: Sequence[int] | None) -> None:
     """Follow the workers until no repository waits, or none of these. A failed one with a later try counts as done."""
     with Progress("repositories") as progress:
         while True:
@@ -117,7 +117,7 @@ def _wait(site: Site, ids: Sequence[int] | None = None) -> None:
                 site = Site.get_by_id(site.id)
                 counts = queries.repository_counts(site.name, ids)
                 everything = None if ids else backfill_progress(site)
-                halt = halted(site, replication_enabled=current().settings.replication_enabled)
+                halt = halted(site, replication_enabled=context.settings.replication_enabled)
             total, failed = sum(counts.values()), counts[SyncState.FAILED]
             open_rows = counts[SyncState.PENDING] + counts[SyncState.STARTED]
             progress.show(total - open_rows, total, _note(site, failed, everything))

@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.registry import (
-    Anonymous,
     Authenticator,
-    Basic,
     KeyToken,
     OwnTokenService,
     RegistryClient,
-    SigningKey,
-    StaticBearer,
 )
+from app.replication.credentials import authenticator
 from app.replication.flights import Flights
 from app.replication.generations import Generations
 from app.replication.instances import Instances
@@ -116,8 +113,8 @@ class Context:
         polite = Politeness(settings, shared, stopping, throttled)
         both = ("pull", "push", "delete")
         deployment = _deployment(settings)
-        ours = _site_authenticator(settings, deployment) or _authenticator(settings.primary)
-        theirs = _authenticator(secondary) if secondary else None
+        ours = _site_authenticator(settings, deployment) or authenticator(settings.primary)
+        theirs = authenticator(secondary) if secondary else None
         return cls(
             settings=settings,
             primary=_client(settings.primary, "primary", ("pull",), observe, polite, ours),
@@ -217,17 +214,6 @@ def _site_authenticator(settings: Settings, deployment: PrimaryClient | None) ->
     if settings.primary.auth is not AuthKind.SITE or deployment is None or source is None or source.token is None:
         return None
     return OwnTokenService(settings.site_name, source.token.value, deployment.url + TOKENS, deployment.fetch)
-
-
-def _authenticator(settings: RegistrySettings) -> Authenticator:
-    if settings.auth is AuthKind.TOKEN and settings.key_path is not None:
-        key = SigningKey.load(settings.key_path, settings.certificate_path)
-        return KeyToken(key, settings.issuer, settings.service)
-    if settings.auth is AuthKind.BASIC and settings.username and settings.password:
-        return Basic(settings.username, settings.password.value)
-    if settings.auth is AuthKind.BEARER and settings.password:
-        return StaticBearer(settings.password.value)
-    return Anonymous()
 
 
 _current: Context | None = None

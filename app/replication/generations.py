@@ -6,9 +6,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
 
-from app.database import connection, database
+from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
+from app.statements import Statement, named, several
 
 #: Seconds for which what was read is good enough: every sync looks that often, and each by itself would ask for its
 #: own row.
@@ -48,9 +50,12 @@ class Generations:
 
 
 def _read(ids: Collection[int]) -> dict[int, int]:
-    # Written out: every sync asks twenty times a second, and Peewee takes longer to write it than SQLite to answer.
-    table = Registry._meta.table_name
-    held = ", ".join(str(int(number)) for number in ids) or "NULL"
     with connection():
-        found = database.execute_sql(f'SELECT id, generation FROM "{table}" WHERE id IN ({held})')  # noqa: S608 - numbers
-        return dict(found.fetchall())
+        return dict(_of(len(ids)).rows(**named("id", sorted(ids))))
+
+
+@lru_cache(maxsize=64)
+def _of(count: int) -> Statement:
+    return Statement(
+        lambda: Registry.select(Registry.id, Registry.generation).where(Registry.id.in_(several("id", count))).tuples()
+    )

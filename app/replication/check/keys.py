@@ -20,7 +20,8 @@ from app.registry import InvalidKey, RegistryError, SigningKey
 from app.registry.auth import Challenge
 from app.replication.check.examination import Examination
 from app.replication.check.finding import Finding, Id, error, warning
-from app.replication.check.probe import Probe, key_token
+from app.replication.check.probe import Probe
+from app.replication.credentials import key_token
 from app.settings import AuthKind, RegistrySettings
 
 #: Before the end of a certificate there is something to be done.

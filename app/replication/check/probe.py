@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC
@@ -12,19 +12,15 @@ from typing import Self
 from urllib.parse import urlencode
 
 from app.registry import (
-    Anonymous,
     Authenticator,
-    Basic,
-    KeyToken,
     OwnTokenService,
     RegistryClient,
-    SigningKey,
-    StaticBearer,
 )
 from app.registry.auth import Challenge, Fetch
 from app.registry.endpoint import Endpoint
 from app.registry.errors import BODY_LIMIT, RegistryError
 from app.registry.transport import Transport, read
+from app.replication import credentials
 from app.replication.check.examination import Examination
 from app.replication.log.feed import TOKENS, PrimaryClient
 from app.settings import AuthKind, RegistrySettings, SourceSettings
@@ -124,16 +120,10 @@ def authenticator(examination: Examination, side: str) -> Authenticator:
     """
     settings, registry = examination.settings, examination.registry(side)
     source = settings.source
-    if registry.auth is AuthKind.TOKEN:
-        return key_token(registry, examination.clock)
     if registry.auth is AuthKind.SITE and source is not None and source.url and source.token is not None:
         realm = source.url.rstrip("/") + TOKENS
         return OwnTokenService(settings.site_name, source.token.value, realm, _deployment(source, examination.answer))
-    if registry.auth is AuthKind.BASIC and registry.username and registry.password:
-        return Basic(registry.username, registry.password.value)
-    if registry.auth is AuthKind.BEARER and registry.password:
-        return StaticBearer(registry.password.value)
-    return Anonymous()
+    return credentials.authenticator(registry, examination.clock)
 
 
 def _deployment(source: SourceSettings, answer: float) -> Fetch:
@@ -150,23 +140,6 @@ def _deployment(source: SourceSettings, answer: float) -> Fetch:
             return deployment.fetch(method, url, headers=headers, form=form)
 
     return fetch
-
-
-def key_token(
-    registry: RegistrySettings,
-    clock: Callable[[], float],
-    *,
-    issuer: str | None = None,
-    with_certificate: bool = True,
-) -> KeyToken:
-    """Tokens of our key for this registry, or as they would be with another issuer or without the certificate.
-
-    Raises:
-        InvalidKey: when the key or certificate cannot be used.
-    """
-    assert registry.key_path is not None  # the settings see to it
-    key = SigningKey.load(registry.key_path, registry.certificate_path if with_certificate else None)
-    return KeyToken(key, issuer or registry.issuer, registry.service, clock=clock)
 
 
 def _ahead(date: str | None, ours: float) -> float | None:
