@@ -6,7 +6,7 @@ LOCK := uv pip compile pyproject.toml --generate-hashes --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long chaos bench lint format lock wheel clean
+.PHONY: help setup demo test test-long chaos bench lint format lock wheel clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ lint: ## Check format, style and types
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m mypy
+
+docs: ## Write docs/commands.md anew, from what the commands say of themselves
+	@deploy/setup.sh test
+	@$(PYTHON) -m tests.docs.commands
 
 format: ## Format the code and put right what can be
 	@deploy/setup.sh lint

@@ -6,7 +6,8 @@ import os
 
 from peewee import ImproperlyConfigured
 
-from app import database, metrics
+from app import database, logging, metrics
+from app.confidential import secret_values
 from app.replication.context import Context, Wake, install
 from app.replication.policy import InvalidTagPattern, TagPatterns
 from app.replication.scope import InvalidScope, Scope
@@ -23,6 +24,7 @@ def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
     """
     settings = settings or Settings.from_env(os.environ)
     bind_database(settings)
+    logging.conceal(secret_values(settings))
     return install(
         Context.build(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling)
     )

@@ -61,7 +61,7 @@ limit_request_field_size = 16380
 
 # A request that matters leaves a metric and a log line of ours; load balancers' health checks would drown them.
 accesslog = None
-errorlog = "-"
+logger_class = "app.server.Log"
 
 
 def on_starting(_arbiter: Any) -> None:

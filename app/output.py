@@ -1,9 +1,10 @@
-"""The output of several programs on one terminal or log: whole lines, each with its program's name."""
+"""The output of several programs on one terminal or log: whole lines, each with its program's name, or each JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import queue
 import select
@@ -12,11 +13,16 @@ import time
 from collections.abc import Sequence
 from typing import IO, TextIO
 
+from app.logging import clean, timestamp
+
 #: Lines waiting to be written before further ones are dropped and counted.
 QUEUE_LINES = 10_000
 
 #: Bytes after which a line without an end is broken up, so that no program can make us keep it whole.
 LINE_LIMIT = 64 * 1024
+
+#: Our own name in the output.
+OWN_NAME = "geo"
 
 #: Seconds that `PrefixedOutput.close` gives the last lines.
 CLOSE_TIMEOUT = 0.5
@@ -27,17 +33,19 @@ _COLOURS = ("36", "33", "32", "35", "34")
 
 class PrefixedOutput:
     """Writes lines of many sources to ``out`` as ``name | line``; in colour on a terminal (unless NO_COLOR is set).
+    With ``as_json`` a line that is a JSON object stays as it is, and any other becomes one.
 
     Nobody who has a line to write ever waits: not the programs, not the supervisor that must answer SIGTERM. A
     terminal that is paused or a log reader that is slow costs lines (their number is written later), and when
     ``out`` is closed, lines are thrown away.
     """
 
-    def __init__(self, out: TextIO, names: Sequence[str]) -> None:
+    def __init__(self, out: TextIO, names: Sequence[str], *, as_json: bool = False) -> None:
         self._out = out
+        self._as_json = as_json
         self._width = max(len(name) for name in names)
         self._colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
-        self._coloured = out.isatty() and "NO_COLOR" not in os.environ
+        self._coloured = out.isatty() and not os.environ.get("NO_COLOR")
         self._lines: queue.Queue[str | None] = queue.Queue(QUEUE_LINES)
         self._dropped = 0
         self._readers: list[threading.Thread] = []
@@ -48,11 +56,9 @@ class PrefixedOutput:
 
     def line(self, name: str, text: str) -> None:
         """Have one line written, soon."""
-        prefix = f"{name:<{self._width}} |"
-        if self._coloured:
-            prefix = f"\x1b[{self._colours.get(name, '0')}m{prefix}\x1b[0m"
+        whole = self._object(name, text) if self._as_json else self._prefixed(name, text)
         try:
-            self._lines.put_nowait(f"{prefix} {text}\n")
+            self._lines.put_nowait(f"{whole}\n")
         except queue.Full:
             self._dropped += 1
 
@@ -76,6 +82,18 @@ class PrefixedOutput:
             self._lines.put(None, timeout=remaining())
         self._writer.join(remaining())
 
+    def _prefixed(self, name: str, text: str) -> str:
+        prefix = f"{name:<{self._width}} |"
+        if self._coloured:
+            prefix = f"\x1b[{self._colours.get(name, '0')}m{prefix}\x1b[0m"
+        return f"{prefix} {text}"
+
+    def _object(self, name: str, text: str) -> str:
+        if text.startswith("{") and text.endswith("}"):
+            return text
+        line = {"severity": "INFO", "time": timestamp(time.time()), "class": name, "message": text}
+        return clean(json.dumps(line))
+
     def _read(self, name: str, stream: IO[bytes]) -> None:
         with stream:
             while raw := stream.readline(LINE_LIMIT):
@@ -86,7 +104,8 @@ class PrefixedOutput:
         while (text := self._lines.get()) is not None:
             if self._dropped:
                 dropped, self._dropped = self._dropped, 0
-                text = f"({dropped} lines were dropped: this output is read too slowly)\n{text}"
+                told = f"({dropped} lines were dropped: this output is read too slowly)"
+                text = f"{self._object(OWN_NAME, told) if self._as_json else told}\n{text}"
             if open_:
                 try:
                     self._write(text)

@@ -50,6 +50,9 @@ MAX_CONNECTIONS = 64
 #: Repositories that a site may be allowed to sync at once.
 MAX_CAPACITY = 100_000
 
+#: Requests to the API in a minute where nothing else is said.
+API_RATE_LIMIT = 600
+
 #: A notification secret shorter than this is accepted (a registry may already be set up with it) but warned of.
 WEAK_SECRET_LENGTH = 16
 
@@ -203,6 +206,8 @@ class Settings:
     #: Requests a second of verification, in each process; 0 does not limit.
     verification_rate: int
     state_directory: Path = field(default=STATE_DIRECTORY)
+    #: Requests to the API from one address in a minute, in each process; 0 does not limit.
+    api_rate_limit: int = API_RATE_LIMIT
     #: Where events come from in a secondary's own deployment; None where registries send them.
     source: SourceSettings | None = None
 
@@ -294,6 +299,7 @@ class _Environment:
                 "GEO_VERIFICATION_INTERVAL_LEVEL", VerificationLevel, VerificationLevel.BLOBS
             ),
             verification_rate=self.number("GEO_VERIFICATION_RATE", 100, 0, 100_000),
+            api_rate_limit=self.number("GEO_API_RATE_LIMIT", API_RATE_LIMIT, 0, 1_000_000),
         )
 
     def source(self, role: Role) -> SourceSettings | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 import time
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Self, TextIO
 
-from app.output import PrefixedOutput
+from app.output import OWN_NAME, PrefixedOutput
 from app.processes import Child, Program, describe_exit, die_with_parent
 
 __all__ = ["Program", "Supervisor", "die_with_parent"]
+
+log = logging.getLogger(__name__)
 
 #: Seconds before a program that died is started again: the first time, and at most after doubling.
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0
@@ -37,9 +40,6 @@ TICK = 0.05
 
 #: Seconds after which we say that a program is still not ready.
 READY_NOTICE_AFTER = 10.0
-
-#: Our own name in the output.
-OWN_NAME = "geo"
 
 #: The exit status after a second Ctrl-C: 128 + SIGINT, as the shell has it.
 EXIT_FORCED = 130
@@ -76,15 +76,20 @@ class Supervisor:
         programs: Sequence[Program],
         *,
         out: TextIO | None = None,
+        as_json: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """``out`` is standard error by default. Raises ValueError for no programs or two of one name."""
+        """``out`` is standard error by default; ``as_json`` makes each line of it an object.
+
+        Raises:
+            ValueError: for no programs, or two of one name.
+        """
         names = [program.name for program in programs]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"programs need different names: {names}")
         self._slots = [_Slot(program) for program in programs]
-        self._output = PrefixedOutput(sys.stderr if out is None else out, [*names, OWN_NAME])
+        self._output = PrefixedOutput(sys.stderr if out is None else out, [*names, OWN_NAME], as_json=as_json)
         self._clock = clock
         self._sleep = sleep
         # Set by signal handlers, so nothing but plain assignments; acted on by the next poll.
@@ -245,6 +250,8 @@ class Supervisor:
 
     def _say(self, text: str) -> None:
         self._output.line(OWN_NAME, text)
+        # Where there is a log file, it is told there too.
+        log.info("%s", text)
 
     @contextlib.contextmanager
     def _signals_stop(self) -> Iterator[None]:

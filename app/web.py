@@ -8,7 +8,8 @@ from flask import Flask
 
 from app.admin import blueprint as admin
 from app.admin.session import configure as configure_session
-from app.api import feed, health, resources, site_status, token_endpoint, webhook
+from app.api import feed, health, request_id, resources, site_status, token_endpoint, webhook
+from app.api.openapi.views import blueprint as openapi
 from app.api.problems import register as register_problems
 from app.boot import boot
 from app.logging import configure as configure_logging
@@ -19,7 +20,6 @@ from app.settings import Settings
 def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Flask:
     """Build the application. The database, the queue and the registries may all be down; it starts all the same."""
     if settings is None:
-        # gunicorn's own lines have a handler of their own; without this ours would have none.
         configure_logging()
         settings = Settings.from_env(os.environ)
     if wake is None and not settings.role.replicates:
@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
     # A registry follows a redirect by a GET without the body, and takes the answer for a delivery.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    request_id.register(app)
     configure_session(app, settings)
     register_problems(app)
     if settings.role.receives:
@@ -44,5 +45,6 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
         app.register_blueprint(site_status.blueprint)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(resources.blueprint)
+    app.register_blueprint(openapi)
     app.register_blueprint(admin)
     return app

@@ -18,6 +18,8 @@ missing_packages() {
   command -v docker-registry >/dev/null || echo docker-registry
   command -v skopeo >/dev/null || echo skopeo
   [ "$1" = demo ] && return
+  # The documentation asks by it.
+  command -v curl >/dev/null || echo curl
   # Debian keeps the server's programs out of PATH.
   command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
   [ "$1" = test ] && return
@@ -25,6 +27,8 @@ missing_packages() {
   command -v ip >/dev/null || echo iproute2
   # Brings promtool too.
   command -v prometheus >/dev/null || echo prometheus
+  # The pages are looked at in it.
+  command -v chromium >/dev/null || echo chromium
 }
 
 system_packages() {

@@ -45,15 +45,20 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         former_token_expires_at = DateTimeField(null=True)
         deletion = CharField()
         protected_tags = TextField()
+        verification = CharField(null=True)
         repositories = TextField()
         tags = TextField()
         capacity = IntegerField(null=True)
         granted_repositories = TextField()
         granted_tags = TextField()
         granted_capacity = IntegerField(null=True)
+        granted_deletion = CharField(null=True)
+        granted_protected_tags = TextField()
+        granted_verification = CharField(null=True)
         deletions_released_at = DateTimeField(null=True)
         deletions_held_because = TextField(null=True)
         promoted_at = DateTimeField(null=True)
+        given_up_at = DateTimeField(null=True)
         reconcile_requested_at = DateTimeField(null=True)
         reconcile_reason = TextField(null=True)
         reconcile_started_at = DateTimeField(null=True)
@@ -86,6 +91,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         actor = CharField(null=True)
         user_agent = CharField(null=True)
         source_instance_id = CharField(null=True)
+        correlation_id = CharField(null=True)
         created_at = DateTimeField(index=True)
 
         class Meta:
@@ -156,10 +162,6 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
                 (("state", "retry_at"), False),
                 (("verification_state", "verification_retry_at"), False),
                 (("site", "in_scope", "state", "full_sync", "full_sync_requested_at"), False),
-                (
-                    ("site", "in_scope", "verification_state", "verification_checksum", "verification_failure_reason"),
-                    False,
-                ),
                 (("site", "last_synced_at"), False),
             )
 
@@ -181,6 +183,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         deletion_reserved_at = DateTimeField(null=True, index=True)
         deletion_released_at = DateTimeField(null=True)
         event_id = BigIntegerField(null=True)
+        correlation_id = CharField(null=True)
         event_at = DateTimeField(null=True)
         pending_since = DateTimeField(null=True)
         trigger = CharField()
@@ -209,6 +212,28 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
 
         class Meta:
             table_name = "geo_reference_counts"
+
+    class RepositoryCount(Base):
+        id = BigAutoField()
+        site_id = IntegerField()
+        in_scope = BooleanField()
+        state = IntegerField()
+        verification_state = IntegerField()
+        checksummed = BooleanField()
+        untold = BooleanField()
+        number = BigIntegerField()
+
+        class Meta:
+            table_name = "geo_repository_counts"
+
+    class Handover(Base):
+        registry = ForeignKeyField(ContainerRepositoryRegistry, on_delete="CASCADE")
+        name = CharField()
+        digest = CharField()
+
+        class Meta:
+            table_name = "geo_handovers"
+            primary_key = CompositeKey("registry", "name")
 
     class SyncAttempt(Base):
         id = BigAutoField()
@@ -327,6 +352,8 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         ContainerRepositoryRegistry,
         Reference,
         ReferenceCount,
+        Handover,
+        RepositoryCount,
         SyncAttempt,
         Cursor,
         LogState,
@@ -339,11 +366,29 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
     ]
 
 
-#: What waits is found without looking at what does not.
-WAITING = """
-CREATE INDEX container_repository_references_waiting ON container_repository_references (pending_since)
-WHERE pending_since IS NOT NULL
-"""
+#: What waits is found without looking at what does not, in the order in which it is taken up.
+WAITING = (
+    """
+    CREATE INDEX container_repository_references_waiting ON container_repository_references (pending_since)
+    WHERE pending_since IS NOT NULL
+    """,
+    """
+    CREATE INDEX container_repository_references_held ON container_repository_references (registry_id)
+    WHERE failure_reason = 'deletion_brake'
+    """,
+    """
+    CREATE INDEX container_repository_registry_unsettled
+    ON container_repository_registry (site_id, priority, pending_since{nulls_first}, id, retry_at)
+    WHERE in_scope AND state <> 2
+    """,
+    """
+    CREATE INDEX container_repository_registry_unverified
+    ON container_repository_registry (
+        site_id, verification_full, verification_requested_at{nulls_first}, id, verification_retry_at
+    )
+    WHERE in_scope AND state >= 2 AND verification_state <> 2 AND verification_state <> 4
+    """,
+)
 
 #: References go before the row that they belong to: their site has to be known while they are taken off its counts.
 SQLITE = (
@@ -386,6 +431,59 @@ SQLITE = (
     """
     CREATE TRIGGER geo_registry_goes BEFORE DELETE ON container_repository_registry BEGIN
         DELETE FROM container_repository_references WHERE registry_id = OLD.id;
+    END
+    """,
+    """
+    CREATE TRIGGER geo_repositories_made AFTER INSERT ON container_repository_registry BEGIN
+        INSERT INTO geo_repository_counts
+            (site_id, in_scope, state, verification_state, checksummed, untold, number)
+        VALUES (
+            NEW.site_id, NEW.in_scope, NEW.state, NEW.verification_state, NEW.verification_checksum IS NOT NULL,
+            coalesce(substr(NEW.verification_failure_reason, 1, 8) = 'primary_', 0), 1
+        );
+    END
+    """,
+    """
+    CREATE TRIGGER geo_repositories_gone AFTER DELETE ON container_repository_registry BEGIN
+        INSERT INTO geo_repository_counts
+            (site_id, in_scope, state, verification_state, checksummed, untold, number)
+        VALUES (
+            OLD.site_id, OLD.in_scope, OLD.state, OLD.verification_state, OLD.verification_checksum IS NOT NULL,
+            coalesce(substr(OLD.verification_failure_reason, 1, 8) = 'primary_', 0), -1
+        );
+    END
+    """,
+    """
+    CREATE TRIGGER geo_repositories_changed
+    AFTER UPDATE OF site_id, in_scope, state, verification_state, verification_checksum, verification_failure_reason
+    ON container_repository_registry
+    WHEN (
+        OLD.site_id, OLD.in_scope, OLD.state, OLD.verification_state, OLD.verification_checksum IS NOT NULL,
+        coalesce(substr(OLD.verification_failure_reason, 1, 8) = 'primary_', 0)
+    ) <> (
+        NEW.site_id, NEW.in_scope, NEW.state, NEW.verification_state, NEW.verification_checksum IS NOT NULL,
+        coalesce(substr(NEW.verification_failure_reason, 1, 8) = 'primary_', 0)
+    )
+    BEGIN
+        INSERT INTO geo_repository_counts
+            (site_id, in_scope, state, verification_state, checksummed, untold, number)
+        VALUES (
+            OLD.site_id, OLD.in_scope, OLD.state, OLD.verification_state, OLD.verification_checksum IS NOT NULL,
+            coalesce(substr(OLD.verification_failure_reason, 1, 8) = 'primary_', 0), -1
+        ), (
+            NEW.site_id, NEW.in_scope, NEW.state, NEW.verification_state, NEW.verification_checksum IS NOT NULL,
+            coalesce(substr(NEW.verification_failure_reason, 1, 8) = 'primary_', 0), 1
+        );
+    END
+    """,
+    """
+    CREATE TRIGGER geo_repository_counts_many AFTER INSERT ON geo_repository_counts WHEN NEW.id % 256 = 0 BEGIN
+        INSERT INTO geo_repository_counts
+            (site_id, in_scope, state, verification_state, checksummed, untold, number)
+        SELECT site_id, in_scope, state, verification_state, checksummed, untold, sum(number)
+        FROM geo_repository_counts WHERE id <= NEW.id
+        GROUP BY site_id, in_scope, state, verification_state, checksummed, untold HAVING sum(number) <> 0;
+        DELETE FROM geo_repository_counts WHERE id <= NEW.id;
     END
     """,
 )
@@ -457,14 +555,84 @@ POSTGRESQL = (
     CREATE TRIGGER geo_registry_goes BEFORE DELETE ON container_repository_registry
     FOR EACH ROW EXECUTE FUNCTION geo_registry_goes()
     """,
+    # By row, and only of a row in which something that counts has changed: heartbeats are most of what is written here.
+    """
+    CREATE FUNCTION geo_count_repositories() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP <> 'INSERT' THEN
+            INSERT INTO geo_repository_counts
+                (site_id, in_scope, state, verification_state, checksummed, untold, number)
+            VALUES (
+                OLD.site_id, OLD.in_scope, OLD.state, OLD.verification_state, OLD.verification_checksum IS NOT NULL,
+                coalesce(left(OLD.verification_failure_reason, 8) = 'primary_', false), -1
+            );
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            INSERT INTO geo_repository_counts
+                (site_id, in_scope, state, verification_state, checksummed, untold, number)
+            VALUES (
+                NEW.site_id, NEW.in_scope, NEW.state, NEW.verification_state, NEW.verification_checksum IS NOT NULL,
+                coalesce(left(NEW.verification_failure_reason, 8) = 'primary_', false), 1
+            );
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE FUNCTION geo_sum_repository_counts() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        WITH taken AS (
+            DELETE FROM geo_repository_counts
+            WHERE id IN (SELECT id FROM geo_repository_counts ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+            RETURNING site_id, in_scope, state, verification_state, checksummed, untold, number
+        )
+        INSERT INTO geo_repository_counts
+            (site_id, in_scope, state, verification_state, checksummed, untold, number)
+        SELECT site_id, in_scope, state, verification_state, checksummed, untold, sum(number) FROM taken
+        GROUP BY site_id, in_scope, state, verification_state, checksummed, untold HAVING sum(number) <> 0;
+        RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE TRIGGER geo_repositories_made AFTER INSERT ON container_repository_registry
+    FOR EACH ROW EXECUTE FUNCTION geo_count_repositories()
+    """,
+    """
+    CREATE TRIGGER geo_repositories_gone AFTER DELETE ON container_repository_registry
+    FOR EACH ROW EXECUTE FUNCTION geo_count_repositories()
+    """,
+    """
+    CREATE TRIGGER geo_repositories_changed
+    AFTER UPDATE OF site_id, in_scope, state, verification_state, verification_checksum, verification_failure_reason
+    ON container_repository_registry
+    FOR EACH ROW WHEN (
+        (
+            OLD.site_id, OLD.in_scope, OLD.state, OLD.verification_state, OLD.verification_checksum IS NOT NULL,
+            coalesce(left(OLD.verification_failure_reason, 8) = 'primary_', false)
+        ) IS DISTINCT FROM (
+            NEW.site_id, NEW.in_scope, NEW.state, NEW.verification_state, NEW.verification_checksum IS NOT NULL,
+            coalesce(left(NEW.verification_failure_reason, 8) = 'primary_', false)
+        )
+    ) EXECUTE FUNCTION geo_count_repositories()
+    """,
+    """
+    CREATE TRIGGER geo_repository_counts_many AFTER INSERT ON geo_repository_counts
+    FOR EACH ROW WHEN (mod(NEW.id, 256) = 0 AND pg_trigger_depth() < 2) EXECUTE FUNCTION geo_sum_repository_counts()
+    """,
 )
 
-FUNCTIONS = ("geo_count_references", "geo_sum_reference_counts", "geo_registry_goes")
+FUNCTIONS = (
+    *("geo_count_references", "geo_sum_reference_counts", "geo_count_repositories", "geo_sum_repository_counts"),
+    "geo_registry_goes",
+)
 
 
 def up(migrator: Any, db: peewee.Database) -> None:
     db.create_tables(tables(db))
-    for statement in (WAITING, *(SQLITE if isinstance(db, peewee.SqliteDatabase) else POSTGRESQL)):
+    sqlite = isinstance(db, peewee.SqliteDatabase)
+    # In an index SQLite puts what is not known first, and cannot be told to.
+    waiting = [index.format(nulls_first="" if sqlite else " NULLS FIRST") for index in WAITING]
+    for statement in (*waiting, *(SQLITE if sqlite else POSTGRESQL)):
         db.execute_sql(statement)
 
 

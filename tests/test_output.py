@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 from pathlib import Path
@@ -127,3 +128,24 @@ def test_an_output_that_stays_paused_does_not_keep_us() -> None:
     output.close(timeout=0.1)
     assert out.getvalue() == ""
     out.resumed.set()
+
+
+def test_as_json_each_line_is_an_object() -> None:
+    # Given an output for a program that reads it
+    out = io.StringIO()
+    output = PrefixedOutput(out, ["web"], as_json=True)
+
+    # When a program says something in JSON, and another does not, or only half
+    output.line("web", '{"severity": "INFO", "message": "one"}')
+    output.line("valkey", "1:M Ready, see redis://a/?token=x")
+    output.line("web", '{"severity": "IN')
+    output.close()
+
+    # Then what was an object stays as it is, and all are
+    lines = out.getvalue().splitlines()
+    assert lines[0] == '{"severity": "INFO", "message": "one"}'
+    told = [json.loads(line) for line in lines[1:]]
+    assert [(each["class"], each["message"], each["severity"]) for each in told] == [
+        ("valkey", "1:M Ready, see redis://a/?[query]", "INFO"),
+        ("web", '{"severity": "IN', "INFO"),
+    ]

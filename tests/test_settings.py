@@ -359,3 +359,10 @@ def test_a_token_in_the_clear_is_warned_of() -> None:
     clear = Settings.from_env({**FOLLOWING, "GEO_PRIMARY_URL": "http://geo.example.com"})
     assert any("GEO_PRIMARY_URL" in warning for warning in clear.warnings())
     assert not any("GEO_PRIMARY_URL" in warning for warning in Settings.from_env(FOLLOWING).warnings())
+
+
+def test_how_often_the_api_may_be_asked() -> None:
+    assert Settings.from_env(GOOD).api_rate_limit == 600
+    assert Settings.from_env(GOOD | {"GEO_API_RATE_LIMIT": "0"}).api_rate_limit == 0
+    (problem,) = problems(GOOD | {"GEO_API_RATE_LIMIT": "many"})
+    assert problem.startswith("GEO_API_RATE_LIMIT must be a whole number from 0")

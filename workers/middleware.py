@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -14,7 +15,7 @@ import redis
 from dramatiq.middleware import Middleware
 from redis.retry import Retry
 
-from app import metrics
+from app import correlation, metrics
 from app.boot import boot
 from app.logging import configure as configure_logging
 from app.processes import die_with_parent
@@ -29,7 +30,6 @@ class Lifecycle(Middleware):
     """Boots a worker process, and lets its syncs know when it has to end."""
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
-        # Dramatiq gives the process a standard error of its own before this.
         configure_logging()
         settings = Settings.from_env(os.environ)
         boot(settings, QueueWake(settings))
@@ -52,7 +52,33 @@ class Lifecycle(Middleware):
     ) -> None:
         if exception is not None:
             # Whatever it was going to do is still a row that says so; the scheduler sends the next wake.
-            log.error("%s failed", message.actor_name, exc_info=exception)
+            log.error("a message failed", extra={"actor": message.actor_name}, exc_info=exception)
+
+
+class Occasion(Middleware):
+    """Runs each message for the occasion that led to it: who sent it says which, else it is one of its own.
+
+    What a worker finds due then may well be another's: rows carry the id of theirs (app.correlation).
+    """
+
+    def __init__(self) -> None:
+        self._bound = threading.local()
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        sent = correlation.accepted(message.options.get("correlation_id"))
+        self._bound.by = correlation.bind(sent or correlation.new(), message.message_id)
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        bound, self._bound.by = getattr(self._bound, "by", None), None
+        if bound is not None:
+            correlation.release(bound)
 
 
 class FirstSignalOnly(Middleware):

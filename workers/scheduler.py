@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from types import FrameType
 
 from peewee import PeeweeException
@@ -20,13 +19,14 @@ from app.registry import RegistryError
 from app.replication import (
     backfill,
     claim,
+    closing,
     cursor,
-    event_log,
     instances,
     marking,
     membership,
     replicator,
     reporting,
+    retention,
     sites,
 )
 from app.replication.context import Context
@@ -48,13 +48,6 @@ INTERVAL = 1.0
 #: Seconds between tidying up.
 TIDY = 60.0
 
-#: How long events and attempts are kept.
-KEEP_EVENTS = timedelta(days=14)
-KEEP_ATTEMPTS = timedelta(days=30)
-
-#: How long events are kept that a site has not read, because it is paused or away.
-KEEP_UNREAD = timedelta(days=60)
-
 #: Wakes for what is not urgent that are sent at each look although every thread of ours seems busy.
 WAKES = 2
 
@@ -70,6 +63,8 @@ class Scheduler:
     clock: Callable[[], float] = monotonic
     stop: threading.Event = field(default_factory=threading.Event)
     _tidied: float = float("-inf")
+    #: There is more to forget than the last tick had time for.
+    _behind: bool = False
     _reconcile: threading.Thread | None = None
     _following: threading.Thread | None = None
     _reported: float = float("-inf")
@@ -135,9 +130,9 @@ class Scheduler:
             tidying = self.clock() - self._tidied > TIDY
             if tidying:
                 self._tidied = self.clock()
-                event_log.prune(KEEP_EVENTS, KEEP_UNREAD)
-                replicator.prune_attempts(KEEP_ATTEMPTS)
                 instances.prune()
+            if tidying or self._behind:
+                self._behind = not retention.forget(self.clock, retention.BUDGET)
             if self.context.settings.role.receives:
                 log_state.set_fence()
                 instances.ask_for_reconcile()
@@ -151,7 +146,7 @@ class Scheduler:
                 self._reconcile_if_due(site)
             if tidying:
                 self._arrange_verification()
-            claim.fail_poisonous()
+            closing.fail_poisonous()
             replicator.awaken_digests()
             waiting = self._wanted()
             unverified = verifications.count_due(self.context.settings, self._verifying())

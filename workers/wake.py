@@ -13,6 +13,7 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import BrokerConnectionError
 from redis.exceptions import RedisError
 
+from app import correlation
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class QueueWake:
         self._limit = limit(settings)
         self._condition = threading.Condition()
         self._events = False
+        #: Of whoever asked last; the message carries it.
+        self._correlation: str | None = None
         self._rows = 0
         self._verifications = 0
         self._busy = False
@@ -66,6 +69,7 @@ class QueueWake:
         return bool(self._events or self._rows or self._verifications)
 
     def _start(self) -> None:
+        self._correlation = correlation.current() or self._correlation
         # At the first wake, not when it is made: a thread does not survive the fork into a server's workers.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
@@ -80,8 +84,10 @@ class QueueWake:
                 self._condition.wait_for(self._wanted)
                 events, rows, verifications = self._events, self._rows, self._verifications
                 self._events, self._rows, self._verifications, self._busy = False, 0, 0, True
+                correlation_id, self._correlation = self._correlation, None
             try:
-                self._send(events, rows, verifications)
+                with correlation.bound(correlation_id):
+                    self._send(events, rows, verifications)
             except (BrokerConnectionError, RedisError, OSError) as error:
                 log.warning("no worker could be woken, the scheduler will: %s", error)
 
@@ -101,7 +107,7 @@ class QueueWake:
     def _send_up_to(self, actor: Actor[..., Any], count: int) -> None:
         load = Load.of(actor.broker, actor.queue_name)
         for _ in range(min(count, load.room(self._limit))):
-            actor.send()
+            actor.send_with_options(correlation_id=correlation.current())
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from flask import Flask
 from markupsafe import Markup, escape
 
-from app.models import SyncState
+from app import units
+from app.models import SyncState, VerificationState
+from app.units import size
 
 #: What is shown where there is nothing to show.
 NOTHING = Markup("–")  # noqa: RUF001 - an en dash is meant
@@ -50,19 +52,7 @@ def segments(counts: Sequence[tuple[str, int]]) -> list[Segment]:
 
 def duration(seconds: float | None) -> str:
     """A time span in one unit: 120 ms, 3.2 s, 5 min, 2 h, 3 days."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"
+    return NOTHING if seconds is None else units.duration(seconds)
 
 
 def ago(instant: datetime | None) -> Markup:
@@ -84,21 +74,17 @@ def exact(instant: datetime | None) -> Markup:
     )
 
 
+def clock(instant: datetime) -> str:
+    """The time of day, in UTC; the page has to say so beside it."""
+    return f"{instant.astimezone(UTC):%H:%M}"
+
+
 def stamp(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _time(instant: datetime, words: str, title: str) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(instant.isoformat(), title, words)
-
-
-def size(number: float) -> str:
-    """Bytes: 1.5 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"
 
 
 def number(value: int) -> str:
@@ -143,11 +129,32 @@ def state_name(state: int) -> str:
     return SyncState(state).name.lower()
 
 
+#: What a verification's state means, and which sync state's mark it bears.
+VERIFICATIONS = {
+    VerificationState.PENDING: ("not yet", "pending"),
+    VerificationState.STARTED: ("under way", "started"),
+    VerificationState.SUCCEEDED: ("verified", "synced"),
+    VerificationState.FAILED: ("not whole", "failed"),
+    VerificationState.DISABLED: ("switched off", "disabled"),
+}
+
+
+def verification_name(state: int) -> str:
+    return VERIFICATIONS[VerificationState(state)][0]
+
+
+def verification_class(state: int) -> str:
+    return VERIFICATIONS[VerificationState(state)][1]
+
+
 def by_name(counts: Mapping[SyncState, int]) -> dict[str, int]:
     return {state.name.lower(): count for state, count in counts.items()}
 
 
 def register(app: Flask) -> None:
     """Make them filters of the templates."""
-    filters = (segments, duration, ago, exact, size, number, digest, visible, breakable, ticked, state_name, by_name)
+    filters = (
+        *(segments, duration, ago, exact, clock, size, number, digest, visible, breakable, ticked, by_name),
+        *(state_name, verification_name, verification_class),
+    )
     app.jinja_env.filters.update({function.__name__: function for function in filters})

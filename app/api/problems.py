@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from flask import Flask, Response, jsonify
 from peewee import PeeweeException
@@ -13,8 +14,9 @@ from app.database import DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 
-def problem(status: int, title: str, detail: str = "") -> Response:
-    response = jsonify({"type": "about:blank", "status": status, "title": title, "detail": detail})
+def problem(status: int, title: str, detail: str = "", **members: Any) -> Response:
+    """The answer; `members` are the problem's own (section 3.2)."""
+    response = jsonify({"type": "about:blank", "status": status, "title": title, "detail": detail, **members})
     response.status_code = status
     response.content_type = "application/problem+json"
     return response

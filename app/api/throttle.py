@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from app.api.addresses import network
 
 
 @dataclass
@@ -28,27 +29,16 @@ class Throttle:
     def wait(self, address: str | None) -> float:
         """Seconds until this address may try again; 0 when it may now."""
         with self._lock:
-            failures = self._failures.get(_network(address))
+            failures = self._failures.get(network(address))
             if failures is None or len(failures) < self.limit:
                 return 0.0
             return max(0.0, failures[0] + self.window - self.clock())
 
     def failed(self, address: str | None) -> None:
         """Count a failure."""
-        key = _network(address)
+        key = network(address)
         with self._lock:
             self._failures.setdefault(key, deque(maxlen=self.limit)).append(self.clock())
             self._failures.move_to_end(key)
             while len(self._failures) > self.capacity:
                 self._failures.popitem(last=False)
-
-
-def _network(address: str | None) -> str:
-    """The address itself, or an IPv6 address's /64: whoever has one of those has all of them."""
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((parsed, 64), strict=False))
-    return str(parsed)

@@ -58,6 +58,7 @@ def receive(dialect: str = "distribution") -> Response:
 def _receive(dialect: str) -> Response:
     geo = context()
     if not notification_allowed(request.headers.get("Authorization"), geo.settings.notification_secrets):
+        log.warning("a notification was refused", extra={"remote_ip": request.remote_addr})
         if (request.content_length or 0) > MAX_BODY:
             return problem(413, "Content Too Large", "and without the notification secret")
         return problem(
@@ -91,6 +92,9 @@ def _receive(dialect: str) -> Response:
     )
     for outcome, number in counts.items():
         buffer.count("geo_webhook_events_total", {"outcome": outcome}, number)
+    if stored != Stored():
+        # Not of what is ignored: a registry that is pulled from sends thousands of those.
+        log.info("events were stored", extra={"dialect": origin.dialect, **counts})
     return jsonify(dict(counts))
 
 

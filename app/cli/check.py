@@ -29,12 +29,20 @@ def check(webhook: str | None, as_json: bool) -> None:
     """Talk to database, queue, both registries and what has arrived of notifications, and say what is wrong.
 
     Each finding says why it matters and which line to change. Nothing is changed: on the secondary, uploads are begun
-    and thrown away in a repository of their own. Exits 1 if something is wrong; warnings are allowed.
+    and thrown away in a repository of their own.
+
+    \b
+    Examples:
+      geo check
+      geo check --webhook https://geo.example.com/api/v4/container_registry_event/events
+      geo check --json | jq '.findings[] | select(.severity == "error")'
+
+    Exit status: 0 in order, warnings are allowed; 1 something is wrong; 2 wrong usage.
     """
     if webhook is not None and not webhook.startswith(("http://", "https://")):
         raise click.UsageError("--webhook takes a whole address, such as https://geo.example.com")
     # What goes wrong is told by the findings; the log is for what nobody expected.
-    configure_logging(default_format="plain", default_level="ERROR")
+    configure_logging("stderr", level="ERROR")
     use_embedded_broker()
     settings = Settings.from_env(os.environ)
     bind_database(settings)

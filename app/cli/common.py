@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -16,8 +16,12 @@ import click
 from peewee import PeeweeException
 from playhouse.pool import PooledDatabase
 
-from app import metrics
+from app import correlation, metrics
 from app.boot import boot
+from app.cli import names
+from app.cli.text import print_table as print_table
+from app.cli.text import scope_text as scope_text
+from app.cli.text import short as short
 from app.database import DatabaseUnavailable, connection, database
 from app.embedded import EmbeddedValkey
 from app.logging import configure as configure_logging
@@ -47,7 +51,8 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with correlation.bound(correlation.new()):
+                return command(*args, **kwargs)
         except SettingsError as error:
             fail(str(error), 2)
         except (InvalidKey, SiteError) as error:
@@ -73,7 +78,7 @@ def load() -> Context:
         SettingsError, InvalidKey, NoDatabase: when it cannot be used.
     """
     # What goes wrong is told by the command itself; the log is for what it did not expect.
-    configure_logging(default_format="plain", default_level="WARNING")
+    configure_logging("stderr", level="WARNING")
     use_embedded_broker()
     settings = Settings.from_env(os.environ)
     require_database(settings.database_url.value)
@@ -113,61 +118,16 @@ def site_named(name: str | None, *, remote: bool = False) -> Site:
     known = ", ".join(site.name for site in secondaries) or "none"
     if name == PRIMARY:
         fail("the primary is replicated from, not to", 2)
-    fail(
-        f"say which site with --site; there are: {known}" if found else f"there is no such site; there are: {known}", 2
-    )
+    if found:
+        fail(f"say which site with --site; there are: {known}", 2)
+    meant = names.meant(name, [site.name for site in secondaries]) if name else ""
+    fail(f"there is no such site{meant or ';'} there are: {known}", 2)
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=_json))
+    click.echo(json.dumps(value, indent=2, default=json_value))
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Aligned columns; headings are dimmed on a terminal."""
-    cells = [[_text(cell) for cell in row] for row in rows]
-    widths = [max(len(line[column]) for line in [list(headings), *cells]) for column in range(len(headings))]
-    head = "  ".join(text.ljust(width) for text, width in zip(headings, widths, strict=True)).rstrip()
-    click.echo(click.style(head, dim=True))
-    for line in cells:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def size(number: float) -> str:
-    """Bytes for people: 1.5 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TiB"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 120 ms, 3.2 s, 5 min, 2 h."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
-
-
-def scope_text(repositories: Sequence[str], tags: Sequence[str], capacity: int | None) -> str:
-    """What a site replicates, for people."""
-    told = [f"repositories {' '.join(repositories) or 'all'}", f"tags {' '.join(tags) or 'all'}"]
-    return ", ".join([*told, f"at most {capacity} repositories at once"] if capacity else told)
-
-
-def short(digest: str | None) -> str:
-    """A digest cut to what tells two apart."""
-    return digest[:19] if digest else "-"
-
-
-def _text(cell: object) -> str:
-    if cell is None:
-        return "-"
-    if isinstance(cell, datetime):
-        return cell.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return str(cell)
-
-
-def _json(value: object) -> str:
+def json_value(value: object) -> str:
+    """What JSON has no form for, as text."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -31,7 +31,15 @@ BANNER = """geo-registry console. At hand: {names}
 @click.option("--command", "-c", help="Run this and end, as `python -c` does.")
 @plainly
 def console(command: str | None) -> None:
-    """Open a Python console with the models, the actors and both registries at hand."""
+    """Open a Python console with the models, the actors and both registries at hand.
+
+    \b
+    Examples:
+      geo console
+      geo console -c "print(Event.select().count())"
+
+    Exit status: 0; 1 the database cannot be used, or the command failed; 2 wrong usage.
+    """
     names = namespace()
     if command is None and isinstance(names["sync_repository"].broker, StubBroker):
         click.echo(
@@ -68,7 +76,7 @@ def namespace() -> dict[str, Any]:
     context = load()
     import workers
     from app import models
-    from app.replication import claim, cursor, event_log, replicator, status
+    from app.replication import claim, closing, cursor, event_log, replicator, status
 
     return {
         **{name: getattr(models, name) for name in models.__all__ if name not in {"MODELS", "BaseModel"}},
@@ -79,6 +87,7 @@ def namespace() -> dict[str, Any]:
         "secondary": context.secondary,
         "context": context,
         "claim": claim,
+        "closing": closing,
         "cursor": cursor,
         "event_log": event_log,
         "replicator": replicator,

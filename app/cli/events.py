@@ -11,13 +11,21 @@ from app.database import connection
 from app.replication import queries
 
 
-@click.command()
+@click.command(short_help="List the newest events of the log, newest first.")
 @click.option("--limit", "-n", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many to list.")
 @click.option("--quarantined", is_flag=True, help="List what could not be read instead.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @plainly
 def events(limit: int, quarantined: bool, as_json: bool) -> None:
-    """List the newest events of the log, newest first."""
+    """List the newest events of the log, newest first.
+
+    \b
+    Examples:
+      geo events -n 5
+      geo events --quarantined --json
+
+    Exit status: 0; 1 it cannot be told; 2 wrong usage.
+    """
     load()
     rows = _quarantined(limit) if quarantined else _events(limit)
     if as_json:

@@ -10,7 +10,8 @@ import click
 
 from app import keygen as keys
 from app import registry_config as config
-from app.cli.common import fail, plainly
+from app.cli.common import fail, plainly, print_json
+from app.cli.names import complete_repository
 from app.registry import InvalidKey, KeyToken, Scope, SigningKey, is_repository
 from app.settings import AuthKind, Settings
 
@@ -22,12 +23,29 @@ from app.settings import AuthKind, Settings
     "--algorithm", type=click.Choice(["rsa", "ec"]), default="rsa", show_default=True, help="RSA or EC (P-256) key."
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is there: every registry then needs the new certificate.")
-def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool) -> None:
-    """Make the key pair that signs registry tokens, and the notification secret, in DIRECTORY (keys)."""
+@click.option("--json", "as_json", is_flag=True, help="For scripts: where everything is; no secret.")
+def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool, as_json: bool) -> None:
+    """Make the key pair that signs registry tokens, and the notification secret, in DIRECTORY (keys).
+
+    \b
+    Examples:
+      geo keygen
+      geo keygen /etc/geo --algorithm ec
+
+    \b
+    With --json:
+      {"key": PATH, "certificate": PATH, "jwks": PATH, "notification_secret": PATH, "not_after": TIME}
+
+    Exit status: 0 made; 1 something is there already, or it cannot be written; 2 wrong usage.
+    """
     try:
         made = keys.generate(directory, issuer=issuer, algorithm=cast("keys.Algorithm", algorithm), overwrite=overwrite)
     except keys.KeygenError as error:
         fail(str(error))
+    if as_json:
+        paths = {"key": made.key_path, "certificate": made.certificate_path, "jwks": made.jwks_path}
+        print_json({**paths, "notification_secret": made.notification_secret_path, "not_after": made.not_after})
+        return
     click.echo(f"{made.key_path}  private key: keep it here, and nowhere else")
     click.echo(f"{made.certificate_path}  rootcertbundle of both registries, good until {made.not_after:%Y-%m-%d}")
     click.echo(f"{made.jwks_path}  the same for registries that take `jwks`")
@@ -41,7 +59,7 @@ def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool) -> Non
 
 
 @click.command(short_help="Mint a registry token, to try requests by hand.")
-@click.argument("repository")
+@click.argument("repository", shell_complete=complete_repository)
 @click.option(
     "--action",
     "-a",
@@ -61,7 +79,15 @@ def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool) -> Non
 @click.option("--header", is_flag=True, help="Print the whole header, for curl -H.")
 @plainly
 def token(repository: str, actions: tuple[str, ...], side: str, header: bool) -> None:
-    """Mint a token for REPOSITORY as replication does, to try requests by hand. Good for five minutes."""
+    """Mint a token for REPOSITORY as replication does, to try requests by hand. Good for five minutes.
+
+    \b
+    Examples:
+      curl -H "$(geo token team/app --header)" https://primary.example.com/v2/team/app/tags/list
+      geo token team/app --site secondary -a pull -a push
+
+    Exit status: 0; 1 that registry takes no tokens of ours; 2 wrong usage.
+    """
     if not is_repository(repository):
         raise click.UsageError(f"{repository!r} is not a repository path, such as team/app (without host and tag)")
     settings = Settings.from_env(os.environ)
@@ -91,6 +117,13 @@ def registry_config(
     """Print what to add to a registry's own configuration.
 
     For the primary its notifications, for the secondary permission to delete, for both the trust in our tokens.
+
+    \b
+    Examples:
+      geo registry-config primary --webhook https://geo.example.com
+      geo registry-config secondary --gitlab
+
+    Exit status: 0; 2 wrong usage.
     """
     settings = Settings.from_env(os.environ)
     chosen = cast("config.Role", role)

@@ -10,13 +10,15 @@ from typing import Any
 
 import click
 
-from app.cli.common import fail, load, plainly, print_json, print_table, short, site_named, size
+from app.cli.common import fail, load, plainly, print_json, print_table, short, site_named
+from app.cli.names import complete_repository, complete_site
 from app.cli.progress import Progress
 from app.database import connection, now
 from app.replication import sites, survey
 from app.replication.backfill import NoCatalog
 from app.replication.plan import Action, Amount, RepositoryPlan, SitePlan, TagPlan
 from app.replication.replicator import UnknownRepository
+from app.units import size
 
 #: What each action is called where one sentence sums all up.
 _WORDS = {
@@ -30,11 +32,11 @@ _WORDS = {
 
 
 @click.command(short_help="Tell what a sync would do, and touch nothing.")
-@click.argument("repositories", metavar="[REPOSITORY]...", nargs=-1)
+@click.argument("repositories", metavar="[REPOSITORY]...", nargs=-1, shell_complete=complete_repository)
 @click.option("--all", "everything", is_flag=True, help="All repositories of the site; so it is without any name, too.")
 @click.option("--verbose", "-v", is_flag=True, help="List each tag also where there are several repositories.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts; the document is described above.")
-@click.option("--site", help="Which site, if there are several.")
+@click.option("--site", help="Which site, if there are several.", shell_complete=complete_site)
 @plainly
 def plan(repositories: tuple[str, ...], everything: bool, verbose: bool, as_json: bool, site: str | None) -> None:
     """Tell what a full sync of each REPOSITORY would do: tags to copy, to move to another digest, to delete.
@@ -44,7 +46,12 @@ def plan(repositories: tuple[str, ...], everything: bool, verbose: bool, as_json
     and do not travel. A tag that the primary lacks is kept (by GEO_DELETION or GEO_PROTECTED_TAGS), or drift if it
     is not from us.
 
-    Exits 0 if nothing is to be done, 1 if something is, or could not be told, and 2 for wrong usage.
+    \b
+    Examples:
+      geo plan
+      geo plan team/app --verbose
+
+    Exit status: 0 nothing is to be done; 1 something is, or it could not be told; 2 wrong usage.
 
     \b
     With --json:

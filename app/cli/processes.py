@@ -12,8 +12,10 @@ from app import database
 from app import migrate as migrations
 from app.boot import bind_database
 from app.cli.common import fail, plainly, use_embedded_broker
+from app.confidential import secret_values
 from app.deployment import Deployment, environment, web_command, worker_command
 from app.embedded import EmbeddedValkey, EmbeddedValkeyError
+from app.logging import as_json, conceal
 from app.logging import configure as configure_logging
 from app.replication import sites
 from app.settings import Settings
@@ -25,9 +27,19 @@ from app.supervisor import Supervisor
 def up() -> None:
     """Run everything: migrate, then broker (unless REDIS_URL is set), web, worker and scheduler.
 
-    One Ctrl-C or SIGTERM ends it, in-flight work first. What dies is started again.
+    One Ctrl-C or SIGTERM ends it, in-flight work first. What dies is started again. Lines are for people on a terminal,
+    and JSON elsewhere (LOG_FORMAT).
+
+    \b
+    Examples:
+      geo up
+      GEO_LOG_PATH=/var/log/geo/geo.log geo up
+
+    Exit status: 0 stopped as asked; 1 it could not start; 2 wrong settings; 130 after a second Ctrl-C.
     """
+    configure_logging("file")
     settings = Settings.from_env(os.environ)
+    conceal(secret_values(settings))
     for warning in settings.warnings():
         click.echo(f"geo: warning: {warning}", err=True)
     prepare(settings)
@@ -36,8 +48,11 @@ def up() -> None:
             valkey = None
             if settings.redis_url is None:
                 valkey = stack.enter_context(EmbeddedValkey(settings.state_directory / "valkey"))
-            deployment = Deployment(settings, dict(os.environ), valkey)
-            sys.exit(Supervisor(deployment.programs()).run())
+            told_as_json = as_json(sys.stdout)
+            # They write into a pipe of ours, and cannot see what is at its end.
+            environ = {**os.environ, "LOG_FORMAT": "json" if told_as_json else "plain"}
+            programs = Deployment(settings, environ, valkey).programs()
+            sys.exit(Supervisor(programs, out=sys.stdout, as_json=told_as_json).run())
     except EmbeddedValkeyError as error:
         fail(str(error))
 
@@ -52,28 +67,51 @@ def prepare(settings: Settings) -> None:
     database.database.obj.close_all()
 
 
-@click.command()
+@click.command(short_help="Run the web process (gunicorn) in the foreground.")
 @plainly
 def web() -> None:
-    """Run the web process (gunicorn) in the foreground."""
+    """Run the web process (gunicorn) in the foreground: webhook, API, pages and metrics.
+
+    \b
+    Examples:
+      PORT=8000 WEB_CONCURRENCY=4 geo web
+
+    Exit status: 0 stopped as asked; 2 wrong settings.
+    """
     use_embedded_broker()
     if not _queue(Settings.from_env(os.environ)):
         click.echo("geo: warning: without REDIS_URL no worker is woken; the scheduler finds what is due.", err=True)
     _become(web_command())
 
 
-@click.command()
+@click.command(short_help="Run the worker process (dramatiq) in the foreground.")
 @plainly
 def worker() -> None:
-    """Run the worker process (dramatiq) in the foreground."""
+    """Run the worker process (dramatiq) in the foreground: it copies and verifies. Any number may run.
+
+    \b
+    Examples:
+      WORKER_PROCESSES=2 WORKER_THREADS=8 geo worker
+
+    Exit status: 0 stopped as asked; 2 wrong settings, or no queue.
+    """
     settings = _with_queue()
     _become(worker_command(settings))
 
 
-@click.command()
+@click.command(short_help="Run the scheduler in the foreground.")
 @plainly
 def scheduler() -> None:
-    """Run the scheduler in the foreground. Several may run; one acts."""
+    """Run the scheduler in the foreground. Several may run; one acts.
+
+    It wakes workers for what is due, asks for reconciles and verifications, and prunes what is old.
+
+    \b
+    Examples:
+      geo scheduler
+
+    Exit status: 0 stopped as asked; 2 wrong settings, or no queue.
+    """
     from app.boot import boot
     from app.processes import die_with_parent
     from workers import scheduler as process

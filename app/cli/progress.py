@@ -1,27 +1,40 @@
-"""A progress bar: one line that moves on a terminal, a line now and then elsewhere."""
+"""A progress bar with speed and remaining time: one line that moves on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
-#: Seconds between lines where there is no terminal.
-QUIET_INTERVAL = 5.0
+from app.units import duration, size
 
-WIDTH = 32
+#: Seconds between lines where there is no terminal, and over which the speed is taken.
+QUIET_INTERVAL, SPEED_OVER = 5.0, 10.0
+
+#: Seconds of which something must be known before a speed is told.
+ENOUGH = 0.5
+
+#: What is counted in bytes.
+BYTES = "bytes"
+
+WIDTH = 24
 
 
 class Progress:
-    """Shows `done` of `total` things called `unit`."""
+    """Shows `done` of `total` things called `unit`; `BYTES` are told as such."""
 
-    def __init__(self, unit: str, out: TextIO = sys.stderr) -> None:
+    def __init__(self, unit: str, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._unit = unit
-        self._out = out
-        self._moving = out.isatty()
+        self._out = sys.stderr if out is None else out
+        self._clock = clock
+        self._moving = self._out.isatty()
         self._last = ""
         self._said_at = float("-inf")
+        self._seen: deque[tuple[float, float]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -33,16 +46,51 @@ class Progress:
             self._out.write("\n")
             self._out.flush()
 
+    @property
+    def shown(self) -> bool:
+        """Whether anything was drawn."""
+        return bool(self._last)
+
     def show(self, done: float, total: float, note: str = "") -> None:
         """Draw the bar; `note` stands behind it."""
         share = min(1.0, done / total) if total else 1.0
-        line = f"[{'█' * int(share * WIDTH):·<{WIDTH}}] {done:.0f}/{total:.0f} {self._unit} {note}".rstrip()
+        speed = self._speed(done)
+        parts = [f"[{'█' * int(share * WIDTH):·<{WIDTH}}]", self._count(done, total)]
+        if speed and share < 1.0:
+            parts += [f"{self._number(speed)}/s,", f"{duration((total - done) / speed)} left"]
+        line = " ".join(parts)
+        line = f"{line}, {note}" if note else line
         if line == self._last:
             return
+        now = self._clock()
         if self._moving:
-            self._out.write(f"\r\x1b[2K{line}")
-        elif time.monotonic() - self._said_at >= QUIET_INTERVAL or share >= 1.0:
+            # One that is broken by the terminal could not be drawn over.
+            room = max(1, shutil.get_terminal_size().columns - 1)
+            self._out.write(f"\r\x1b[2K{line[:room]}")
+        elif now - self._said_at >= QUIET_INTERVAL or share >= 1.0:
             self._out.write(f"{line}\n")
-            self._said_at = time.monotonic()
+            self._said_at = now
         self._out.flush()
         self._last = line
+
+    def _speed(self, done: float) -> float | None:
+        """Things a second over the last while; None while nothing can be said."""
+        now = self._clock()
+        if self._seen and done < self._seen[-1][1]:
+            # Counted anew.
+            self._seen.clear()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= SPEED_OVER:
+            self._seen.popleft()
+        began, before = self._seen[0]
+        return (done - before) / (now - began) if now - began >= ENOUGH and done > before else None
+
+    def _count(self, done: float, total: float) -> str:
+        if self._unit == BYTES:
+            return f"{size(done)} of {size(total)}"
+        return f"{done:.0f}/{total:.0f} {self._unit}"
+
+    def _number(self, speed: float) -> str:
+        if self._unit == BYTES:
+            return size(speed)
+        return f"{speed:.0f}" if speed >= 10 else f"{speed:.1f}"

@@ -13,7 +13,13 @@ from app.database import connection
 from app.models import Site
 from app.replication import remote_sites, site_tokens
 from app.replication.remote_sites import Change, Declaration
-from app.settings import MAX_CAPACITY
+from app.settings import MAX_CAPACITY, Deletion, VerificationLevel
+
+#: Leaves a policy to the site's own deployment.
+OWN = "own"
+
+_DELETIONS = [each.value for each in Deletion]
+_LEVELS = [each.value for each in VerificationLevel]
 
 
 @click.command("add", short_help="Add a site that follows from its own deployment.")
@@ -22,14 +28,35 @@ from app.settings import MAX_CAPACITY
 @click.option("--repository", "-r", "patterns", multiple=True, metavar="PATTERN", help="Replicate these alone.")
 @click.option("--tag", "-t", "tags", multiple=True, metavar="PATTERN", help="Of them, replicate these tags alone.")
 @click.option("--capacity", type=click.IntRange(1, MAX_CAPACITY), help="Sync so many repositories at once at most.")
+@click.option("--deletion", type=click.Choice(_DELETIONS), help="Delete this much at most.")
+@click.option("--protect", "protected", multiple=True, metavar="PATTERN", help="Never delete these tags.")
+@click.option("--verification", type=click.Choice(_LEVELS), help="Verify this far at least.")
 @plainly
-def add(name: str, url: str, patterns: tuple[str, ...], tags: tuple[str, ...], capacity: int | None) -> None:
+def add(
+    name: str,
+    url: str,
+    patterns: tuple[str, ...],
+    tags: tuple[str, ...],
+    capacity: int | None,
+    deletion: str | None,
+    protected: tuple[str, ...],
+    verification: str | None,
+) -> None:
     """Add a site that follows from its own deployment, and show its token, once.
 
     Give the token to that deployment as GEO_SITE_TOKEN, with GEO_ROLE=secondary, GEO_SITE_NAME and GEO_PRIMARY_URL.
     """
     _require_receiver()
-    declaration = Declaration(name, url.rstrip("/"), patterns, tags, capacity)
+    declaration = Declaration(
+        name,
+        url.rstrip("/"),
+        patterns,
+        tags,
+        capacity,
+        Deletion(deletion) if deletion else None,
+        protected,
+        VerificationLevel(verification) if verification else None,
+    )
     with connection():
         if any(site.name == name for site in remote_sites.remote()):
             fail(f"there is a site {name} already: geo sites edit {name}", 2)
@@ -47,6 +74,16 @@ def add(name: str, url: str, patterns: tuple[str, ...], tags: tuple[str, ...], c
 @click.option("--tag", "-t", "tags", multiple=True, metavar="PATTERN", help="Replicate these tags alone from now.")
 @click.option("--all-tags", is_flag=True, help="Replicate all tags from now.")
 @click.option("--capacity", type=click.IntRange(0, MAX_CAPACITY), help="Repositories at once at most; 0: no limit.")
+@click.option(
+    "--deletion", type=click.Choice([*_DELETIONS, OWN]), help="Delete this much at most; own: as its deployment has it."
+)
+@click.option("--protect", "protected", multiple=True, metavar="PATTERN", help="Never delete these tags from now.")
+@click.option("--protect-none", is_flag=True, help="Protect no tags beside those that its deployment does.")
+@click.option(
+    "--verification",
+    type=click.Choice([*_LEVELS, OWN]),
+    help="Verify this far at least; own: as its deployment has it.",
+)
 @plainly
 def edit(
     name: str,
@@ -56,6 +93,10 @@ def edit(
     tags: tuple[str, ...],
     all_tags: bool,
     capacity: int | None,
+    deletion: str | None,
+    protected: tuple[str, ...],
+    protect_none: bool,
+    verification: str | None,
 ) -> None:
     """Change what a remote site replicates; it takes that up by itself.
 
@@ -70,6 +111,12 @@ def edit(
         after = replace(after, tags=() if all_tags else tags)
     if capacity is not None:
         after = replace(after, capacity=capacity or None)
+    if deletion is not None:
+        after = replace(after, deletion=None if deletion == OWN else Deletion(deletion))
+    if protected or protect_none:
+        after = replace(after, protected_tags=() if protect_none else protected)
+    if verification is not None:
+        after = replace(after, verification=None if verification == OWN else VerificationLevel(verification))
     if after == before:
         click.echo(f"{name} stays as it is.")
         return
@@ -97,13 +144,13 @@ def token(name: str, revoke: bool) -> None:
     _show_token(site_tokens.issue(_remote(name), timedelta(0) if revoke else site_tokens.OVERLAP))
 
 
-@click.command("apply", short_help="Make the remote sites those of a file.")
+@click.command("apply", short_help="Make the remote sites, and their policies, those of a file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show the difference; exit 1 if there is one.")
 @plainly
 def apply(file: Path, yes: bool, dry_run: bool) -> None:
-    """Make the remote sites exactly those of a TOML file, after showing the difference.
+    """Make the remote sites and their policies exactly those of a TOML file, after showing the difference.
 
     \b
         [sites.berlin]
@@ -111,14 +158,25 @@ def apply(file: Path, yes: bool, dry_run: bool) -> None:
         repositories = ["team/**", "!team/secret"]
         tags = ["stable", "semver:>=1.2 <2"]
         capacity = 4
+        deletion = "tags"
+        protected_tags = ["stable"]
+        verification = "blobs"
         paused = false
 
     A site that is new has no token before `geo sites token NAME`. One that the file leaves out is removed.
+    What a site's own deployment is set to holds as well: of both the narrower, or the more careful. The site of this
+    deployment's own environment (GEO_SITE_NAME) is governed by that, and not by a file.
     """
     _require_receiver()
-    declared = remote_sites.read(file.read_text())
+    try:
+        declared = remote_sites.read(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        fail(f"{file} is not UTF-8 text", 2)
     with connection():
         changed = remote_sites.changes(declared)
+        ours = remote_sites.of_environment()
+    if ours is not None:
+        click.echo(f"{ours.name} is governed by the environment (GEO_SITE_NAME), and stays as it is.")
     if not changed:
         click.echo("The sites are those of the file.")
         return

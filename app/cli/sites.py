@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from app.cli import remote_sites
-from app.cli.common import duration, load, plainly, print_json, print_table, site_named
+from app.cli.common import load, plainly, print_json, print_table, site_named
+from app.cli.names import complete_site
 from app.database import connection, now, transaction
-from app.models import Site
-from app.replication import replicator, site_reports
-from app.replication import sites as replication_sites
+from app.models import Cursor, Site
+from app.replication import event_log, replicator, site_reports
+from app.replication.cursor import position_of
 from app.replication.site_reports import Reported
+from app.units import duration
 
 
 @click.group(invoke_without_command=True)
@@ -23,6 +25,14 @@ def sites(context: click.Context, as_json: bool) -> None:
     """List, add, edit, pause and release sites.
 
     Added, edited and removed are sites with deployments of their own.
+
+    \b
+    Examples:
+      geo sites
+      geo sites pause berlin
+      geo sites --json | jq '.[] | select(.enabled | not) | .name'
+
+    Exit status: 0; 1 it cannot be told; 2 wrong usage.
     """
     if context.invoked_subcommand is not None:
         return
@@ -30,6 +40,8 @@ def sites(context: click.Context, as_json: bool) -> None:
     with connection():
         found = list(Site.select().order_by(Site.primary.desc(), Site.id))
         reports = site_reports.last(now())
+        read = {cursor.site_id: position_of(cursor) for cursor in Cursor.select()}
+        unread = {site_id: event_log.unread(position) for site_id, position in read.items()}
     rows: list[dict[str, Any]] = [
         {
             "name": site.name,
@@ -38,8 +50,11 @@ def sites(context: click.Context, as_json: bool) -> None:
             "url": site.url,
             "enabled": site.enabled and not site.retired,
             "retired": site.retired,
-            "deletion": site.deletion,
+            "cursor_last_event_id": read[site.id].last if site.id in read else None,
+            "unread_events": unread.get(site.id),
+            "deletion": site.deletion or None,
             "protected_tags": site.protected_tags.splitlines(),
+            "verification": site.verification,
             "deletions_held_because": site.deletions_held_because,
             "repositories": site.repositories.splitlines(),
             "tags": site.tags.splitlines(),
@@ -47,6 +62,9 @@ def sites(context: click.Context, as_json: bool) -> None:
             "granted_repositories": site.granted_repositories.splitlines(),
             "granted_tags": site.granted_tags.splitlines(),
             "granted_capacity": site.granted_capacity,
+            "granted_deletion": site.granted_deletion,
+            "granted_protected_tags": site.granted_protected_tags.splitlines(),
+            "granted_verification": site.granted_verification,
             "report": _report(reports.get(site.id)) if site.remote else None,
         }
         for site in found
@@ -55,7 +73,10 @@ def sites(context: click.Context, as_json: bool) -> None:
         print_json(rows)
         return
     print_table(
-        ("NAME", "ROLE", "URL", "STATE", "REPORTED", "DELETION", "PROTECTED TAGS", "REPOSITORIES", "TAGS", "AT ONCE"),
+        (
+            *("NAME", "ROLE", "URL", "STATE", "REPORTED", "UNREAD EVENTS", "DELETION", "PROTECTED TAGS"),
+            *("REPOSITORIES", "TAGS", "AT ONCE"),
+        ),
         [
             (
                 r["name"],
@@ -63,8 +84,9 @@ def sites(context: click.Context, as_json: bool) -> None:
                 r["url"] or None,
                 "retired" if r["retired"] else "enabled" if r["enabled"] else "paused",
                 _reported(r["report"]) if r["remote"] else "-",
-                "-" if r["role"] == "primary" or r["remote"] else r["deletion"],
-                "-" if r["role"] == "primary" or r["remote"] else " ".join(r["protected_tags"]) or "none",
+                "-" if r["role"] == "primary" else r["unread_events"],
+                "-" if r["role"] == "primary" else _deletion(r),
+                "-" if r["role"] == "primary" else _protected(r),
                 _within(r["repositories"], r["granted_repositories"]),
                 _within(r["tags"], r["granted_tags"]),
                 min(filter(None, (r["capacity"], r["granted_capacity"])), default=None),
@@ -77,57 +99,55 @@ def sites(context: click.Context, as_json: bool) -> None:
             click.echo(f"\nNothing is deleted on {r['name']}: {r['deletions_held_because']}.")
 
 
-@sites.command("pause")
-@click.argument("name")
+@sites.command("pause", short_help="Copy nothing to a site until it is resumed.")
+@click.argument("name", shell_complete=complete_site)
 @plainly
 def pause(name: str) -> None:
-    """Copy nothing to a site until it is resumed; its backlog is kept."""
+    """Copy nothing to a site until it is resumed; its backlog is kept.
+
+    \b
+    Examples:
+      geo sites pause berlin
+
+    Exit status: 0 it is paused; 2 there is no such site.
+    """
     load()
     _enable(name, enabled=False)
     click.echo(f"{name} is paused; `geo sites resume {name}` takes up the backlog.")
 
 
-@sites.command("resume")
-@click.argument("name")
+@sites.command("resume", short_help="Copy to a paused site again.")
+@click.argument("name", shell_complete=complete_site)
 @plainly
 def resume(name: str) -> None:
-    """Copy to a paused site again."""
+    """Copy to a paused site again.
+
+    \b
+    Examples:
+      geo sites resume berlin
+
+    Exit status: 0 it is enabled; 2 there is no such site.
+    """
     load()
     _enable(name, enabled=True)
     click.echo(f"{name} is enabled.")
 
 
 @sites.command("release-deletions", short_help="Let deletions pass that the brake holds.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_site)
 @plainly
 def release_deletions(name: str) -> None:
-    """Let deletions pass that were held because they were unusually many."""
+    """Let deletions pass that were held because they were unusually many.
+
+    \b
+    Examples:
+      geo sites release-deletions berlin
+
+    Exit status: 0 they may go ahead; 2 there is no such site.
+    """
     load()
     count = replicator.release_deletions(site_named(name))
     click.echo(f"{count} held deletions on {name} may go ahead.")
-
-
-@sites.command("promote", short_help="Say that a site's registry has become the primary.")
-@click.argument("name")
-@plainly
-def promote(name: str) -> None:
-    """Say that a site's registry has taken over as primary, and that the former primary takes its place.
-
-    Stop all processes first, and exchange the two addresses in the environment, before or after this; then start again.
-    What is on the former primary alone is shown as drift, what differs is overwritten by the new one's. Nothing is
-    deleted before `geo sites release-deletions`.
-    """
-    settings = load().settings
-    if not replication_sites.promote(name, settings):
-        click.echo("That was said before, and no environment has been applied since.")
-    with connection():
-        primary = Site.get(Site.primary)
-    if replication_sites.same_address(primary.url, settings.primary.url):
-        click.echo(f"{primary.url} is the primary, as in the environment; start everything again.")
-    else:
-        click.echo(
-            f"{primary.url} is the primary; exchange the two addresses in the environment before you start again."
-        )
 
 
 def _report(last: Reported | None) -> dict[str, Any] | None:
@@ -143,6 +163,20 @@ def _reported(report: dict[str, Any] | None) -> str:
         return "never"
     old = f"{duration(report['age_seconds'])} ago"
     return f"{old}, too old" if report["stale"] else f"{report['headline'] or report['level']}, {old}"
+
+
+def _deletion(row: dict[str, Any]) -> str:
+    """What the site's own settings let be deleted, and what the primary's deployment lets it delete at most."""
+    if not row["remote"]:
+        return f"{row['deletion']} of {row['granted_deletion']}" if row["granted_deletion"] else str(row["deletion"])
+    own = row["report"]["deletion"] if row["report"] else "-"
+    return f"{own} of {row['deletion']}" if row["deletion"] else own
+
+
+def _protected(row: dict[str, Any]) -> str:
+    """Tags that both together protect."""
+    theirs = (row["report"] or {}).get("protected_tags", []) if row["remote"] else row["granted_protected_tags"]
+    return " ".join(dict.fromkeys([*row["protected_tags"], *theirs])) or "none"
 
 
 def _within(patterns: list[str], granted: list[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
 
@@ -10,93 +12,130 @@ import click
 
 from app import migrate as migrations
 from app.boot import bind_database
-from app.cli.common import duration, load, plainly, print_json, print_table, scope_text
+from app.cli.common import json_value, load, plainly, print_json
+from app.cli.text import number, repositories, scope_text, table
+from app.cli.watching import watch
 from app.database import connection
 from app.replication import health, sites
 from app.replication import status as counting
 from app.replication.progress import Backfill
-from app.replication.status import FollowerStatus, SiteStatus
+from app.replication.status import FollowerStatus, SiteStatus, Status
 from app.settings import Settings
+from app.units import duration
+
+#: Seconds between two looks of `--watch`, if nothing else is said.
+INTERVAL = 2.0
 
 
-@click.command()
+@click.command(short_help="Bring the database's schema up to date.")
 @click.option("--status", "show", is_flag=True, help="Only say what is pending; exit 1 if anything is.")
 @click.option("--down", is_flag=True, help="Undo the last migration instead.")
+@click.option("--json", "as_json", is_flag=True, help='For scripts: {"applied" | "undone" | "pending": [NAME...]}.')
 @plainly
-def migrate(show: bool, down: bool) -> None:
-    """Bring the database's schema up to date. Safe to run from several places at once."""
+def migrate(show: bool, down: bool, as_json: bool) -> None:
+    """Bring the database's schema up to date. Safe to run from several places at once.
+
+    It also writes down the sites that the environment names. `geo up` does this by itself.
+
+    \b
+    Examples:
+      geo migrate
+      geo migrate --status
+
+    Exit status: 0 up to date; 1 the database cannot be used, or with --status migrations are pending; 2 wrong usage.
+    """
     settings = Settings.from_env(os.environ)
     bind_database(settings)
     if show:
         pending = migrations.pending()
-        click.echo("\n".join(f"pending: {name}" for name in pending) or "The schema is up to date.")
+        _tell_migrations("pending", pending, as_json=as_json)
         raise SystemExit(1 if pending else 0)
     done = migrations.revert() if down else migrations.migrate()
-    word = "undone" if down else "applied"
-    click.echo("\n".join(f"{word}: {name}" for name in done) or "The schema is up to date.")
+    _tell_migrations("undone" if down else "applied", done, as_json=as_json)
     if not down:
         sites.apply_environment(settings)
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="For scripts.")
-@plainly
-def status(as_json: bool) -> None:
-    """Tell how far each site is. Exits 0 unless it cannot tell."""
-    load()
-    with connection():
-        found = counting.status()
+def _tell_migrations(word: str, names: list[str], *, as_json: bool) -> None:
     if as_json:
-        print_json(asdict(found))
-        return
-    click.echo(f"{found.repositories} repositories, {found.events} events in the log, {found.quarantined} quarantined")
+        print_json({word: names})
+    else:
+        click.echo("\n".join(f"{word}: {name}" for name in names) or "The schema is up to date.")
+
+
+@click.command(short_help="Tell how far each site is.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts; with --watch a line each time.")
+@click.option(
+    "--watch",
+    "interval",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=INTERVAL,
+    metavar="[SECONDS]",
+    help=f"Show it again and again, until Ctrl-C; every {INTERVAL:g} seconds unless said.",
+)
+@plainly
+def status(as_json: bool, interval: float | None) -> None:
+    """Tell how far each site is: synced, verified, waiting, failed, and the first failure.
+
+    \b
+    Examples:
+      geo status
+      geo status --watch
+      geo status --json | jq '.sites[] | {name, pending, failed, oldest_pending_seconds}'
+
+    Exit status: 0, however the sites are; 1 it cannot be told; 2 wrong usage. `geo check` judges.
+    """
+    load()
+
+    def look() -> str:
+        with connection():
+            found = counting.status()
+        if not as_json:
+            return "\n".join(_lines(found))
+        return json.dumps(asdict(found), indent=None if interval else 2, default=json_value)
+
+    if interval is None:
+        click.echo(look())
+    else:
+        watch(look, interval)
+
+
+def _lines(found: Status) -> Iterator[str]:
+    events = number(found.events, "event")
+    yield f"{repositories(found.repositories)}, {events} in the log, {found.quarantined} quarantined"
     beat = found.scheduler_seconds
-    click.echo("scheduler: " + ("never ran" if beat is None else f"last acted {duration(beat)} ago"))
-    click.echo()
-    print_table(
-        (
-            "SITE",
-            "SYNCED",
-            "VERIFIED",
-            "PENDING",
-            "STARTED",
-            "FAILED",
-            "TAGS",
-            "DRIFT",
-            "UNREAD EVENTS",
-            "OLDEST WAITING",
-            "LAST SYNCED",
-        ),
-        [
-            (
-                site.name,
-                *_counts(site),
-                site.unread_events,
-                duration(site.oldest_pending_seconds) if site.oldest_pending_at else None,
-                site.last_synced_at,
-            )
-            for site in found.sites
-        ],
-    )
+    yield "scheduler: " + ("never ran" if beat is None else f"last acted {duration(beat)} ago")
+    yield ""
+    yield from table(_HEADINGS, [_row(site) for site in found.sites])
     for site in found.sites:
-        _tell_scope(site)
+        yield from _scope(site)
         if site.remote:
-            _tell_remote(site, health.judge(site, found, found.at, replication_enabled=True))
+            yield from _remote(site, health.judge(site, found, found.at, replication_enabled=True))
         if site.follower is not None:
-            _tell_follower(site.name, site.follower)
+            yield from _follower(site.name, site.follower)
     for site in found.sites:
         if site.backfill is not None and not site.backfill.done:
-            click.echo(f"\nlooking at everything on {site.name}: {_backfill(site.backfill)}")
+            yield f"\nlooking at everything on {site.name}: {_backfill(site.backfill)}"
         if site.out_of_scope or site.references_out_of_scope:
-            click.echo(
-                f"\nout of scope on {site.name}, kept and not updated: {site.out_of_scope} repositories,"
-                f" {site.references_out_of_scope} tags"
-            )
+            outside = f"{site.out_of_scope} repositories, {site.references_out_of_scope} tags"
+            yield f"\nout of scope on {site.name}, kept and not updated: {outside}"
     for site in found.sites:
         if site.first_failure:
-            click.echo(f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}")
+            yield f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}"
         if site.first_verification_failure:
-            click.echo(f"\n{click.style('not whole', fg='red')} on {site.name}: {site.first_verification_failure}")
+            yield f"\n{click.style('not whole', fg='red')} on {site.name}: {site.first_verification_failure}"
+
+
+_HEADINGS = (
+    *("SITE", "SYNCED", "VERIFIED", "PENDING", "STARTED", "FAILED", "TAGS", "DRIFT"),
+    *("UNREAD EVENTS", "OLDEST WAITING", "LAST SYNCED"),
+)
+
+
+def _row(site: SiteStatus) -> tuple[object, ...]:
+    oldest = duration(site.oldest_pending_seconds) if site.oldest_pending_at else None
+    return (site.name, *_counts(site), site.unread_events, oldest, site.last_synced_at)
 
 
 def _counts(site: SiteStatus) -> tuple[object, ...]:
@@ -114,24 +153,24 @@ def _counts(site: SiteStatus) -> tuple[object, ...]:
     )
 
 
-def _tell_scope(site: SiteStatus) -> None:
+def _scope(site: SiteStatus) -> Iterator[str]:
     limits = (site.repositories, site.tags, site.capacity)
     granted = (site.granted_repositories, site.granted_tags, site.granted_capacity)
     if any(limits):
-        click.echo(f"\n{site.name} replicates {scope_text(*limits)}")
+        yield f"\n{site.name} replicates {scope_text(*limits)}"
     if any(granted):
-        click.echo(f"\nthe primary's deployment limits {site.name} to {scope_text(*granted)}")
+        yield f"\nthe primary's deployment limits {site.name} to {scope_text(*granted)}"
 
 
-def _tell_remote(site: SiteStatus, judged: health.Health) -> None:
-    click.echo(f"\n{site.name} follows from a deployment of its own, last seen: {_time(site.seen_at)}")
+def _remote(site: SiteStatus, judged: health.Health) -> Iterator[str]:
+    yield f"\n{site.name} follows from a deployment of its own, last seen: {_time(site.seen_at)}"
     last = site.report
     if last is not None:
         own = (last.report.repositories, last.report.tags, last.report.capacity)
         narrowed = f", its own settings narrow that to {scope_text(*own)}" if any(own) else ""
         old = click.style(" (too old)", fg="red") if last.stale else ""
-        click.echo(f"it reported {duration(last.age_seconds)} ago{old}, version {last.report.version}{narrowed}")
-    click.echo(f"{judged.headline}. {judged.advice}".strip())
+        yield f"it reported {duration(last.age_seconds)} ago{old}, version {last.report.version}{narrowed}"
+    yield f"{judged.headline}. {judged.advice}".strip()
 
 
 def _time(instant: datetime | None) -> str:
@@ -143,19 +182,19 @@ def _backfill(progress: Backfill) -> str:
     end = "" if progress.ends_at is None else f", should end at {progress.ends_at.astimezone():%Y-%m-%d %H:%M}"
     began = _time(progress.started_at)
     return (
-        f"{progress.found} repositories found{' so far' if progress.finding else ''},"
+        f"{repositories(progress.found)} found{' so far' if progress.finding else ''},"
         f" {progress.found - progress.left} done{failed}, {progress.left} left, began at {began}{end}"
     )
 
 
-def _tell_follower(name: str, follower: FollowerStatus) -> None:
+def _follower(name: str, follower: FollowerStatus) -> Iterator[str]:
     heard = _time(follower.heard_at)
-    click.echo(f"\n{name} follows the primary's event log: last heard {heard}, {follower.behind} events behind")
+    yield f"\n{name} follows the primary's event log: last heard {heard}, {follower.behind} events behind"
     if follower.report_failure:
         when = _time(follower.reported_at)
-        click.echo(f"its status is not reported to the primary's deployment since {when}: {follower.report_failure}")
+        yield f"its status is not reported to the primary's deployment since {when}: {follower.report_failure}"
     if follower.failure:
         failed = click.style("failing", fg="red")
-        click.echo(f"{failed} for {duration(follower.failing_seconds)}: {follower.failure}")
+        yield f"{failed} for {duration(follower.failing_seconds)}: {follower.failure}"
     if follower.reset_reason:
-        click.echo(f"events were missed at {follower.reset_at} and left to a backfill: {follower.reset_reason}")
+        yield f"events were missed at {follower.reset_at} and left to a backfill: {follower.reset_reason}"

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
-from app.cli.common import duration, fail, load, plainly, print_json, site_named
+from app.cli.common import fail, load, plainly, print_json, site_named
+from app.cli.names import complete_repository, complete_site, meant_repository
 from app.cli.progress import Progress
+from app.cli.text import number, repositories
 from app.database import connection
 from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
@@ -20,13 +22,14 @@ from app.replication.replicator import Replicator, UnknownRepository
 from app.replication.verification import asking
 from app.replication.verification.run import Verified
 from app.settings import VerificationLevel
+from app.units import duration
 
 #: Findings that are printed for people; the rest is counted, and in the JSON.
 SHOWN = 20
 
 
 @click.command(short_help="Prove that what was replicated is there.")
-@click.argument("repository", required=False)
+@click.argument("repository", required=False, shell_complete=complete_repository)
 @click.option("--all", "everything", is_flag=True, help="Ask for all repositories to be verified; the workers do it.")
 @click.option("--failed", is_flag=True, help="Ask for those whose verification failed.")
 @click.option(
@@ -36,7 +39,7 @@ SHOWN = 20
 )
 @click.option("--wait", is_flag=True, help="With --all or --failed: wait until it is done; exit 1 if any failed.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts; the document is described above.")
-@click.option("--site", help="Which site, if there are several.")
+@click.option("--site", help="Which site, if there are several.", shell_complete=complete_site)
 @plainly
 def verify(
     repository: str | None,
@@ -50,8 +53,15 @@ def verify(
     """Ask the secondary for everything in REPOSITORY that was replicated to it, here and now, and name what is missing.
 
     What is missing is made due for a sync, which copies exactly that. Without --level it goes as far as the
-    verifications that come by themselves (GEO_VERIFICATION_INTERVAL_LEVEL). Exits 0 if all is there, 1 if not, if it
-    could not be told, or if tags wait for a sync, and 2 for wrong usage.
+    verifications that come by themselves (GEO_VERIFICATION_INTERVAL_LEVEL).
+
+    \b
+    Examples:
+      geo verify team/app
+      geo verify team/app --level content
+      geo verify --all --wait
+
+    Exit status: 0 all is there; 1 it is not, it could not be told, or tags wait for a sync; 2 wrong usage.
 
     \b
     With --json, of a repository:
@@ -84,7 +94,7 @@ def _verify_one(context: Context, site: Site, path: str, level: str | None, *, a
     except ValueError as error:
         fail(str(error), 2)
     except asking.NotTracked as error:
-        fail(str(error))
+        fail(f"{error}{meant_repository(path)}")
     began = time.monotonic()
     with Progress("references", sys.stderr) if sys.stderr.isatty() else nullcontext() as bar:
         try:
@@ -109,7 +119,7 @@ def _tell(path: str, site: Site, found: Verified, seconds: float) -> None:
         click.echo(f"and {more} more; --json lists them")
     if found.in_order:
         click.echo(
-            f"{path} is whole on {site.name}: {found.looked_at} references at level {found.level.value}"
+            f"{path} is whole on {site.name}: {number(found.looked_at, 'reference')} at level {found.level.value}"
             f" ({duration(seconds)}){f', checksum {found.checksums.secondary}' if found.checksums else ''}"
         )
         return
@@ -165,7 +175,8 @@ def _verify_many(
     marked = (asking.reverify_failed if failed_only else asking.reverify_all)(site, level)
     told: dict[str, Any] = {"site": site.name, "level": level.value, "marked": marked}
     if not as_json:
-        click.echo(f"{marked} repositories are marked for verification on {site.name} at level {level.value}.")
+        verb = "is" if marked == 1 else "are"
+        click.echo(f"{repositories(marked)} {verb} marked for verification on {site.name} at level {level.value}.")
     if wait:
         _wait(site, replication_enabled=context.settings.replication_enabled)
         failures = _failures(site)
@@ -181,7 +192,7 @@ def _end(site: Site, told: dict[str, Any], *, as_json: bool) -> None:
     if failures and not as_json:
         for each in failures[:SHOWN]:
             click.echo(f"{each['repository']}  {each['failure']}")
-        fail(f"{len(failures)} repositories on {site.name} are not whole")
+        fail(f"{repositories(len(failures))} on {site.name} {'is' if len(failures) == 1 else 'are'} not whole")
     if not as_json:
         click.echo(f"All repositories that were asked for are whole on {site.name}.")
     raise SystemExit(1 if failures else 0)
@@ -200,7 +211,7 @@ def _wait(site: Site, *, replication_enabled: bool) -> None:
                 left = Registry.select().where(waiting).count()
                 why = halted(site, replication_enabled=replication_enabled) if left else None
             if why is not None:
-                fail(f"{left} repositories wait, and {why}")
+                fail(f"{repositories(left)} {'waits' if left == 1 else 'wait'}, and {why}")
             total = left if total is None else max(total, left)
             progress.show(total - left, total)
             if not left:

@@ -7,24 +7,33 @@ from typing import Any
 
 import click
 
-from app.cli.common import duration, load, plainly, print_json, print_table, short
+from app.cli.common import load, plainly, print_json, print_table, short
+from app.cli.names import complete_repository
 from app.cli.repositories import WORDS
+from app.cli.text import paragraph
 from app.database import connection
 from app.models import SyncState
 from app.registry import is_digest, is_repository, is_tag
 from app.replication.explain import explain
 from app.replication.explanation import Cause, Explanation
+from app.units import duration
 
 
 @click.command(short_help="Tell why an image is, or is not, on each site.")
-@click.argument("image", metavar="REPOSITORY[:TAG|@DIGEST]")
+@click.argument("image", metavar="REPOSITORY[:TAG|@DIGEST]", shell_complete=complete_repository)
 @click.option("--json", "as_json", is_flag=True, help="For scripts: a list with an object a site.")
 @plainly
 def why(image: str, as_json: bool) -> None:
     """Tell why an image is, or is not, on each site, what to do about it, and what was tried.
 
     Without tag and digest it is `latest`. From what was seen and done so far: to ask both registries now, `geo plan`.
-    Exits 1 if it is not there, or older than on the primary.
+
+    \b
+    Examples:
+      geo why team/app:v1
+      geo why team/app@sha256:2d0f…
+
+    Exit status: 0 it is there; 1 it is not, or it is older than on the primary; 2 wrong usage.
     """
     path, name = _split(image)
     context = load()
@@ -60,8 +69,8 @@ def _tell(told: Explanation) -> None:
     joint = "@" if is_digest(told.reference) else ":"
     image = f"{told.repository}{joint}{told.reference}"
     click.echo(click.style(f"{image} on {told.site}: {told.cause.replace('_', ' ')}", bold=True))
-    click.echo(f"  {told.why}")
-    click.echo(f"  {told.next}")
+    click.echo(paragraph(told.why, "  "))
+    click.echo(paragraph(told.next, "  "))
     if told.record is not None:
         record = told.record
         click.echo(f"  state        {WORDS[SyncState(record.state)]}")

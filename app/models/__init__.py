@@ -8,12 +8,14 @@ from app.models.container_repository import ContainerRepository
 from app.models.cursor import Cursor
 from app.models.event import Event, QuarantinedEvent
 from app.models.follower import Follower
+from app.models.handover import Handover
 from app.models.lease import Lease
 from app.models.log_state import LogState
 from app.models.metric_value import MetricValue
 from app.models.reference_count import ReferenceCount
 from app.models.registry import ContainerRepositoryRegistry, Reference, SyncAttempt, SyncState, VerificationState
 from app.models.registry_instance import RegistryInstance
+from app.models.repository_count import RepositoryCount
 from app.models.site import Site
 from app.models.site_report import SiteReport
 
@@ -26,6 +28,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     ContainerRepositoryRegistry,
     Reference,
     ReferenceCount,
+    Handover,
+    RepositoryCount,
     SyncAttempt,
     Cursor,
     LogState,
@@ -46,6 +50,7 @@ __all__ = [
     "Cursor",
     "Event",
     "Follower",
+    "Handover",
     "Lease",
     "LogState",
     "MetricValue",
@@ -53,6 +58,7 @@ __all__ = [
     "Reference",
     "ReferenceCount",
     "RegistryInstance",
+    "RepositoryCount",
     "Site",
     "SiteReport",
     "SyncAttempt",

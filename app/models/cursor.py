@@ -12,6 +12,8 @@ from app.models.site import Site
 class Cursor(BaseModel):
     """The last id read, and the ids below it that had not appeared yet (id -> xmax when the gap was seen)."""
 
+    site_id: int
+
     site = ForeignKeyField(Site, primary_key=True, on_delete="CASCADE")
     position = BigIntegerField(default=0)
     gaps = JSONField(default=dict)

@@ -31,6 +31,8 @@ class Event(BaseModel):
     actor = CharField(null=True)
     user_agent = CharField(null=True)
     source_instance_id = CharField(null=True)
+    #: Of the request that brought it (app.correlation); what it leads to carries it on.
+    correlation_id = CharField(null=True)
     created_at = UTCDateTimeField(index=True)
 
     class Meta:

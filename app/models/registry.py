@@ -126,12 +126,8 @@ class ContainerRepositoryRegistry(BaseModel):
             (("site", "container_repository"), True),
             (("state", "retry_at"), False),
             (("verification_state", "verification_retry_at"), False),
-            # Of these all that is counted can be read without the rows, each of which is a hundred times as long.
+            # Of it a backfill can be counted without the rows, each of which is a hundred times as long.
             (("site", "in_scope", "state", "full_sync", "full_sync_requested_at"), False),
-            (
-                ("site", "in_scope", "verification_state", "verification_checksum", "verification_failure_reason"),
-                False,
-            ),
             (("site", "last_synced_at"), False),
         )
 
@@ -206,6 +202,8 @@ class Reference(BaseModel):
     #: When a person let it pass that the brake held: it goes whatever the count.
     deletion_released_at = UTCDateTimeField(null=True)
     event_id = BigIntegerField(null=True)
+    #: That event's (app.correlation): here too, so that a sync need not look the event up.
+    correlation_id = CharField(null=True)
     #: When the newest event that asked for this happened, by the registry's clock.
     event_at = UTCDateTimeField(null=True)
     pending_since = UTCDateTimeField(null=True)

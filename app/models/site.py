@@ -25,27 +25,35 @@ class Site(BaseModel):
     token_hash = CharField(null=True, index=True)
     former_token_hash = CharField(null=True, index=True)
     former_token_expires_at = UTCDateTimeField(null=True)
-    #: One of `settings.Deletion`.
+    #: One of `settings.Deletion`. Of a remote site it is the most that we let its own deployment delete, and empty
+    #: where that is left to it; the next two are likewise what we ask of it beside its own settings.
     deletion = CharField(default="tags")
     #: Patterns of tags that are never deleted, a line each.
     protected_tags = TextField(default="")
+    #: Of a remote site: one of `settings.VerificationLevel`, as far as what it copies is verified at least.
+    verification = CharField(null=True)
     #: Allow and deny patterns, a line each; empty covers everything.
     repositories = TextField(default="")
     #: The same of tags (replication.tag_scope), a line each; empty covers everything.
     tags = TextField(default="")
     #: Repositories that are synced at once at most; None: as many as there are threads.
     capacity = IntegerField(null=True)
-    #: The same three as the primary's deployment sets them for this one, in a secondary's own deployment; elsewhere
-    #: they limit nothing. What holds is the narrowest of both.
+    #: The same as the primary's deployment sets them for this one, in a secondary's own deployment; elsewhere
+    #: they limit nothing. What holds is the narrowest, or the most careful, of both.
     granted_repositories = TextField(default="")
     granted_tags = TextField(default="")
     granted_capacity = IntegerField(null=True)
+    granted_deletion = CharField(null=True)
+    granted_protected_tags = TextField(default="")
+    granted_verification = CharField(null=True)
     #: Deletions before this instant no longer count for the brake (`geo sites release-deletions`).
     deletions_released_at = UTCDateTimeField(null=True)
     #: Why nothing at all is deleted before a person releases it; None: only the brake counts.
     deletions_held_because = TextField(null=True)
     #: Of the primary: when it took over from another, as long as no environment was applied since.
     promoted_at = UTCDateTimeField(null=True)
+    #: Of a registry that was the primary: when another took over. Nothing is written to it before `geo demote`.
+    given_up_at = UTCDateTimeField(null=True)
     #: A reconcile is due since then, and why.
     reconcile_requested_at = UTCDateTimeField(null=True)
     reconcile_reason = TextField(null=True)

@@ -21,6 +21,7 @@ _FREE_TEXT: Final = (
     "user_agent",
     "source_addr",
     "source_instance_id",
+    "correlation_id",
 )
 
 #: The longest `id`; a longer one would have to be cut, and two cut ones could be equal.
@@ -56,6 +57,8 @@ class RegistryEvent:
     user_agent: str | None = None
     source_addr: str | None = None
     source_instance_id: str | None = None
+    #: Ours and not the registry's: of the request that brought it to the deployment that hands it on.
+    correlation_id: str | None = None
 
     def __post_init__(self) -> None:
         self._normalise()

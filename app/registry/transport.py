@@ -12,6 +12,7 @@ import requests.adapters
 import urllib3.exceptions
 from requests.structures import CaseInsensitiveDict
 
+from app import correlation
 from app.registry.connections import Adapter, Answer, Deadline, Exchange, exchanging
 from app.registry.errors import InvalidResponse, TimedOut, TooLarge, Unreachable
 from app.registry.failures import unreachable
@@ -139,23 +140,28 @@ class Transport:
     ) -> Answer:
         """Send the request, follow redirects and return the response with its body unread.
 
+        The registry is told the id of the occasion (app.correlation), so that its log and ours can be joined.
+
         `resend` says that the request may be sent once more at once, over a new connection, when a kept-alive one
         turns out to be closed. `patience` adds seconds to the idle limit. Raises `Unreachable` (or a kind of it),
         `InvalidResponse` for redirects that must not be followed, and whatever reading the body raised.
         """
         start = origin(url)
+        ours = {"Authorization": authorization} if authorization else {}
+        if (request_id := correlation.current()) is not None:
+            ours[correlation.HEADER] = request_id
         for _ in range(REDIRECTS_LIMIT + 1):
-            own = {**headers, "Authorization": authorization} if authorization else dict(headers)
             exchange = Exchange(self._read_timeout + patience, deadline)
-            response = self._send(method, url, own, body, exchange, resend=resend)
+            response = self._send(method, url, {**headers, **ours}, body, exchange, resend=resend)
             location = response.headers.get("Location")
             if redirects is Redirects.REFUSE or response.status_code not in _REDIRECTS or not location:
                 return response
             discard(response)
             url = _target(response.url, location, redirects)
             if origin(url) != start:
-                # For good: another host must not choose what our credentials are used for.
-                authorization = None
+                # For good: another host must not choose what our credentials are used for. Storages are asked for
+                # nothing that is not in their signed address.
+                ours = {}
         raise InvalidResponse("redirected again and again", reason="redirect", method=method, url=url)
 
     def _send(

@@ -12,6 +12,7 @@ from functools import partial
 
 from peewee import PeeweeException
 
+from app import correlation
 from app.database import DatabaseUnavailable
 from app.models import Reference
 from app.registry import Manifest, NotFound, ServerError, Stopped, TooManyRequests, Unauthorized, Unreachable, bulk
@@ -90,15 +91,16 @@ class Attempts:
             LeaseLost, PeeweeException, DatabaseUnavailable: which end the whole sync.
         """
         started = utcnow()
-        try:
-            return work(reference, started)
-        except (Gone, Parked, Stopped, LeaseLost, PeeweeException, DatabaseUnavailable):
-            raise
-        except Exception as error:
-            if self.stop():
-                raise Stopped(str(error)) from error
-            separator = ":" if reference.is_tag else "@"
-            return failure(f"{self.claim.path}{separator}{reference.name}", error, started)
+        with correlation.bound(reference.correlation_id):
+            try:
+                return work(reference, started)
+            except (Gone, Parked, Stopped, LeaseLost, PeeweeException, DatabaseUnavailable):
+                raise
+            except Exception as error:
+                if self.stop():
+                    raise Stopped(str(error)) from error
+                separator = ":" if reference.is_tag else "@"
+                return failure(f"{self.claim.path}{separator}{reference.name}", error, started)
 
     def _copy(self, reference: Reference, started: datetime) -> Done:
         source, path = self.context.primary, self.claim.path
@@ -179,6 +181,7 @@ class Attempts:
             self.vacancy,
             self.stop,
             context.spool,
+            context.moving,
         )
 
     def look(self, references: list[Reference]) -> list[Equal]:

@@ -76,6 +76,7 @@ class BlobCopy:
         begun: dict[str, Future[None]] = {}
         try:
             for key, (blob, source) in flights.items():
+                self._route.moving.expect(blob.size or 0)
                 begun[key] = self._route.lanes.of(blob.size).submit(self._transfer, blob, source)
         finally:
             small = [key for key in begun if is_small(flights[key][0].size)]
@@ -97,10 +98,18 @@ class BlobCopy:
             route.flights.end(keys)
 
     def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
-        self._route.check()
+        with self._route.moving.blob(blob.size or 0) as moved:
+            self._route.check()
+            self._move(blob, None if self.doubtful else mount_from, moved)
+
+    def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> None:
         route = self._route
-        mount_from = None if self.doubtful else mount_from
-        watch = Watch(stop=route.stop, received=self._tally.received)
+
+        def received(size: int) -> None:
+            self._tally.received(size)
+            moved(size)
+
+        watch = Watch(stop=route.stop, received=received)
         opener = route.spool.opener if route.spool is not None else straight
         result = copy_blob(
             opener(route.source, route.repository, blob, watch),

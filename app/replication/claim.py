@@ -1,4 +1,4 @@
-"""Claiming a tracking row, and letting go of it: the only places where its state changes hands."""
+"""Claiming a tracking row: who holds one, by a lease, and how the next one is taken."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Case, Expression, ModelSelect, fn
+from peewee import Expression, ModelSelect, fn
 
 from app import database
-from app.database import connection, lock, now, storable, transaction, value_or
-from app.models import ContainerRepository, Reference, Site, SyncState, VerificationState
+from app.database import connection, lock, now, transaction, value_or
+from app.models import ContainerRepository, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import capacity, lease
-from app.replication.backoff import BACKOFF, Backoff
 from app.replication.binding import Binding, NotApplied
-from app.replication.context import current
+from app.replication.unsettled import taken_up, unsettled
 from app.settings import Settings
 from app.statements import Statement, slot
 
 #: A row claimed this often without ever being closed brings its workers down; it then waits like any failure.
 MAX_ATTEMPTS = 3
 
-#: Characters of a row's failure that are kept.
-MAX_FAILURE = 2000
-
 #: Less urgent than anything is.
 LEAST_URGENT = 1_000_000
 
 #: Seconds between looks whether the site of a row in our hands was paused.
 WITHDRAWAL = 1.0
+
+#: What a row says that nobody holds.
+RELEASED: Mapping[str, Any] = {"lease_owner": None, "lease_expires_at": None}
 
 
 class LeaseLost(Exception):
@@ -126,21 +125,21 @@ class Claim:
 
 def due(instant: datetime | slot) -> Expression:
     """Tracking rows that somebody should take now."""
-    waiting = Registry.state.in_([SyncState.PENDING, SyncState.FAILED])
+    # Also of those in somebody's hands: who takes a row clears its time to be tried again.
     ready = Registry.retry_at.is_null() | (Registry.retry_at <= instant)
-    abandoned = (Registry.state == SyncState.STARTED) & (Registry.lease_expires_at <= instant)
-    expression: Expression = Registry.in_scope & ((waiting & ready) | (abandoned & (Registry.attempts < MAX_ATTEMPTS)))
-    return expression
+    abandoned = (Registry.lease_expires_at <= instant) & (Registry.attempts < MAX_ATTEMPTS)
+    free = (Registry.state != SyncState.STARTED) | abandoned
+    return unsettled() & ready & free
 
 
 def count_due(limit: int, *, at_most: int | None = None) -> int:
     """How many rows wait for a worker, counted up to `limit`; `at_most` leaves out what is less urgent than that."""
     with connection():
         instant = now()
-        waiting = due(instant) & capacity.room(capacity.limits(), instant)
+        waiting = due(instant) & Registry.site.in_(taken_up()) & capacity.room(capacity.limits(), instant)
         if at_most is not None:
             waiting &= Registry.priority <= at_most
-        return int(_enabled(Registry.select(Registry.id)).where(waiting).limit(limit).count())
+        return int(Registry.select(Registry.id).where(waiting).limit(limit).count())
 
 
 def count_held() -> int:
@@ -150,17 +149,17 @@ def count_held() -> int:
         return int(Registry.select(Registry.id).where(held).count())
 
 
-def claim_next(at_most: int | None = None, *, settings: Settings | None = None) -> Claim | None:
+def claim_next(settings: Settings, at_most: int | None = None) -> Claim | None:
     """Take the row that has waited longest among the most urgent; None when nothing is due.
 
-    `at_most` leaves out what is less urgent than this priority. `settings` are those of the process's own context.
+    `at_most` leaves out what is less urgent than this priority.
 
     Raises:
         NotApplied: when the rows are not about the registries of these settings.
     """
     with connection():
         asked = lease.monotonic()
-        binding = Binding.of(settings or current().settings)
+        binding = Binding.of(settings)
         site = binding.site()
         if site is None:
             return None
@@ -175,16 +174,16 @@ def claim_next(at_most: int | None = None, *, settings: Settings | None = None) 
             return _claim(query, instant, asked, binding)
 
 
-def claim_row(registry_id: int, *, settings: Settings | None = None) -> Claim | None:
+def claim_row(registry_id: int, settings: Settings) -> Claim | None:
     """Take this row whatever its state and due time, and though its site is paused; None when somebody else holds it,
     when it is out of its site's scope, or its site is another than this process's.
 
     Raises:
-        NotApplied: when the rows are not about the registries of these settings, the process's own context's.
+        NotApplied: when the rows are not about the registries of these settings.
     """
     with connection():
         asked = lease.monotonic()
-        binding = Binding.of(settings or current().settings)
+        binding = Binding.of(settings)
         site = binding.site()
         if site is None:
             return None
@@ -195,15 +194,18 @@ def claim_row(registry_id: int, *, settings: Settings | None = None) -> Claim | 
         return _claim(query, instant, asked, binding)
 
 
-def _enabled(query: ModelSelect[Registry]) -> ModelSelect[Registry]:
-    sites = Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary)
-    return query.where(Registry.site.in_(sites))
+def waiting_again(instant: datetime) -> dict[str, Any]:
+    """What is written of a row that somebody held and lets go of, for others to take."""
+    since = value_or(Registry.pending_since, instant)
+    return {**RELEASED, "state": SyncState.PENDING, "retry_at": None, "pending_since": since}
 
 
 def _next(instant: Any, site: Any, urgency: Any) -> ModelSelect[Registry]:
-    query = _enabled(Registry.select(Registry.id)).where(
-        due(instant) & (Registry.priority <= urgency) & (Registry.site == site)
-    )
+    """In the order of an index, of which no more is read than comes before the row that is found."""
+    # Not by a list of sites, which that order would not outlive.
+    at_work = fn.EXISTS(taken_up().where(Site.id == site))
+    wanted = (Registry.site == site) & due(instant) & (Registry.priority <= urgency) & at_work
+    query = Registry.select(Registry.id).where(wanted)
     return query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
 
 
@@ -271,9 +273,9 @@ def _claimed(rows: list[Registry], instant: datetime, asked: float, binding: Bin
         site = binding.site()
     except NotApplied:
         ours = (Registry.id == registry_id) & (Registry.lease_token == token)
+        ours &= Registry.state == SyncState.STARTED
         # Not the attempts: whoever takes it next has to know that a former holder never closed it.
-        released = {"lease_owner": None, "lease_expires_at": None, "attempts": row.attempts - 1}
-        _pending(ours & (Registry.state == SyncState.STARTED), released, instant)
+        Registry.update(**waiting_again(instant), attempts=row.attempts - 1).where(ours).execute()
         raise
     assert site is not None
     return Claim(
@@ -288,166 +290,3 @@ def _claimed(rows: list[Registry], instant: datetime, asked: float, binding: Bin
         priority=row.priority,
         lease=lease.HeldLease(renew=lambda: lease.renew_row(registry_id, token), deadline=asked + lease.TTL),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """How a row was left. `again`: something is due on it already."""
-
-    state: SyncState | None
-    failure: str | None = None
-
-    @property
-    def again(self) -> bool:
-        return self.state is SyncState.PENDING
-
-
-def close(
-    claim: Claim,
-    *,
-    failure: str | None = None,
-    retry_after: float | None = None,
-    outage: bool = False,
-    tried: bool = True,
-    backoff: Backoff = BACKOFF,
-) -> Closed:
-    """Let go of the row, in the state that its references are in.
-
-    `failure` is one of the whole row (the registry does not answer, the listing is broken) and overrules them; an
-    `outage` is one of the whole registry.
-    `tried` is False when nothing failed in this sync although something is still in failure: it does not count.
-    Synced only if every tag is and no event came meanwhile (compare-and-set on the generation); pending if work is
-    left. State None: the lease was lost and nothing was written.
-    """
-    with transaction():
-        instant = now()
-        summary = _summary(claim.registry_id)
-        ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
-        ours &= Registry.state == SyncState.STARTED
-        released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0}
-        if failure is None and (summary.pending or summary.full_sync):
-            return _pending(ours, released | _unverified(claim), instant)
-        if failure is None and not summary.failed:
-            values = {"state": SyncState.SYNCED, "last_synced_at": instant, "retry_count": 0, "retry_at": None}
-            values |= {"last_sync_failure": None, "pending_since": None}
-            state = SyncState.SYNCED
-        else:
-            count = claim.retry_count + 1 if tried else max(1, claim.retry_count)
-            retry_at = instant + backoff.delay(count, outage=outage, at_least=retry_after)
-            if failure is None:
-                failure, retry_at = summary.failure, summary.retry_at or retry_at
-            values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}
-            values |= {"last_sync_failure": storable(failure, MAX_FAILURE)}
-            state = SyncState.FAILED
-        released |= _unverified(claim)
-        unchanged = Registry.update(**values, **released).where(ours & (Registry.generation == claim.generation))
-        if unchanged.execute():
-            return Closed(state, failure)
-        return _pending(ours, released, instant)
-
-
-def _unverified(claim: Claim) -> dict[str, Any]:
-    """A verification is due after a sync that changed anything. One under way learns of it by the generation, one
-    switched off stays so, and one that failed has failed until the next has seen what the sync repaired."""
-    return {"verification_state": _to_be_verified()} if claim.changed else {}
-
-
-def _to_be_verified() -> Case:
-    state = Registry.verification_state
-    kept = state.in_([VerificationState.STARTED, VerificationState.DISABLED, VerificationState.FAILED])
-    return Case(None, [(kept, state)], VerificationState.PENDING)
-
-
-def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) -> Closed:
-    """Give the row back unfinished, to be taken by somebody else: at once, or `after` seconds.
-
-    `priority` makes it less urgent than it was when it was claimed, unless an event came meanwhile.
-    """
-    with transaction():
-        instant = now()
-        ours = (Registry.id == claim.registry_id) & (Registry.lease_token == claim.token)
-        ours &= Registry.state == SyncState.STARTED
-        released: dict[str, Any] = {"lease_owner": None, "lease_expires_at": None, "attempts": 0, **_unverified(claim)}
-        unchanged = Registry.generation == claim.generation
-        if priority is not None:
-            released["priority"] = Case(None, [(unchanged, priority)], Registry.priority)
-        if after:
-            later = Registry.retry_at.to_value(instant + timedelta(seconds=after))
-            released["retry_at"] = Case(None, [(unchanged, later)], None)
-        return _pending(ours, released, instant)
-
-
-def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
-    """Fail the rows whose every sync ended with its worker's death; return how many."""
-    with transaction():
-        instant = now()
-        poisonous = (
-            (Registry.state == SyncState.STARTED)
-            & (Registry.lease_expires_at <= instant)
-            & (Registry.attempts >= MAX_ATTEMPTS)
-        )
-        ids = [row.id for row in Registry.select(Registry.id).where(poisonous).limit(database.MAX_ROWS)]
-        lock(Registry, ids)
-        values: dict[str, Any] = {
-            "state": SyncState.FAILED,
-            # The last of them may have brought something.
-            "verification_state": _to_be_verified(),
-            "attempts": 0,
-            "retry_count": Registry.retry_count + 1,
-            "last_sync_failure": f"{MAX_ATTEMPTS} workers in a row died while syncing this repository;"
-            " look for kills by memory limits in the system's log",
-            "lease_token": Registry.lease_token + 1,
-            "lease_owner": None,
-            "lease_expires_at": None,
-        }
-        changed = 0
-        for id_ in ids:
-            # One by one: those whose holder was killed for the sake of another must not come back together.
-            values["retry_at"] = instant + backoff.delay(MAX_ATTEMPTS + 3)
-            changed += int(Registry.update(**values).where((Registry.id == id_) & poisonous).execute())
-        return changed
-
-
-def _pending(ours: Expression, released: Mapping[str, object], instant: datetime) -> Closed:
-    values = {"state": SyncState.PENDING, "retry_at": None, **released}
-    values["pending_since"] = value_or(Registry.pending_since, instant)
-    changed = Registry.update(**values).where(ours).execute()
-    return Closed(SyncState.PENDING if changed else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Summary:
-    #: A full sync was asked for since the last one began.
-    full_sync: bool
-    pending: int
-    failed: int
-    retry_at: datetime | None
-    failure: str | None
-
-
-def _summary(registry_id: int) -> _Summary:
-    """What a row owes, and its tags, counted. A digest pushed without a tag never holds the row back."""
-    full_sync = _FULL.first(id=registry_id) is not None
-    pending, failed = (int(number or 0) for number in _OWED.first(id=registry_id))
-    if not failed:
-        return _Summary(full_sync, pending, 0, None, None)
-    broken = Reference.select().where(
-        (Reference.registry == registry_id) & Reference.is_tag & (Reference.state == SyncState.FAILED)
-    )
-    first = broken.order_by(Reference.retry_at.asc(nulls="LAST"), Reference.id).get()
-    more = f" (and {failed - 1} more tags)" if failed > 1 else ""
-    return _Summary(full_sync, pending, failed, first.retry_at, f"{first.failure}{more}")
-
-
-def _owed() -> ModelSelect[Reference]:
-    tag = Reference.is_tag & Reference.state.in_([SyncState.PENDING, SyncState.STARTED])
-    # An untagged digest that waits for its first copy is work, though its failure is no reason to call the row failed.
-    digest = ~Reference.is_tag & (Reference.state == SyncState.PENDING) & Reference.retry_at.is_null()
-    broken = Reference.is_tag & (Reference.state == SyncState.FAILED)
-    counts = [fn.SUM(Case(None, [(which, 1)], 0)) for which in (tag | digest, broken)]
-    owing = Reference.state.in_([SyncState.PENDING, SyncState.STARTED, SyncState.FAILED])
-    return Reference.select(*counts).where((Reference.registry == slot("id")) & owing).tuples()
-
-
-_OWED = Statement(_owed)
-_FULL = Statement(lambda: Registry.select(Registry.id).where((Registry.id == slot("id")) & Registry.full_sync).tuples())

@@ -21,6 +21,7 @@ from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
 from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
 from app.replication.log.replica import ReplicaLog
+from app.replication.moving import Moving
 from app.replication.politeness import Note, Politeness
 from app.replication.presence import LocalPresence, Presence, SharedPresence
 from app.replication.referrers_api import Support
@@ -76,6 +77,7 @@ class Context:
     #: What the processes tell each other; None where there is no Redis.
     shared: Shared | None = None
     flights: Flights = field(default_factory=Flights)
+    moving: Moving = field(default_factory=Moving)
     generations: Generations = field(default_factory=Generations)
     presence: Presence = field(default_factory=LocalPresence)
     #: Which registry lists what refers to a manifest.

@@ -6,6 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+from peewee import fn
 
 from app.database import connection, now, one_at_a_time, transaction
 from app.models import ContainerRepository, Cursor, Event, Site
@@ -94,7 +97,13 @@ def acknowledge(site: Site, text: str) -> None:
         InvalidPosition: for what is none.
     """
     position, instant = Position.decode(text), now()
-    values = {"position": position.last, "gaps": {str(gap): fence for gap, fence in position.gaps.items()}}
+    happened = Event.select(Event.occurred_at).where(Event.id == position.last)
+    values: dict[str, Any] = {
+        "position": position.last,
+        "gaps": {str(gap): fence for gap, fence in position.gaps.items()},
+        # What was pruned since tells no time any more.
+        "event_at": fn.COALESCE(happened, Cursor.event_at),
+    }
     stale = (Cursor.position != position.last) | (Cursor.updated_at < instant - timedelta(minutes=1))
     Cursor.update(**values, updated_at=instant).where((Cursor.site == site.id) & stale).execute()
 

@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from app.database import connection
 from app.models import Reference, Site
@@ -16,8 +15,7 @@ from app.replication import brake
 from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
 from app.replication.in_use import in_use, require_witness
-from app.replication.policy import TagPatterns, Verdict, verdict
-from app.settings import Deletion
+from app.replication.policy import Policy, Verdict
 
 #: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
 TAG_WRITE_LIMIT = 15.0
@@ -86,8 +84,8 @@ def _judge(claim: Claim, reference: Reference) -> Callable[..., Verdict]:
     with connection():
         # Read again: the policy may have changed since the row was claimed.
         site = Site.get_by_id(claim.site.id)
-    policy, protected = Deletion(site.deletion), TagPatterns.from_lines(site.protected_tags)
-    return partial(verdict, policy, protected, name=reference.name, is_tag=reference.is_tag)
+    policy = Policy.of(site)
+    return lambda ours: policy.judge(name=reference.name, is_tag=reference.is_tag, ours=ours)[0]
 
 
 def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | None:

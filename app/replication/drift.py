@@ -14,9 +14,8 @@ from app.database import connection, in_batches, now, transaction
 from app.models import Reference, Site, SyncState
 from app.registry import NotFound, RegistryClient, RegistryError
 from app.replication.claim import Claim
-from app.replication.policy import TagPatterns, Verdict, verdict
+from app.replication.policy import Policy, Verdict
 from app.replication.tag_scope import TagScope
-from app.settings import Deletion
 from app.statements import Statement, slot
 
 log = logging.getLogger(__name__)
@@ -84,9 +83,9 @@ def look(claim: Claim, primary: Listed, secondary: There, before: Mapping[int, i
 
 
 def _doomed(site: Site, tags: Iterable[str]) -> Iterable[str]:
-    policy, protected = Deletion(site.deletion), TagPatterns.from_lines(site.protected_tags)
+    policy = Policy.of(site)
     for tag in tags:
-        if verdict(policy, protected, name=tag, is_tag=True, ours=False) is Verdict.DELETE:
+        if policy.judge(name=tag, is_tag=True, ours=False)[0] is Verdict.DELETE:
             yield tag
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from peewee import Insert
+from peewee import Insert, ModelSelect
 
-from app.database import MAX_ROWS, in_batches, now, transaction, transaction_id
+from app import correlation
+from app.database import MAX_ROWS, connection, in_batches, now, transaction, transaction_id
 from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent, Site
 from app.notifications import Quarantined, RegistryEvent
 from app.replication.log import state as log_state
@@ -28,9 +29,14 @@ __all__ = [
     "prune",
     "read",
     "repository_ids",
+    "size",
     "store",
     "unread",
 ]
+
+
+#: Events that are counted one by one.
+COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ def append(events: Sequence[RegistryEvent]) -> int:
             "actor": event.actor,
             "user_agent": event.user_agent,
             "source_instance_id": event.source_instance_id,
+            "correlation_id": event.correlation_id or correlation.current(),
             "created_at": instant,
         }
         for event in fresh.values()
@@ -103,7 +110,7 @@ def append(events: Sequence[RegistryEvent]) -> int:
 #: Of an event, what is not the same for all.
 _COLUMNS = (
     *("event_key", "container_repository", "action", "tag", "digest", "media_type", "occurred_at", "actor"),
-    *("user_agent", "source_instance_id", "created_at"),
+    *("user_agent", "source_instance_id", "correlation_id", "created_at"),
 )
 
 
@@ -169,9 +176,23 @@ def _quarantine(items: Sequence[Quarantined], origin: Origin) -> None:
         ).execute()
 
 
+def size() -> int:
+    """How many events the log holds: exactly up to `COUNTED`; of more, what their ids span, which is never less."""
+    return _count(Event.select(Event.id))
+
+
 def unread(position: Position) -> int:
-    """How many events a reader at `position` has not seen."""
-    return len(appeared(position.gaps)) + Event.select().where(Event.id > position.last).count()
+    """How many events a reader at `position` has not seen: exactly up to `COUNTED`, and of more what their ids span."""
+    return len(appeared(position.gaps)) + _count(Event.select(Event.id).where(Event.id > position.last))
+
+
+def _count(events: ModelSelect[Event]) -> int:
+    """Counting costs as much as there is to count, and a log may hold millions; ids are left out by rollbacks alone."""
+    counted = int(events.limit(COUNTED + 1).count())
+    if counted <= COUNTED:
+        return counted
+    first, last = events.order_by(Event.id).first(), events.order_by(Event.id.desc()).first()
+    return int(last.id - first.id + 1) if first is not None and last is not None else counted
 
 
 def prune(older_than: timedelta, unread_older_than: timedelta | None = None, limit: int = MAX_ROWS) -> int:
@@ -180,22 +201,26 @@ def prune(older_than: timedelta, unread_older_than: timedelta | None = None, lim
     What a site has not read is kept for it, whether it is paused or away, but not beyond `unread_older_than`: it is
     told then that it missed something, and backfills. A retired site keeps nothing.
     """
-    with transaction():
+    with connection():
         instant = now()
-        expired = Event.created_at < instant - older_than
-        read_up_to = _read_up_to()
-        if read_up_to is not None:
-            read_by_all = Event.id <= read_up_to
-            if unread_older_than is not None:
-                read_by_all |= Event.created_at < instant - unread_older_than
-            expired &= read_by_all
-        old = Event.select(Event.id).where(expired).order_by(Event.id).limit(limit)
-        ids = [row.id for row in old]
-        if not ids:
+        # Only so many of the oldest are looked at: behind what is kept for a site there may be millions more of it.
+        old = Event.select(Event.id, Event.created_at).where(Event.created_at < instant - older_than)
+        oldest = list(old.order_by(Event.created_at, Event.id).limit(limit))
+        if not oldest:
             return 0
-        log_state.pruned(ids[-1])
-        deleted: int = Event.delete().where(Event.id.in_(ids)).execute()
-        return deleted
+        with transaction():
+            read_up_to = _read_up_to()
+            before = None if unread_older_than is None else instant - unread_older_than
+            ids = [
+                event.id
+                for event in oldest
+                if read_up_to is None or event.id <= read_up_to or (before is not None and event.created_at < before)
+            ]
+            if not ids:
+                return 0
+            log_state.pruned(max(ids))
+            deleted: int = Event.delete().where(Event.id.in_(ids)).execute()
+            return deleted
 
 
 def _read_up_to() -> int | None:

@@ -14,11 +14,10 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import is_digest
 from app.replication import claim, health, queries
 from app.replication.explanation import Cause, Explanation, Obstacle, obstacles
-from app.replication.policy import TagPatterns, why_kept
+from app.replication.policy import Policy
 from app.replication.scope import Scope
 from app.replication.status import status
 from app.replication.tag_scope import TagScope
-from app.settings import Deletion
 
 #: Attempts told, newest first.
 HISTORY = 10
@@ -144,8 +143,7 @@ class _Case:
         )
 
     def _kept(self, record: Reference) -> Explanation:
-        policy, protected = Deletion(self.site.deletion), TagPatterns.from_lines(self.site.protected_tags)
-        reason = why_kept(policy, protected, name=self.name, is_tag=record.is_tag, ours=True)
+        _, reason = Policy.of(self.site).judge(name=self.name, is_tag=record.is_tag, ours=True)
         return self._because(
             Cause.KEPT,
             f"{self.site.name} still has {self.image} as {record.observed_digest}:"

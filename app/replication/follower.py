@@ -20,8 +20,10 @@ from app.replication.context import Context
 from app.replication.lease import HeldLease, heartbeat, named, owner
 from app.replication.log import EventLog, LogUnavailable, Reading, Terms
 from app.replication.log.wire import as_registry_events
+from app.replication.policy import Policy, TagPatterns
 from app.replication.scope import Scope
 from app.replication.tag_scope import TagScope
+from app.settings import Deletion
 
 log = logging.getLogger(__name__)
 
@@ -169,18 +171,24 @@ class Follower:
         return seen
 
     def _take_over(self, row: Row, terms: Terms, instant: datetime) -> None:
-        """Pause and resume with the primary, and stay within what it lets us replicate."""
+        """Pause and resume with the primary, and stay within what it lets us replicate and delete."""
         if terms.paused != row.paused:
             log.warning("site %s was %s at the primary", self.site.name, "paused" if terms.paused else "resumed")
             Site.update(enabled=not terms.paused, updated_at=instant).where(Site.id == self.site.id).execute()
-        scope = {"granted_repositories": "\n".join(terms.repositories), "granted_tags": "\n".join(terms.tags)}
         site = Site.get_by_id(self.site.id)
-        changed = any(getattr(site, name) != patterns for name, patterns in scope.items())
-        if changed or site.granted_capacity != terms.capacity:
-            values = {**scope, "granted_capacity": terms.capacity, "updated_at": instant}
-            Site.update(**values).where(Site.id == self.site.id).execute()
-        if changed:
+        granted = _granted(terms)
+        changed = {name for name, value in granted.items() if getattr(site, name) != value}
+        if not changed:
+            return
+        Site.update(**granted, updated_at=instant).where(Site.id == self.site.id).execute()
+        before, after = Policy.of(site), Policy.of(Site.get_by_id(self.site.id))
+        if after.most is Deletion.MIRROR and before.most is not Deletion.MIRROR:
+            sites.hold_mirror(site, "the primary's deployment lets it be a mirror from now on")
+        if changed & {"granted_repositories", "granted_tags"}:
             self._reconcile("what the primary replicates to this site changed", instant)
+        elif before != after:
+            # What was kept is judged anew.
+            self._reconcile("what the primary lets be deleted on this site changed", instant)
 
     def _reconcile(self, reason: str, instant: datetime) -> None:
         asked = {"reconcile_requested_at": instant, "reconcile_reason": reason}
@@ -214,11 +222,24 @@ class Follower:
         buffer.count("geo_follower_readings_total", {"site": self.site.name, "outcome": outcome})
 
 
+def _granted(terms: Terms) -> dict[str, Any]:
+    """What the primary lets the site do, as its row keeps it."""
+    return {
+        "granted_repositories": "\n".join(terms.repositories),
+        "granted_tags": "\n".join(terms.tags),
+        "granted_capacity": terms.capacity,
+        "granted_deletion": terms.deletion.value if terms.deletion else None,
+        "granted_protected_tags": "\n".join(terms.protected_tags),
+        "granted_verification": terms.verification.value if terms.verification else None,
+    }
+
+
 def _require_scope(terms: Terms) -> None:
-    """A scope that cannot be read must not be written down: everything here would stumble over it."""
+    """Patterns that cannot be read must not be written down: everything here would stumble over them."""
     try:
         Scope(terms.repositories)
         TagScope(terms.tags)
+        TagPatterns(terms.protected_tags)
     except ValueError as error:
         raise LogUnavailable(
             f"the primary's deployment limits this site to patterns that this version cannot read: {error}",

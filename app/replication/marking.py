@@ -30,6 +30,7 @@ class _Mark:
     desired_digest: str | None = None
     delete_witness: str | None = None
     event_id: int | None = None
+    correlation_id: str | None = None
     event_at: datetime | None = None
     since: datetime | None = None
     #: A push that is younger than the deletion we know of takes the witness back.
@@ -254,6 +255,7 @@ def _remark(reference: Reference, mark: _Mark) -> None:
         desired_digest=mark.desired_digest if mark.desired_digest else Reference.desired_digest,
         delete_witness=witness,
         event_id=mark.event_id,
+        correlation_id=mark.correlation_id,
         event_at=reference.event_at if stale_push or stale_delete else mark.event_at,
         pending_since=value_or(Reference.pending_since, mark.since),
         trigger="event",
@@ -270,6 +272,7 @@ def _create(registry: Registry, name: str, mark: _Mark, instant: datetime) -> No
         is_tag=not is_digest(name),
         desired_digest=mark.desired_digest,
         event_id=mark.event_id,
+        correlation_id=mark.correlation_id,
         event_at=mark.event_at,
         pending_since=mark.since,
         created_at=instant,
@@ -282,7 +285,7 @@ def _create(registry: Registry, name: str, mark: _Mark, instant: datetime) -> No
 
 def _update(mark: _Mark, event: Event, *, desired_digest: str | None, delete_witness: str | None) -> None:
     mark.desired_digest, mark.delete_witness = desired_digest, delete_witness
-    mark.event_id, mark.event_at = event.id, event.occurred_at
+    mark.event_id, mark.correlation_id, mark.event_at = event.id, event.correlation_id, event.occurred_at
     mark.since = _earlier(mark.since, event.occurred_at)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from app.models import Reference, Site, SyncState
-from app.replication.policy import TagPatterns, Verdict, verdict, why_kept
-from app.settings import Deletion
+from app.models import Reference, SyncState
+from app.replication.policy import Policy as Policy
+from app.replication.policy import Verdict
 
 
 class Action(StrEnum):
@@ -60,26 +60,6 @@ class Found:
     def ours(self) -> bool:
         """Whether a record proves that we put there what stands there."""
         return self.known is not None and self.secondary is not None and self.secondary == self.known.observed_digest
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What a site says of things that the primary does not have."""
-
-    deletion: Deletion
-    protected: TagPatterns = field(default_factory=TagPatterns)
-
-    @classmethod
-    def of(cls, site: Site) -> Policy:
-        return cls(Deletion(site.deletion), TagPatterns.from_lines(site.protected_tags))
-
-    def judge(self, found: Found) -> tuple[Verdict, str | None]:
-        """The verdict on something gone from the primary, and in words why it stays."""
-        name, is_tag, ours = found.name, found.is_tag, found.ours
-        return (
-            verdict(self.deletion, self.protected, name=name, is_tag=is_tag, ours=ours),
-            why_kept(self.deletion, self.protected, name=name, is_tag=is_tag, ours=ours),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +191,7 @@ def judge(found: Found, policy: Policy) -> TagPlan:
         )
     if not found.gone:
         return _plan(found, Action.DRIFT, "the secondary holds it, but not from us")
-    judged, reason = policy.judge(found)
+    judged, reason = policy.judge(name=found.name, is_tag=found.is_tag, ours=found.ours)
     if judged is Verdict.DRIFT:
         return _plan(found, Action.DRIFT, reason)
     if judged is Verdict.KEEP:

@@ -181,6 +181,7 @@ def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, t
             delete_witness=kept,
             trigger=Case(None, [(waiting | unrepaired, Reference.trigger)], trigger),
             event_id=Case(None, [(waiting, Reference.event_id)], None),
+            correlation_id=Case(None, [(waiting, Reference.correlation_id)], None),
             event_at=Case(None, [(waiting, Reference.event_at)], None),
             pending_since=value_or(Reference.pending_since, instant),
             retry_at=None,

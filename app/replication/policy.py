@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 
+from app.models import Site
 from app.registry import is_tag as is_tag_name
 from app.settings import Deletion
 
 #: Marks a protected pattern that is a regular expression; any other is a glob.
 REGEX = "regex:"
+
+#: Deletion policies, each of which deletes all that those before it delete.
+CAREFUL_FIRST = (Deletion.OFF, Deletion.TAGS, Deletion.TAGS_AND_UNTAGGED, Deletion.MIRROR)
 
 _WILDCARD = re.compile(r"\[[^\]]+\]|[*?]")
 
@@ -93,3 +97,50 @@ def why_kept(policy: Deletion, protected: TagPatterns, *, name: str, is_tag: boo
     if is_tag and policy is not Deletion.OFF:
         return f"gone from the primary, kept: GEO_PROTECTED_TAGS has {protected.match(name)!r}"
     return f"gone from the primary, kept: GEO_DELETION is {policy.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a site says of things that the primary does not have; of both, its own settings and what the primary's
+    deployment lets it delete, the more careful decides."""
+
+    deletion: Deletion
+    protected: TagPatterns = field(default_factory=TagPatterns)
+    #: What the primary's deployment says; None: it leaves it to the site.
+    within: Policy | None = None
+
+    @classmethod
+    def of(cls, site: Site) -> Policy:
+        """As the site's row has it, within what the primary's deployment grants."""
+        granted = None
+        if site.granted_deletion or site.granted_protected_tags:
+            most = Deletion(site.granted_deletion or Deletion.MIRROR)
+            granted = cls(most, TagPatterns.from_lines(site.granted_protected_tags))
+        return cls(Deletion(site.deletion), TagPatterns.from_lines(site.protected_tags), granted)
+
+    @property
+    def most(self) -> Deletion:
+        """The most that is ever deleted."""
+        both = [self.deletion] if self.within is None else [self.deletion, self.within.most]
+        return min(both, key=CAREFUL_FIRST.index)
+
+    def judge(self, *, name: str, is_tag: bool, ours: bool) -> tuple[Verdict, str | None]:
+        """The verdict (`verdict`), and in words why it stays; None where it does not."""
+        judged = verdict(self.deletion, self.protected, name=name, is_tag=is_tag, ours=ours)
+        if judged is not Verdict.DELETE:
+            return judged, why_kept(self.deletion, self.protected, name=name, is_tag=is_tag, ours=ours)
+        if self.within is None:
+            return judged, None
+        judged, _ = self.within.judge(name=name, is_tag=is_tag, ours=ours)
+        return judged, _why_limited(self.within, judged, name, is_tag=is_tag)
+
+
+def _why_limited(granted: Policy, judged: Verdict, name: str, *, is_tag: bool) -> str | None:
+    """Why the primary's deployment does not let the site delete what its own settings would."""
+    if judged is Verdict.DELETE:
+        return None
+    if judged is Verdict.DRIFT:
+        return "the secondary holds it, but not from us, and the primary's deployment lets it be no `mirror`"
+    if is_tag and granted.deletion is not Deletion.OFF:
+        return f"gone from the primary, kept: the primary's deployment protects {granted.protected.match(name)!r}"
+    return f"gone from the primary, kept: the primary's deployment limits deletion to `{granted.deletion.value}`"

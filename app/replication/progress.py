@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Case, fn
+from peewee import fn
 
 from app.database import now
 from app.models import CatalogWalk, Follower, Site, SyncState
@@ -48,18 +48,20 @@ def backfill(site: Site, instant: datetime | None = None) -> Backfill | None:
     started: datetime | None = site.reconcile_started_at
     if started is None:
         return None
-    waiting = Registry.full_sync | Registry.state.in_([SyncState.PENDING, SyncState.STARTED])
-    failed = Case(None, [(waiting, 0), (Registry.state == SyncState.FAILED, 1)], 0)
-    counted: Any = Registry.select(fn.COUNT(Registry.id), fn.SUM(Case(None, [(waiting, 1)], 0)), fn.SUM(failed)).where(
-        (Registry.site == site) & Registry.in_scope & (Registry.full_sync_requested_at >= started)
-    )
-    found, left, broken = (int(number or 0) for number in counted.tuples().first())
+    # Group by group in the order of an index, in which SQLite finds no bare boolean.
+    kind = (Registry.state, Registry.full_sync)
+    scoped = (Registry.site == site) & Registry.in_scope.in_([True])
+    rows = Registry.select(*kind, fn.COUNT(Registry.id)).where(scoped & (Registry.full_sync_requested_at >= started))
+    grouped: Any = rows.group_by(*kind).tuples()
+    counted: list[tuple[int, bool, int]] = list(grouped)
+    left = sum(count for state, full, count in counted if full or state in {SyncState.PENDING, SyncState.STARTED})
+    found = sum(count for *_, count in counted)
     return Backfill(
         started_at=started,
         finding=CatalogWalk.select().where(CatalogWalk.site == site).exists(),
         found=found,
         left=left,
-        failed=broken,
+        failed=sum(count for state, full, count in counted if state == SyncState.FAILED and not full),
         ends_at=_end(started, instant or now(), found - left, left),
     )
 

@@ -6,28 +6,38 @@ is and nothing is shown twice while rows come and go. Call these inside `app.dat
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from functools import partial
+from typing import Any, TypeVar
 
 from peewee import JOIN, Model, ModelSelect, fn
 
 from app.database import in_batches
-from app.models import ContainerRepository, Event, QuarantinedEvent, Reference, Site, SyncAttempt, SyncState
+from app.models import (
+    ContainerRepository,
+    Event,
+    QuarantinedEvent,
+    Reference,
+    Site,
+    SyncAttempt,
+    SyncState,
+    VerificationState,
+)
 from app.models import ContainerRepositoryRegistry as Registry
+from app.replication import paging
+from app.replication import repository_counts as kept
+from app.replication.paging import MAX_ID as MAX_ID
+from app.replication.paging import MAX_PAGE as MAX_PAGE
+from app.replication.paging import InvalidQuery as InvalidQuery
+from app.replication.paging import Page as Page
+from app.replication.unsettled import unsettled
 
 M = TypeVar("M", bound=Model)
-
-#: Rows in a page, at most.
-MAX_PAGE = 100
-
-#: The largest id of a cursor. A larger one is an error of the database's driver, not "not found".
-MAX_ID = 2**63 - 1
+S = TypeVar("S", bound=IntEnum)
 
 #: The largest id of a site or tracking row, which PostgreSQL keeps in four bytes.
 MAX_ROW_ID = 2**31 - 1
@@ -36,31 +46,25 @@ MAX_ROW_ID = 2**31 - 1
 MAX_SEARCH = 255
 
 
-class InvalidQuery(ValueError):
-    """A filter or cursor that cannot be used; the message says which and what would do."""
-
-    reason: ClassVar[str] = "invalid_query"
-    temporary: ClassVar[bool] = False
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[M]):
-    """Some rows, and the cursor of those that follow; None when none do."""
-
-    rows: list[M]
-    after: str | None
-
-
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a list is narrowed to: a state, a site's name, a part of the path or tag."""
+    """What a list is narrowed to: a state, a site's name, a part of the path or tag, a state of verification."""
 
     state: SyncState | None = None
     site: str | None = None
     search: str | None = None
+    #: Of repositories alone.
+    verification: VerificationState | None = None
 
     @classmethod
-    def parse(cls, *, state: str | None = None, site: str | None = None, search: str | None = None) -> Filter:
+    def parse(
+        cls,
+        *,
+        state: str | None = None,
+        site: str | None = None,
+        search: str | None = None,
+        verification: str | None = None,
+    ) -> Filter:
         """From text as people and scripts give it; empty counts as not given.
 
         Raises:
@@ -69,15 +73,51 @@ class Filter:
         for name, value in (("site", site), ("search", search)):
             if value and (len(value) > MAX_SEARCH or "\0" in value):
                 raise InvalidQuery(f"{name} must be at most {MAX_SEARCH} characters, without NUL")
-        return cls(_state(state) if state else None, site or None, (search or "").strip() or None)
+        return cls(
+            _one_of(SyncState, "state", state) if state else None,
+            site or None,
+            (search or "").strip() or None,
+            _one_of(VerificationState, "verification", verification) if verification else None,
+        )
 
 
-def _state(text: str) -> SyncState:
-    for state in SyncState:
+def _one_of(states: type[S], what: str, text: str) -> S:
+    for state in states:
         if text.lower() in {state.name.lower(), str(state.value)}:
             return state
-    names = ", ".join(f"{state.name.lower()} ({state.value})" for state in SyncState)
-    raise InvalidQuery(f"state must be one of {names}")
+    names = ", ".join(f"{state.name.lower()} ({state.value})" for state in states)
+    raise InvalidQuery(f"{what} must be one of {names}")
+
+
+class Order(StrEnum):
+    """In which order repositories are listed."""
+
+    PATH = "path"
+    #: What needs a person first: failed, under way, waiting, synced, out of scope; by path within each.
+    STATE = "state"
+    #: When a site had them last in sync. Only of one site: there is an index for each alone.
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+    @property
+    def of_one_site(self) -> bool:
+        return self in {Order.NEWEST, Order.OLDEST}
+
+    @classmethod
+    def parse(cls, text: str | None) -> Order:
+        """From text as people give it; empty means by path.
+
+        Raises:
+            InvalidQuery: for any other.
+        """
+        try:
+            return cls(text or cls.PATH)
+        except ValueError:
+            raise InvalidQuery(f"sort must be one of {', '.join(cls)}") from None
+
+
+#: States in the order in which they want attention.
+_GRAVEST_FIRST = (SyncState.FAILED, SyncState.STARTED, SyncState.PENDING, SyncState.SYNCED)
 
 
 def every(page: Callable[[str | None], Page[M]]) -> Iterator[M]:
@@ -96,25 +136,76 @@ def sites() -> list[Site]:
     return list(Site.select().order_by(Site.primary.desc(), Site.id))
 
 
-def repositories(narrow: Filter, *, after: str | None = None, limit: int = MAX_PAGE) -> Page[Registry]:
-    """Tracking rows in the order of their paths, with site and repository.
+def repositories(
+    narrow: Filter, *, order: Order = Order.PATH, after: str | None = None, limit: int = MAX_PAGE
+) -> Page[Registry]:
+    """Tracking rows with site and repository, in the order of their paths unless another is asked for.
 
     Raises:
-        InvalidQuery: for a cursor that no page gave out.
+        InvalidQuery: for a cursor that no page gave out, and for an order that needs a site where none is named.
     """
-    query = _tracking_rows().order_by(ContainerRepository.path, Registry.id)
-    if narrow.state is not None:
-        query = query.where((Registry.state == narrow.state) & Registry.in_scope)
-    if narrow.site is not None:
-        query = query.where(Registry.site == Site.select(Site.id).where(Site.name == narrow.site))
-    if narrow.search is not None:
-        query = query.where(ContainerRepository.path.contains(narrow.search))
+    if narrow.site is not None and not order.of_one_site and _has_all(narrow.site):
+        # Where it narrows nothing, a planner would go through the site's rows and sort a million.
+        narrow = replace(narrow, site=None)
+    query = _narrow(_tracking_rows(), narrow)
+    if order.of_one_site and narrow.site is None:
+        raise InvalidQuery(f"sort={order} needs a site")
+    if order is Order.STATE:
+        states = [(Registry.state == state) & Registry.in_scope for state in _GRAVEST_FIRST]
+        parts = [partial(_by_path, query.where(part)) for part in (*states, ~Registry.in_scope)]
+        return paging.chained(parts, after, limit)
+    if order.of_one_site:
+        # What was never synced goes to the end where the oldest come last, and to the front otherwise: databases
+        # disagree on where nothing belongs, and an index is read in its own order alone.
+        never = partial(_by_id, query.where(Registry.last_synced_at.is_null()))
+        once = partial(_by_time, query.where(Registry.last_synced_at.is_null(False)), order)
+        return paging.chained([never, once] if order is Order.OLDEST else [once, never], after, limit)
+    return _by_path(query, after, limit)
+
+
+def _has_all(name: str) -> bool:
+    """Whether no other site than the one of this name has tracking rows."""
+    any_row = fn.EXISTS(Registry.select(1).where(Registry.site == Site.id))
+    return not Site.select().where((Site.name != name) & any_row).exists()
+
+
+def _by_path(query: ModelSelect[Registry], after: str | None, limit: int) -> Page[Registry]:
     if after is not None:
-        path, row_id = _decode(after, str, int)
+        path, row_id = paging.decode(after, str, int)
         # The first half alone can use the index on the path.
         beyond = (ContainerRepository.path > path) | (Registry.id > row_id)
         query = query.where((ContainerRepository.path >= path) & beyond)
-    return _page(query, limit, lambda row: (row.container_repository.path, row.id))
+    query = query.order_by(ContainerRepository.path, Registry.id)
+    return paging.page(query, limit, lambda row: (row.container_repository.path, row.id))
+
+
+def _by_id(query: ModelSelect[Registry], after: str | None, limit: int) -> Page[Registry]:
+    if after is not None:
+        (row_id,) = paging.decode(after, int)
+        query = query.where(Registry.id > row_id)
+    return paging.page(query.order_by(Registry.id), limit, lambda row: (row.id,))
+
+
+def _by_time(query: ModelSelect[Registry], order: Order, after: str | None, limit: int) -> Page[Registry]:
+    at, row_id = Registry.last_synced_at, Registry.id
+    newest = order is Order.NEWEST
+    if after is not None:
+        said, last = paging.decode(after, str, int)
+        try:
+            instant = datetime.fromisoformat(said).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise InvalidQuery("after must be a cursor that an earlier page gave") from None
+        if newest:
+            query = query.where((at <= instant) & ((at < instant) | (row_id < last)))
+        else:
+            query = query.where((at >= instant) & ((at > instant) | (row_id > last)))
+    query = query.order_by(at.desc(), row_id.desc()) if newest else query.order_by(at, row_id)
+    return paging.page(query, limit, lambda row: (row.last_synced_at.isoformat(), row.id))
+
+
+def narrowed(narrow: Filter) -> ModelSelect[Registry]:
+    """The ids of all tracking rows that a filter matches, in no order, for whoever selects further among them."""
+    return _narrow(Registry.select(Registry.id).join(ContainerRepository), narrow)
 
 
 def failing(site: Site, limit: int) -> list[Registry]:
@@ -133,11 +224,11 @@ def repository(registry_id: int) -> Registry | None:
 
 def repository_counts(site: str | None = None, ids: Sequence[int] | None = None) -> Mapping[SyncState, int]:
     """How many tracking rows in scope are in each state, of one site or all, or of those with these ids alone."""
+    if ids is None:
+        return _kept_counts(site)
     query = Registry.select(Registry.state, fn.COUNT(Registry.id)).where(Registry.in_scope).group_by(Registry.state)
     if site is not None:
         query = query.where(Registry.site == Site.select(Site.id).where(Site.name == site))
-    if ids is None:
-        return _counts(query)
     # A statement takes only so many values.
     found = Counter[SyncState]()
     for batch in in_batches(ids):
@@ -157,9 +248,9 @@ def references(registry_id: int, narrow: Filter, *, after: str | None = None, li
     if narrow.search is not None:
         query = query.where(Reference.name.contains(narrow.search))
     if after is not None:
-        (name,) = _decode(after, str)
+        (name,) = paging.decode(after, str)
         query = query.where(Reference.name > name)
-    return _page(query, limit, lambda row: (row.name,))
+    return paging.page(query, limit, lambda row: (row.name,))
 
 
 def reference(registry_id: int, name: str) -> Reference | None:
@@ -197,7 +288,29 @@ def attempts(
         if "\0" in reference:
             raise InvalidQuery("reference must be a tag or a digest")
         query = query.where(SyncAttempt.reference == reference)
-    return _newest_first(query, SyncAttempt, after, limit)
+    return paging.newest_first(query, SyncAttempt, after, limit)
+
+
+def last_attempts(registry_id: int, names: Sequence[str]) -> Mapping[str, SyncAttempt]:
+    """What was done last about each of these references of a tracking row, by its name."""
+    ours = (SyncAttempt.registry == registry_id) & SyncAttempt.reference.in_(list(names))
+    last = SyncAttempt.select(fn.MAX(SyncAttempt.id)).where(ours).group_by(SyncAttempt.reference)
+    return {row.reference: row for row in SyncAttempt.select().where(SyncAttempt.id.in_(last))} if names else {}
+
+
+def drifting(registry_id: int) -> int:
+    """How many references of a tracking row stand on the secondary without us."""
+    drift = Reference.drift_since.is_null(False)
+    count: int = Reference.select().where((Reference.registry == registry_id) & drift).count()
+    return count
+
+
+def container_repository(path: str) -> ContainerRepository | None:
+    """The repository with this path, whole."""
+    if "\0" in path:
+        return None
+    found: ContainerRepository | None = ContainerRepository.get_or_none(ContainerRepository.path == path)
+    return found
 
 
 def events(*, repository_id: int | None = None, after: str | None = None, limit: int = MAX_PAGE) -> Page[Event]:
@@ -209,7 +322,16 @@ def events(*, repository_id: int | None = None, after: str | None = None, limit:
     query = Event.select(Event, ContainerRepository).join(ContainerRepository)
     if repository_id is not None:
         query = query.where(Event.container_repository == repository_id)
-    return _newest_first(query, Event, after, limit)
+    return paging.newest_first(query, Event, after, limit)
+
+
+def event(event_id: int) -> Event | None:
+    """One event of the log, with its repository."""
+    if event_id > MAX_ID:
+        return None
+    rows = Event.select(Event, ContainerRepository).join(ContainerRepository)
+    found: Event | None = rows.where(Event.id == event_id).first()
+    return found
 
 
 def quarantined(*, after: str | None = None, limit: int = MAX_PAGE) -> Page[QuarantinedEvent]:
@@ -218,7 +340,7 @@ def quarantined(*, after: str | None = None, limit: int = MAX_PAGE) -> Page[Quar
     Raises:
         InvalidQuery: for a cursor that no page gave out.
     """
-    return _newest_first(QuarantinedEvent.select(), QuarantinedEvent, after, limit)
+    return paging.newest_first(QuarantinedEvent.select(), QuarantinedEvent, after, limit)
 
 
 def _tracking_rows() -> ModelSelect[Registry]:
@@ -227,43 +349,29 @@ def _tracking_rows() -> ModelSelect[Registry]:
     return rows.join(ContainerRepository).switch(Registry).join(Site, JOIN.LEFT_OUTER)
 
 
+def _narrow(query: ModelSelect[Registry], narrow: Filter) -> ModelSelect[Registry]:
+    if narrow.state is not None:
+        query = query.where((Registry.state == narrow.state) & Registry.in_scope)
+        if narrow.state is not SyncState.SYNCED:
+            query = query.where(unsettled())
+    if narrow.verification is not None:
+        query = query.where((Registry.verification_state == narrow.verification) & Registry.in_scope)
+    if narrow.site is not None:
+        query = query.where(Registry.site == Site.select(Site.id).where(Site.name == narrow.site))
+    if narrow.search is not None:
+        query = query.where(ContainerRepository.path.contains(narrow.search))
+    return query
+
+
+def _kept_counts(name: str | None) -> Mapping[SyncState, int]:
+    site = None if name is None else Site.get_or_none(Site.name == name)
+    counts = Counter[SyncState]()
+    if name is None or site is not None:
+        for group in kept.of(site):
+            counts[SyncState(group.state)] += group.count if group.in_scope else 0
+    return {state: counts[state] for state in SyncState}
+
+
 def _counts(query: ModelSelect[Any]) -> Mapping[SyncState, int]:
     found: dict[int, int] = dict(list(query.tuples()))
     return {state: found.get(state, 0) for state in SyncState}
-
-
-def _newest_first(query: ModelSelect[M], model: Any, after: str | None, limit: int) -> Page[M]:
-    if after is not None:
-        (row_id,) = _decode(after, int)
-        query = query.where(model.id < row_id)
-    return _page(query.order_by(model.id.desc()), limit, lambda row: (row.id,))
-
-
-def _page(query: ModelSelect[M], limit: int, key: Callable[[Any], tuple[str | int, ...]]) -> Page[M]:
-    limit = max(1, min(limit, MAX_PAGE))
-    # One row more tells whether another page follows.
-    rows = list(query.limit(limit + 1))
-    return Page(rows[:limit], _encode(*key(rows[limit - 1])) if len(rows) > limit else None)
-
-
-def _encode(*values: str | int) -> str:
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str, *kinds: type) -> list[Any]:
-    try:
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,4096}", cursor):
-            raise ValueError(cursor)
-        values = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError) as error:
-        raise InvalidQuery("after must be a cursor that an earlier page gave") from error
-    if not isinstance(values, list) or [type(value) for value in values] != list(kinds) or not all(map(_sane, values)):
-        raise InvalidQuery("after must be a cursor that an earlier page gave")
-    return values
-
-
-def _sane(value: Any) -> bool:
-    if isinstance(value, int):
-        return abs(value) <= MAX_ID
-    # PostgreSQL takes no NUL, and UTF-8 no lone surrogate.
-    return not re.search("[\0\ud800-\udfff]", str(value))

@@ -6,22 +6,44 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from app.database import in_batches, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Cursor, Site, SiteReport
 from app.replication import cursor
+from app.replication.policy import TagPatterns
 from app.replication.scope import Scope
 from app.replication.sites import PRIMARY, SiteError
 from app.replication.tag_scope import TagScope
-from app.settings import MAX_CAPACITY
+from app.settings import MAX_CAPACITY, Deletion, VerificationLevel
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 #: How kinds of values are called in a file.
 _WORDS: Mapping[type, str] = {str: "text", list: "list", int: "whole number", bool: "boolean"}
+
+#: What a file says of a site: the fields of a `Declaration`.
+_KINDS: Mapping[str, type] = {
+    "url": str,
+    "repositories": list,
+    "tags": list,
+    "capacity": int,
+    "deletion": str,
+    "protected_tags": list,
+    "verification": str,
+    "paused": bool,
+}
+
+#: What says the same of the environment's own site.
+_VARIABLES = (
+    *("GEO_SECONDARY_REGISTRY_URL", "GEO_REPOSITORIES", "GEO_TAGS", "GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY"),
+    *("GEO_DELETION", "GEO_PROTECTED_TAGS", "GEO_VERIFICATION"),
+)
 
 
 class InvalidSite(SiteError):
@@ -45,6 +67,12 @@ class Declaration:
     tags: tuple[str, ...] = ()
     #: Repositories synced at once at most; None: as the site's own deployment has it.
     capacity: int | None = None
+    #: The most that may be deleted there, and tags that are never deleted (app.replication.policy); None, or none: as
+    #: the site's own deployment has it. Of both the more careful holds.
+    deletion: Deletion | None = None
+    protected_tags: tuple[str, ...] = ()
+    #: As far as what it copies is verified at least; None: as the site's own deployment has it.
+    verification: VerificationLevel | None = None
     paused: bool = False
 
     def __post_init__(self) -> None:
@@ -59,14 +87,24 @@ class Declaration:
         try:
             Scope(self.repositories)
             TagScope(self.tags)
+            TagPatterns(self.protected_tags)
         except ValueError as error:
             raise InvalidSite(f"site {self.name}: {error}") from error
 
     @classmethod
     def of(cls, site: Site) -> Declaration:
         """As the row has it."""
-        repositories, tags = site.repositories.splitlines(), site.tags.splitlines()
-        return cls(site.name, site.url, tuple(repositories), tuple(tags), site.capacity, paused=not site.enabled)
+        return cls(
+            name=site.name,
+            url=site.url,
+            repositories=tuple(site.repositories.splitlines()),
+            tags=tuple(site.tags.splitlines()),
+            capacity=site.capacity,
+            deletion=Deletion(site.deletion) if site.deletion else None,
+            protected_tags=tuple(site.protected_tags.splitlines()),
+            verification=VerificationLevel(site.verification) if site.verification else None,
+            paused=not site.enabled,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +135,7 @@ class Change:
 
 
 def read(text: str) -> list[Declaration]:
-    """The sites that a TOML file declares: a table `[sites.NAME]` each, with `url`, `repositories`, `tags`,
-    `capacity` and `paused`.
+    """The sites that a TOML file declares: a table `[sites.NAME]` each, with what a `Declaration` has, under its names.
 
     Raises:
         InvalidSite: for anything else in it; a misspelt key must not be passed over.
@@ -118,8 +155,22 @@ def remote() -> list[Site]:
     return list(Site.select().where(Site.remote & ~Site.retired).order_by(Site.name))
 
 
+def of_environment() -> Site | None:
+    """The site that is replicated to from here, which no file governs. Call it inside `connection()`."""
+    found: Site | None = Site.select().where(~Site.remote & ~Site.primary & ~Site.retired).first()
+    return found
+
+
 def changes(declared: Sequence[Declaration]) -> list[Change]:
-    """What would have to change for exactly these to be there. Call it inside `connection()`."""
+    """What would have to change for exactly these to be there. Call it inside `connection()`.
+
+    Raises:
+        InvalidSite: when one of them is the environment's.
+    """
+    ours = of_environment()
+    for declaration in declared:
+        if ours is not None and declaration.name == ours.name:
+            raise _of_environment(declaration.name)
     there = {site.name: Declaration.of(site) for site in remote()}
     wanted = {declaration.name: declaration for declaration in declared}
     every = [Change(there.get(name), wanted.get(name)) for name in sorted(there.keys() | wanted.keys())]
@@ -158,6 +209,9 @@ def _write(declaration: Declaration) -> None:
         "repositories": "\n".join(declaration.repositories),
         "tags": "\n".join(declaration.tags),
         "capacity": declaration.capacity,
+        "deletion": declaration.deletion.value if declaration.deletion else "",
+        "protected_tags": "\n".join(declaration.protected_tags),
+        "verification": declaration.verification.value if declaration.verification else None,
         "enabled": not declaration.paused,
         "updated_at": instant,
     }
@@ -166,15 +220,22 @@ def _write(declaration: Declaration) -> None:
         Site.insert(name=declaration.name, remote=True, created_at=instant, **values).execute()
         return
     if not known.remote and not known.retired:
-        raise InvalidSite(
-            f"{declaration.name} is the site of this deployment's own environment (GEO_SITE_NAME); it is changed there"
-        )
+        raise _of_environment(declaration.name)
     if known.retired:
         values |= {"retired": False, "remote": True}
         _forget(known)
     elif (known.repositories, known.tags) != (values["repositories"], values["tags"]):
         values |= {"reconcile_requested_at": instant, "reconcile_reason": "its scope changed at the primary"}
     Site.update(**values).where(Site.id == known.id).execute()
+
+
+def _of_environment(name: str) -> InvalidSite:
+    """A file that could only narrow what the environment says would have to be looked for whenever that is changed."""
+    return InvalidSite(
+        f"{name} is the site of this deployment's own environment (GEO_SITE_NAME), which governs it and is applied anew"
+        f" at each start: it is changed by {', '.join(_VARIABLES)}, or paused by `geo sites pause {name}`, and not by a"
+        " file"
+    )
 
 
 def _forget(site: Site) -> None:
@@ -189,19 +250,27 @@ def _forget(site: Site) -> None:
 def _declaration(name: str, table: object) -> Declaration:
     if not isinstance(table, Mapping):
         raise InvalidSite(f"sites.{name} is not a table")
-    kinds: dict[str, type] = {"url": str, "repositories": list, "tags": list, "capacity": int, "paused": bool}
     for key, value in table.items():
-        if key not in kinds:
-            raise InvalidSite(f"site {name}: there is no `{key}`; there are {', '.join(kinds)}")
-        if not isinstance(value, kinds[key]) or (kinds[key] is int and isinstance(value, bool)):
-            raise InvalidSite(f"site {name}: `{key}` is not a {_WORDS[kinds[key]]}")
+        if key not in _KINDS:
+            raise InvalidSite(f"site {name}: there is no `{key}`; there are {', '.join(_KINDS)}")
+        if not isinstance(value, _KINDS[key]) or (_KINDS[key] is int and isinstance(value, bool)):
+            raise InvalidSite(f"site {name}: `{key}` is not a {_WORDS[_KINDS[key]]}")
     said: dict[str, Any] = {**table, "url": table.get("url", "").rstrip("/")}
-    for key in ("repositories", "tags"):
+    for key in ("repositories", "tags", "protected_tags"):
         said[key] = tuple(said.get(key, []))
         # The rows keep a pattern a line.
         if not all(isinstance(pattern, str) and len(pattern.splitlines()) == 1 for pattern in said[key]):
             raise InvalidSite(f"site {name}: `{key}` is a list of patterns")
+    said["deletion"] = _one_of(Deletion, name, "deletion", table)
+    said["verification"] = _one_of(VerificationLevel, name, "verification", table)
     return Declaration(name, **said)
+
+
+def _one_of(kind: type[Choice], name: str, key: str, table: Mapping[str, Any]) -> Choice | None:
+    try:
+        return kind(table[key]) if key in table else None
+    except ValueError as error:
+        raise InvalidSite(f"site {name}: `{key}` is one of {', '.join(kind)}, not {table[key]!r:.80}") from error
 
 
 def _is_address(url: str) -> bool:

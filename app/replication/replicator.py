@@ -7,16 +7,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from peewee import Case
 
-from app.database import connection, in_batches, now, transaction
+from app.database import MAX_ROWS, connection, lock, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryClient, is_repository
 from app.replication import claim as claims
 from app.replication import marking, sites
-from app.replication.claim import Claim, Closed
+from app.replication.claim import Claim
+from app.replication.closing import Closed
 from app.replication.context import Context, current
 from app.replication.event_log import repository_ids
 from app.replication.planner import RepositoryMissing
@@ -28,9 +30,6 @@ from app.replication.verification.run import Verified, verify
 from app.settings import VerificationLevel
 
 log = logging.getLogger(__name__)
-
-#: Repositories asked for in one transaction: each may have many references.
-RESYNCED = 50
 
 #: Seconds between looks at a row that somebody else holds.
 POLL = 0.1
@@ -61,7 +60,7 @@ class Replicator:
         self.mark()
         closed = Closed(None)
         while not context.stopping.is_set():
-            claim = claims.claim_row(self.registry_id, settings=context.settings)
+            claim = claims.claim_row(self.registry_id, context.settings)
             if claim is None:
                 self._require_current()
                 self.sleep(POLL)
@@ -117,7 +116,7 @@ class Replicator:
 
     def mark(self) -> None:
         """Ask for a full sync of the repository, with one try of everything in it that has failed."""
-        _mark([self.registry_id])
+        ask([self.registry_id])
 
     def _require_current(self) -> None:
         """What nobody can ever claim must not be waited for."""
@@ -135,29 +134,39 @@ class Replicator:
                 )
 
 
-def _mark(registry_ids: Sequence[int]) -> None:
-    with transaction():
-        marking.awaken(registry_ids, since=now(), priority=marking.MANUAL, full=True)
-        # What is to be repaired must not be believed because a person asks for it.
-        trigger = Case(None, [(Reference.trigger == "repair", "repair")], "manual")
-        Reference.update(retry_at=None, state=SyncState.PENDING, trigger=trigger).where(
-            Reference.registry.in_(list(registry_ids)) & (Reference.state == SyncState.FAILED)
-        ).execute()
+def ask(registry_ids: Sequence[int]) -> None:
+    """Ask for a full sync of these repositories, with one try of everything in them that has failed.
+
+    In transactions of so many references at most: in a single repository a hundred thousand may have failed.
+    """
+    rows, after = set(registry_ids), 0
+    while True:
+        with transaction():
+            lock(Registry, registry_ids)
+            failed = _failed(registry_ids, after)
+            marking.awaken(
+                sorted(rows | {row_id for _, row_id in failed}), since=now(), priority=marking.MANUAL, full=True
+            )
+            _try_again([reference_id for reference_id, _ in failed])
+        if len(failed) < MAX_ROWS:
+            return
+        rows, after = set(), failed[-1][0]
 
 
-def resync_failed(site: Site, context: Context) -> list[int]:
-    """Ask for a full sync of every repository of the site that failed, or in which a tag did, whatever their retry
-    times; the ids of their tracking rows. Some at a time: nobody waits long for what this writes."""
-    failed = Reference.select(Reference.registry).where(Reference.state == SyncState.FAILED)
-    wanted = (Registry.state == SyncState.FAILED) | Registry.id.in_(failed)
-    with connection():
-        rows = Registry.select(Registry.id).where((Registry.site == site) & Registry.in_scope & wanted)
-        ids = [row.id for row in rows.order_by(Registry.id)]
-    for batch in in_batches(ids, RESYNCED):
-        _mark(batch)
-    if ids:
-        context.wake.rows(len(ids))
-    return ids
+def _failed(registry_ids: Sequence[int], after: int) -> list[tuple[int, int]]:
+    """References of these rows that failed, some of them, in the order of their ids: each with its row's id."""
+    failed: Any = Reference.select(Reference.id, Reference.registry).where(
+        Reference.registry.in_(list(registry_ids)) & (Reference.state == SyncState.FAILED) & (Reference.id > after)
+    )
+    return list(failed.order_by(Reference.id).limit(MAX_ROWS).tuples())
+
+
+def _try_again(reference_ids: Sequence[int]) -> None:
+    # What is to be repaired must not be believed because a person asks for it.
+    trigger = Case(None, [(Reference.trigger == "repair", "repair")], "manual")
+    Reference.update(retry_at=None, state=SyncState.PENDING, trigger=trigger).where(
+        Reference.id.in_(list(reference_ids)) & (Reference.state == SyncState.FAILED)
+    ).execute()
 
 
 def find(site: Site, path: str, source: RegistryClient) -> Registry:
@@ -200,7 +209,7 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
         log.warning("tracking row %s waits: its site is paused, see `geo sites resume`", registry_id)
         return None
     try:
-        claim = claims.claim_row(registry_id, settings=context.settings)
+        claim = claims.claim_row(registry_id, context.settings)
     except sites.NotApplied as error:
         log.error("nothing is synced here: %s", error)
         return None
@@ -217,7 +226,7 @@ def run_due(context: Context, limit: int | None = None) -> int:
         unhurried = context.unhurried.acquire(blocking=False)
         try:
             at_most = None if unhurried else marking.FRESH
-            claim: Claim | None = claims.claim_next(at_most, settings=context.settings)
+            claim: Claim | None = claims.claim_next(context.settings, at_most)
             if claim is None:
                 break
             if unhurried and claim.priority <= marking.FRESH:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from app import __version__
@@ -13,8 +13,10 @@ from app.models import Site
 from app.registry import RegistryError
 from app.replication import health, site_reports, status
 from app.replication.context import Context
-from app.replication.site_reports import FEED, PATTERNS_LIMIT, STANDBY, Report, clean
+from app.replication.log.position import InvalidPosition, Position
+from app.replication.site_reports import FEED, PATTERNS_LIMIT, POSITION_LIMIT, STANDBY, PositionText, Report, clean
 from app.replication.status import SiteStatus
+from app.settings import Deletion
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +54,11 @@ class Reporter:
     def _said(self) -> Report | None:
         settings = self.context.settings
         with connection():
-            current = Site.select().where((Site.id == self.site.id) & ~Site.retired).exists()
+            current: Site | None = Site.get_or_none((Site.id == self.site.id) & ~Site.retired)
+            follower: Row | None = Row.get_or_none(Row.site == self.site)
             whole, instant = status.status(), now()
         counted = next((each for each in whole.sites if each.name == self.site.name), None)
-        if not current or counted is None:
+        if current is None or counted is None:
             return None
         judged = health.judge(counted, whole, instant, replication_enabled=settings.replication_enabled)
         standby = settings.source is not None and settings.source.database_url is not None
@@ -63,7 +66,9 @@ class Reporter:
         for name in ("first_failure", "first_verification_failure"):
             told[name] = None if told[name] is None else clean(told[name])
         # A list that is too long is cut: a report must not fail for it.
-        told |= {name: told[name][:PATTERNS_LIMIT] for name in ("repositories", "tags")}
+        told |= {"protected_tags": tuple(current.protected_tags.splitlines())}
+        for name in ("repositories", "tags", "protected_tags"):
+            told[name] = tuple(clean(pattern) for pattern in told[name][:PATTERNS_LIMIT])
         return Report(
             **told,
             version=__version__,
@@ -72,6 +77,9 @@ class Reporter:
             advice=clean(judged.advice),
             follows=STANDBY if standby else FEED,
             replication_enabled=settings.replication_enabled,
+            deletion=Deletion(current.deletion),
+            verification=settings.verification,
+            position=_position(follower.position) if standby and follower is not None else None,
         )
 
     def _note(self, failure: str | None) -> None:
@@ -83,3 +91,16 @@ class Reporter:
             Row.update(**values).where(Row.site == self.site).execute()
         if failure and known.report_failure is None:
             log.warning("the primary's deployment did not take our status: %s", failure)
+
+
+def _position(text: str | None) -> PositionText | None:
+    """A position as a report may carry it. Of one that is too long it is said that it ends before its first gap: what
+    was read beyond that is kept for us a while longer, and nothing that was not is lost."""
+    if text is None or len(text) <= POSITION_LIMIT:
+        return None if text is None else PositionText(text)
+    try:
+        position = Position.decode(text)
+    except InvalidPosition:
+        return None
+    before = min([position.last, *(gap - 1 for gap in position.gaps)])
+    return PositionText(replace(position, last=before, gaps={}, mark="").encode())

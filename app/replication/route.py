@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.registry import RegistryClient, Stopped
 from app.replication.flights import Flights
 from app.replication.lanes import Lanes
+from app.replication.moving import Moving
 from app.replication.presence import Presence
 from app.replication.spool import Spool
 from app.replication.vacancy import Vacancy
@@ -32,6 +33,7 @@ class Route:
     vacancy: Vacancy
     stop: Callable[[], bool]
     spool: Spool | None = None
+    moving: Moving = field(default_factory=Moving)
 
     def check(self) -> None:
         """Raise `Stopped` if there is no point in going on."""

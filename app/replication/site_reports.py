@@ -9,12 +9,16 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NewType
 
-from app.database import now, transaction
+from app.database import connection, now, transaction
 from app.models import Site, SiteReport
+from app.replication import cursor
 from app.replication.level import Level
+from app.replication.log.local import LocalLog
+from app.replication.log.position import InvalidPosition, Position
 from app.replication.progress import Backfill
+from app.settings import Deletion, VerificationLevel
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,9 @@ MIN_INTERVAL = 1.0
 TEXT_LIMIT = 1000
 PATTERNS_LIMIT = 200
 
+#: Characters of a position in a report; a site says instead of a longer one that it is less far.
+POSITION_LIMIT = 64 * 1024
+
 #: Seconds after which a report says nothing of now: four were missed.
 STALE = 300.0
 
@@ -37,8 +44,13 @@ FEED, STANDBY = "feed", "standby"
 #: The largest number, which every reader of JSON holds exactly.
 _NUMBER_LIMIT = 2**53
 
+#: A position of the log as a text.
+PositionText = NewType("PositionText", str)
+
 #: What a terminal or a log would act on.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+_POSITION = re.compile(rf"[A-Za-z0-9_-]{{1,{POSITION_LIMIT}}}")
 
 
 #: Numbers that are part of others: a bar on a page is no longer than its frame.
@@ -97,6 +109,12 @@ class Report:
     repositories: tuple[str, ...]
     tags: tuple[str, ...]
     capacity: int | None
+    #: What may be deleted there, and how far is verified what it copies: likewise.
+    deletion: Deletion
+    protected_tags: tuple[str, ...]
+    verification: VerificationLevel | None
+    #: How far it has read our log, where that is on a standby: of its requests for events we know by ourselves.
+    position: PositionText | None
     backfill: Backfill | None
 
 
@@ -166,7 +184,10 @@ def last(instant: datetime) -> dict[int, Reported]:
 
 
 def keep(site: Site, report: Report) -> bool:
-    """Write down what the site said in place of what it said before; False when that was less than a second ago."""
+    """Write down what the site said in place of what it said before; False when that was less than a second ago.
+
+    How far it has read a standby of our database holds what it has not for it, as its requests for events would.
+    """
     with transaction():
         instant = now()
         before: SiteReport | None = SiteReport.get_or_none(SiteReport.site == site)
@@ -175,7 +196,24 @@ def keep(site: Site, report: Report) -> bool:
         said = {"document": dump(report), "received_at": instant}
         insert = SiteReport.insert(site=site, **said)
         insert.on_conflict(conflict_target=[SiteReport.site], update=said).execute()
+    if report.follows == STANDBY and report.position is not None:
+        _acknowledge(site, report.position)
     return True
+
+
+def _acknowledge(site: Site, text: str) -> None:
+    """Only what our log leads on from is believed: the position of another log, or beyond the end of ours, says
+    nothing, and from one that is pruned the site has to begin anew."""
+    try:
+        position = Position.decode(text)
+    except InvalidPosition as error:
+        log.warning("site %s says that it has read our log up to what is no position: %s", site.name, error)
+        return
+    if not LocalLog(site.id).leads_on(position):
+        log.info("site %s says that it has read our log up to where that does not lead on", site.name)
+        return
+    with connection():
+        cursor.acknowledge(site, text)
 
 
 def _member(document: Mapping[Any, Any], name: str, read: Callable[[object], Any]) -> Any:
@@ -227,6 +265,12 @@ def _patterns(value: object) -> tuple[str, ...]:
     return tuple(_text(each) for each in value)
 
 
+def _position(value: object) -> PositionText:
+    if not isinstance(value, str) or not _POSITION.fullmatch(value):
+        raise ValueError("not what the log hands out as one")
+    return PositionText(value)
+
+
 def _backfill(value: object) -> Backfill:
     if not isinstance(value, Mapping):
         raise ValueError("not an object")
@@ -252,6 +296,9 @@ _READERS: Mapping[Any, Callable[[object], Any]] = {
     "datetime | None": _or_none(_time),
     "tuple[str, ...]": _patterns,
     "Level": lambda value: Level(_text(value)),
+    "Deletion": lambda value: Deletion(_text(value)),
+    "VerificationLevel | None": _or_none(lambda value: VerificationLevel(_text(value))),
+    "PositionText | None": _or_none(_position),
     "Backfill | None": _or_none(_backfill),
 }
 

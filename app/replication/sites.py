@@ -9,7 +9,7 @@ from typing import Any
 from peewee import Case
 
 from app.database import connection, in_batches, lock, now, transaction
-from app.models import CatalogWalk, Reference, Site, SyncState, VerificationState
+from app.models import CatalogWalk, Cursor, Follower, Handover, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import backfill, cursor
 from app.replication.binding import PRIMARY as PRIMARY
@@ -18,6 +18,7 @@ from app.replication.binding import NotApplied as NotApplied
 from app.replication.binding import SiteError as SiteError
 from app.replication.binding import same_address as same_address
 from app.replication.drift import is_extra
+from app.replication.policy import Policy
 from app.replication.verification.claim import UNKNOWN
 from app.settings import Deletion, Settings
 
@@ -36,12 +37,17 @@ class NotOurs(SiteError):
     """A site of this name follows from its own deployment, and is not the environment's."""
 
 
+class NotDemoted(SiteError):
+    """The former primary was given up, and nobody has looked since at what a secondary holds alone."""
+
+
 def apply_environment(settings: Settings) -> Site | None:
     """Write the environment's sites to the database, anew at each start; return the secondary, if there is one.
 
     Raises:
         SameRegistry: when both addresses are one.
         ExchangedRegistries: when the secondary is the primary of until now.
+        NotDemoted: when a primary was given up, and the secondary may be it.
         NotOurs: when the secondary's name is that of a remote site.
     """
     secondary = settings.secondary
@@ -52,6 +58,7 @@ def apply_environment(settings: Settings) -> Site | None:
         )
     with transaction():
         _refuse_exchange(settings)
+        _refuse_given_up(settings)
         _upsert(PRIMARY, settings.primary.url, primary=True, settings=settings)
         _retire_others(settings.site_name, secondary.url if secondary is not None else None)
         if secondary is None:
@@ -81,8 +88,18 @@ def require_applied(settings: Settings) -> None:
         Binding.of(settings).site()
 
 
-def promote(name: str, settings: Settings) -> bool:
+def given_up() -> Site | None:
+    """The registry that was the primary last, if nobody has demoted it since. Call it inside `connection()`."""
+    rows = Site.select().where(Site.given_up_at.is_null(False)).order_by(Site.given_up_at.desc())
+    found: Site | None = rows.first()
+    return found
+
+
+def promote(name: str, settings: Settings, *, give_up: bool = False) -> bool:
     """Write down that the registry of the site `name` has taken over as primary, and the former primary its place.
+
+    With `give_up` the former primary is no site before it is demoted (replication.failover.demotion), since it may
+    hold what nobody else has; what both were known to have is kept to compare it with.
 
     The environment may name the former addresses still, or the new ones already; the site may have another name there
     or no row yet (this was the deployment of the primary alone). False: it was promoted before, and no environment has
@@ -110,8 +127,11 @@ def promote(name: str, settings: Settings) -> bool:
         values = {"url": promoted, "promoted_at": instant, "updated_at": instant}
         Site.update(**values).where(Site.id == primary.id).execute()
         if site is not None and same_address(site.url, promoted):
+            if give_up:
+                _hand_over(site)
             _moved(site, former, Deletion(site.deletion))
-            Site.update(url=former, updated_at=instant).where(Site.id == site.id).execute()
+            given = {"retired": True, "given_up_at": instant} if give_up else {}
+            Site.update(url=former, updated_at=instant, **given).where(Site.id == site.id).execute()
         backfill.request(f"{name} was promoted")
         return True
 
@@ -129,12 +149,47 @@ def _successor(primary: Site, site: Site | None, settings: Settings) -> str:
     )
 
 
+def _hand_over(site: Site) -> None:
+    """Keep what the site is known to hold of the primary's, before that is forgotten; and let go of the log that told
+    of the former primary: what is read of it later would be asked of the new one.
+
+    Call it inside a transaction.
+    """
+    ids = [row.id for row in Registry.select(Registry.id).where(Registry.site == site)]
+    fields = [Handover.registry, Handover.name, Handover.digest]
+    for batch in in_batches(ids):
+        Handover.delete().where(Handover.registry.in_(list(batch))).execute()
+        held = Reference.observed_digest.is_null(False) & Reference.throwaway_digest.is_null() & Reference.is_tag
+        both = Reference.select(Reference.registry, Reference.name, Reference.observed_digest)
+        Handover.insert_from(both.where(Reference.registry.in_(list(batch)) & held), fields).execute()
+    Cursor.delete().where(Cursor.site == site).execute()
+    Follower.delete().where(Follower.site == site).execute()
+
+
+def _refuse_given_up(settings: Settings) -> None:
+    """Refuse any secondary, and not only that address: the former primary may have got another one."""
+    former = given_up()
+    if former is None or settings.secondary is None:
+        return
+    raise NotDemoted(
+        f"{former.url} was the primary until {former.given_up_at:%Y-%m-%d %H:%M} UTC, and nobody has seen since what a"
+        f" secondary at {settings.secondary.url} holds that the primary does not have, which would be overwritten:"
+        " `geo demote` shows and saves it"
+    )
+
+
 def _refuse_exchange(settings: Settings) -> None:
     primary = Site.get_or_none(Site.primary)
     if primary is None or settings.secondary is None or not same_address(settings.secondary.url, primary.url):
         return
     if same_address(settings.primary.url, primary.url):
         return
+    former = given_up()
+    if former is not None and same_address(settings.primary.url, former.url):
+        raise ExchangedRegistries(
+            f"{primary.url} was promoted and is the primary, and the environment has it as the secondary still:"
+            " `geo promote` shows again which lines to change"
+        )
     if primary.promoted_at is not None:
         raise ExchangedRegistries(
             f"{primary.url} was promoted and is the primary; exchange the two addresses in the environment"
@@ -142,8 +197,8 @@ def _refuse_exchange(settings: Settings) -> None:
         )
     raise ExchangedRegistries(
         f"GEO_SECONDARY_REGISTRY_URL is {settings.secondary.url}, which has been the primary until now: what is newer"
-        " there would be overwritten, so nothing is replicated. Put the two addresses right; if a secondary has really"
-        f" taken over as primary, say so first: geo sites promote {settings.site_name}"
+        " there would be overwritten, so nothing is replicated. Put the two addresses right; if another registry has"
+        " really taken over as primary, `geo demote` shows and saves what this one alone holds"
     )
 
 
@@ -224,6 +279,7 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     ).on_conflict(action="NOTHING", conflict_target=[Site.name]).execute()
     site = Site.get(Site.name == name)
     granted: dict[str, Any] = {"granted_repositories": "", "granted_tags": "", "granted_capacity": None}
+    granted |= {"granted_deletion": None, "granted_protected_tags": "", "granted_verification": None}
     if settings.source is not None:
         # The primary's deployment limits what is replicated; the follower has written it down.
         granted = {name: getattr(site, name) for name in granted}
@@ -240,23 +296,29 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     if site.retired:
         Site.update(retired=False, remote=False).where(Site.id == site.id).execute()
     moved = not same_address(site.url, url)
-    scope = {"repositories": patterns, "tags": tags, **granted}
-    scope.pop("granted_capacity")
+    scope = {"repositories": patterns, "tags": tags}
+    scope |= {name: granted[name] for name in ("granted_repositories", "granted_tags")}
     if site.retired or moved or any(getattr(site, name) != value for name, value in scope.items()):
         # What was seen on another registry, left out by another scope, or before a long absence, says nothing now.
         backfill.request(f"the address or the scope of {name} changed, or it came back")
-    elif not primary and (site.deletion, site.protected_tags) != (settings.deletion.value, protected):
+    elif not primary and Policy.of(site) != Policy.of(Site.get_by_id(site.id)):
         # What was kept under the former policy is judged anew.
         backfill.request(f"what may be deleted on {name} changed")
     return Site.get_by_id(site.id)
 
 
 def _hold_new_mirror(site: Site, known: Site | None) -> None:
-    """Whether the registries are the right ones has to be seen by somebody before a mirror deletes for the first time:
-    it takes away what it never brought."""
-    if known is not None and not known.retired and Deletion(known.deletion) is Deletion.MIRROR:
+    """Hold everything on a site that the environment makes a mirror, unless it has been one."""
+    if known is not None and not known.retired and Policy.of(known).most is Deletion.MIRROR:
         return
-    because = "it is a mirror from now on, and `mirror` deletes what the primary lacks, whoever put it there"
+    if Policy.of(Site.get_by_id(site.id)).most is Deletion.MIRROR:
+        hold_mirror(site, "it is a mirror from now on")
+
+
+def hold_mirror(site: Site, why: str) -> None:
+    """Let nothing be deleted before a person releases it. Whether the registries are the right ones has to be seen by
+    somebody before a mirror deletes for the first time: it takes away what it never brought. Inside a transaction."""
+    because = f"{why}, and `mirror` deletes what the primary lacks, whoever put it there"
     held = (Site.id == site.id) & Site.deletions_held_because.is_null()
     Site.update(deletions_held_because=because).where(held).execute()
 

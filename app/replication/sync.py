@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from peewee import PeeweeException
 
@@ -15,15 +16,18 @@ from app.database import DatabaseUnavailable, connection
 from app.models import Reference
 from app.registry import Stopped
 from app.replication import claim as claims
-from app.replication import outcome, planner
+from app.replication import closing, outcome, planner, sync_log
 from app.replication.attempt import URGENT, Attempts, Parked, failure, utcnow
 from app.replication.backlog import Backlog
-from app.replication.claim import Claim, Closed, LeaseLost
+from app.replication.claim import Claim, LeaseLost
+from app.replication.closing import Closed
 from app.replication.context import Context
 from app.replication.lease import heartbeat
 from app.replication.marking import BACKFILL, FRESH
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.removals import Gone, Removals
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,13 @@ GRACE = 8.0
 
 #: References in a row that fail for a reason of the registry before the rest of the repository is left for later.
 GIVE_UP_AFTER = 3
+
+
+class _Slots(ThreadPoolExecutor):
+    """Work runs in the context of whoever submits it: it is the same occasion's (app.correlation)."""
+
+    def submit(self, work: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        return super().submit(copy_context().run, work, *args, **kwargs)
 
 
 def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
@@ -91,7 +102,7 @@ class _Sync:
 
     def run(self) -> Closed:
         try:
-            with ThreadPoolExecutor(SLOTS + 2, thread_name_prefix="reference") as slots:
+            with _Slots(SLOTS + 2, thread_name_prefix="reference") as slots:
                 if self.claim.full_sync:
                     # Beside the copies: a fresh push must not wait for the listing of ten thousand old tags.
                     self.planning = slots.submit(self._plan, self.claim.generation)
@@ -113,7 +124,7 @@ class _Sync:
         Not released, to be taken up at once: what the database refuses once it may refuse for ever.
         """
         try:
-            return claims.close(self.claim, failure=failure)
+            return closing.close(self.claim, failure=failure)
         except (PeeweeException, DatabaseUnavailable):
             return Closed(None)
 
@@ -135,13 +146,13 @@ class _Sync:
 
     def _close(self) -> Closed:
         if self.context.stopping.is_set() or self.claim.withdrawn():
-            return claims.release(self.claim)
+            return closing.release(self.claim)
         failed = self.registry_failure or self.plan_failure
         if failed is not None:
-            return claims.close(
+            return closing.close(
                 self.claim, failure=failed.message, retry_after=failed.retry_after, outage=failed.registry_wide
             )
-        return claims.close(self.claim, tried=self.failures > 0)
+        return closing.close(self.claim, tried=self.failures > 0)
 
     # --- references -------------------------------------------------------------------------------------------------
 
@@ -210,7 +221,7 @@ class _Sync:
             self.only_parked_since = clock()
             if claims.count_due(1, at_most=self.claim.priority):
                 self.parked.clear()
-                self.giving_back = partial(claims.release, self.claim, after=PATIENCE)
+                self.giving_back = partial(closing.release, self.claim, after=PATIENCE)
 
     def _may_go_on(self, first: Reference) -> bool:
         """Whether this thread may go on with what is not urgent: one of the process is left for what is."""
@@ -218,7 +229,7 @@ class _Sync:
             return True
         self.unhurried = self.context.unhurried.acquire(blocking=False)
         if not self.unhurried and not (self.running or self.parked):
-            self.giving_back = partial(claims.release, self.claim, priority=BACKFILL)
+            self.giving_back = partial(closing.release, self.claim, priority=BACKFILL)
         return self.unhurried
 
     def _fill(self, slots: ThreadPoolExecutor, free: int) -> None:
@@ -302,16 +313,15 @@ class _Sync:
 
     def _record(self, reference: Reference, result: Done | Failed) -> None:
         outcome.record(self.claim, reference, result)
+        sync_log.tell(self.claim, reference, result)
         self.attempts.unequal.pop(reference.id, None)
         if isinstance(result, Done):
             self.failures_in_a_row = 0
-            log.info("synced", extra={"reference": f"{self.claim.path}:{reference.name}", "action": result.action})
             return
         self.failures += reference.is_tag
         self.failures_in_a_row = self.failures_in_a_row + 1 if result.registry_wide else 0
         if self.failures_in_a_row >= GIVE_UP_AFTER:
             self.registry_failure = result
-        log.warning("failed", extra={"reference": f"{self.claim.path}:{reference.name}", "reason": result.reason})
 
     def _ending(self) -> bool:
         over = self.registry_failure is not None or self.context.stopping.is_set() or self.claim.lease.remaining() <= 0

@@ -15,10 +15,14 @@ from app.models import (
     QuarantinedEvent,
     Reference,
     Site,
+    SiteReport,
     SyncAttempt,
     SyncState,
 )
 from app.models import ContainerRepositoryRegistry as Registry
+from app.replication import remote_sites, site_reports
+from app.replication.remote_sites import Change, Declaration
+from app.replication.site_reports import Report
 from app.replication.status import SCHEDULER
 
 LONG = "platform/" + "a-team-with-a-very-long-name/" * 5 + "service-that-nobody-dares-to-rename"
@@ -172,3 +176,42 @@ class _Seed:
                 created_at=self.ago(days=1),
                 last_seen_at=self.ago(hours=1),
             )
+
+
+def busy_day(row: Registry, instant: datetime | None = None) -> None:
+    """Attempts about one repository in every hour of the last day, some of them in vain, with lags of all lengths."""
+    instant = instant or datetime.now(UTC)
+    rows = []
+    for hour in range(24):
+        for number in range(1 + (hour * 7) % 23):
+            failed = number % 9 == 8
+            finished = instant - timedelta(hours=hour, seconds=number)
+            rows.append(
+                {
+                    "registry": row,
+                    "reference": f"1.{number}",
+                    "action": "copy",
+                    "trigger": "event",
+                    "outcome": "failed" if failed else "synced",
+                    "bytes_copied": 0 if failed else 1_000_000 * (number + 1),
+                    "lag_seconds": None if failed else 0.4 * 1.5**number,
+                    "worker": "machine:7",
+                    "started_at": finished - timedelta(seconds=1),
+                    "finished_at": finished,
+                }
+            )
+    with transaction():
+        SyncAttempt.insert_many(rows).execute()
+
+
+def remote_site(name: str, *, reported: Report | None = None, minutes_ago: float = 0.2) -> Site:
+    """A site with a deployment of its own that follows, and what it last said of itself."""
+    remote_sites.apply([Change(None, Declaration(name, f"https://registry.{name}.example.com"))])
+    instant = datetime.now(UTC)
+    with transaction():
+        site: Site = Site.get(Site.name == name)
+        Cursor.update(updated_at=instant).where(Cursor.site == site).execute()
+        if reported is not None:
+            received = instant - timedelta(minutes=minutes_ago)
+            SiteReport.create(site=site, document=site_reports.dump(reported), received_at=received)
+    return site

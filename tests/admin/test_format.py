@@ -46,13 +46,6 @@ def test_times_before_and_after_now() -> None:
     assert "2026-01-02 03:04:05" in formats.exact(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
-@pytest.mark.parametrize(
-    ("number", "words"), [(0, "0 B"), (1536, "1.5 KiB"), (31_457_280, "30.0 MiB"), (2**50, "1024.0 TiB")]
-)
-def test_sizes(number: int, words: str) -> None:
-    assert formats.size(number) == words
-
-
 def test_what_one_cannot_see_is_written_out() -> None:
     assert formats.visible("a\u202eb\x07\x1b[0m\u200b") == "a\\u202eb\\u0007\\u001b[0m\\u200b"
     assert formats.visible("two\nlines\tand ü") == "two\nlines\tand ü"

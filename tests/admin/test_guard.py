@@ -17,6 +17,8 @@ PAGES = (
     "/admin/repositories/1",
     "/admin/events",
     "/admin/quarantine",
+    "/admin/check",
+    "/admin/repositories/resync",
     "/admin/nowhere",
 )
 

@@ -167,7 +167,16 @@ def test_events_come_in_order_and_whole(api: Face) -> None:
     assert {each.repository for each in events} == {"team/app"}
     with connection():
         assert {each.occurred_at for each in events} <= {row.occurred_at for row in Event.select()}
-    assert answer["site"] == {"name": "berlin", "repositories": [], "tags": [], "capacity": None, "paused": False}
+    assert answer["site"] == {
+        "name": "berlin",
+        "repositories": [],
+        "tags": [],
+        "capacity": None,
+        "deletion": None,
+        "protected_tags": [],
+        "verification": None,
+        "paused": False,
+    }
     assert told(read(api, token, answer["position"])) == ["v3"]
 
 

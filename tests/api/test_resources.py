@@ -9,8 +9,8 @@ import pytest
 from werkzeug.http import parse_options_header
 from werkzeug.test import TestResponse
 
-from app.api import resources
 from app.api.representations import time
+from app.api.resources import guard
 from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
@@ -36,7 +36,7 @@ EVERY_GET = (
 
 @pytest.fixture(autouse=True)
 def fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "throttle", Throttle(limit=100))
+    monkeypatch.setattr(guard, "throttle", Throttle(limit=100))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_session_of_the_pages_does_not_open_it(sqlite_api: Face) -> None:
 
 
 def test_guesses_are_throttled(sqlite_api: Face) -> None:
-    for _ in range(resources.throttle.limit):
+    for _ in range(guard.throttle.limit):
         assert sqlite_api.client.get("/api/v4/geo_sites", headers={"PRIVATE-TOKEN": "guess"}).status_code == 401
     response = ask(sqlite_api, "/api/v4/geo_sites")
     assert response.status_code == 429
@@ -214,8 +214,6 @@ def test_repositories_are_narrowed(api: Face, seeded: Seeded) -> None:
     [
         "state=broken",
         "state=4",
-        "site=nowhere",
-        "site=primary",
         "per_page=0",
         "per_page=-1",
         "per_page=ten",
@@ -264,6 +262,9 @@ def test_a_site_with_its_scope_and_its_backfill(sqlite_api: Face) -> None:
         "repositories": ["team/**"],
         "tags": [],
         "container_repositories_max_capacity": 3,
+        "deletion": None,
+        "protected_tags": [],
+        "verification": None,
     }
     assert (shown["backfill"]["found_count"], shown["backfill"]["left_count"]) == (1, 1)
     primary = get(sqlite_api, "/api/v4/geo_sites")[0]

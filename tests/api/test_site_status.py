@@ -15,11 +15,14 @@ from app.api import site_auth
 from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import Cursor, Site, SiteReport
-from app.replication import gauges, remote_sites, site_reports, site_tokens
+from app.replication import event_log, gauges, remote_sites, site_reports, site_tokens
+from app.replication.event_log import Origin
+from app.replication.log.local import LocalLog
 from app.replication.remote_sites import Change, Declaration
-from app.replication.site_reports import REPORT_LIMIT
+from app.replication.site_reports import REPORT_LIMIT, STANDBY
+from app.settings import Deletion
 from tests.admin.face import Face, face
-from tests.support.deployment import ADMIN_TOKEN
+from tests.support.deployment import ADMIN_TOKEN, event
 from tests.support.site_report import REPORT
 
 ADDRESS = "/api/v4/geo/site_status"
@@ -138,6 +141,7 @@ def test_gauges_of_a_remote_site_are_of_now_or_missing(api: Face) -> None:
         (b"[]", {}, 400),
         (None, {"synced": "<script>"}, 400),
         (None, {"name": "paris"}, 409),
+        (None, {"position": "x y"}, 400),
         (b" " * (REPORT_LIMIT + 1), {}, 413),
     ],
 )
@@ -167,11 +171,49 @@ def test_reports_without_end_are_asked_to_wait(api: Face) -> None:
     assert (again.status_code, again.headers["Retry-After"]) == (429, "1")
 
 
-def test_a_removed_site_says_nothing_any_more(api: Face) -> None:
+def test_a_removed_site_says_nothing_any_more_and_is_not_counted(api: Face) -> None:
     token = add()
     assert report(api, token).status_code == 200
+    site = of(api, "berlin")
+    shown = {row["geo_node_id"] for row in get(api, "/api/v4/geo_sites/status")}
+    assert site["id"] in shown
     remote_sites.apply([Change(Declaration("berlin"), None)])
     assert report(api, token).status_code == 401
+
+    # Nothing is told of it in the primary's name
+    headers = {"PRIVATE-TOKEN": ADMIN_TOKEN}
+    assert api.client.get(f"/api/v4/geo_sites/{site['id']}/status", headers=headers).status_code == 404
+    assert shown - {row["geo_node_id"] for row in get(api, "/api/v4/geo_sites/status")} == {site["id"]}
+    with connection():
+        assert "berlin" not in {
+            each.labels["name"] for family in gauges.gauges() for each in family.samples if "name" in each.labels
+        }
+
+
+def test_how_far_a_standby_s_reader_is_stands_in_its_status(api: Face) -> None:
+    # Given a site that reads a standby, and events
+    token = add()
+    with connection():
+        site = Site.get(Site.name == "berlin")
+    log = LocalLog(site.id)
+    start = log.read(None, limit=1).position
+    event_log.store([event(tag=f"v{number}") for number in range(3)], [], Origin("distribution", 0))
+    first = log.read(start, limit=1)
+
+    # When it reports that it has read one of them
+    assert report(api, token, follows=STANDBY, position=first.position).status_code == 200
+
+    # Then its status says how far it is, of how much, and when what it read last has happened
+    shown = of(api, "berlin", "/status")
+    assert (shown["cursor_last_event_id"], shown["unread_events_count"]) == (first.last_event_id, 2)
+    assert shown["last_event_id"] == first.last_event_id + 2
+    assert shown["cursor_last_event_timestamp"] == int(first.events[0].occurred_at.timestamp())
+
+
+def test_policies_left_to_the_site_are_told_as_none(api: Face) -> None:
+    add()
+    add("paris", deletion=Deletion.OFF)
+    assert (of(api, "berlin")["deletion"], of(api, "paris")["deletion"]) == (None, "off")
 
 
 def test_the_pages_bear_what_a_hostile_site_says(api: Face) -> None:

@@ -42,10 +42,14 @@ def first_backfill(options: Options) -> Result:
     # A file takes a page of memory, and a repository has some thirty of them on each side.
     with Stage(repositories * 2 * 40 * 4096 + 1024**3, options.storage) as stage, ExitStack() as stack:
         port = free_port()
-        primary = stage.primary([endpoint(port, ignore=True)])
+        primary = stage.primary()
         secondary = stack.enter_context(stage.destination())
         began = time.monotonic()
         corpus = _filled(primary, repositories)
+        # Not before: it would send all of this again and again, and then every fresh push behind it.
+        primary.stop()
+        primary.notify = (endpoint(port, ignore=True),)
+        primary.start()
         options.say(f"  {repositories} repositories pushed in {time.monotonic() - began:.1f} s")
         folder = stack.enter_context(stage.directory(NAME))
         source = stack.enter_context(Client(primary))

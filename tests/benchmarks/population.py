@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.database import connection, database, is_sqlite
 from app.models import Site
+from app.replication.retention import KEEP_ATTEMPTS, KEEP_EVENTS
 
 #: References of each repository.
 TAGS = 100
@@ -132,7 +133,7 @@ class Population:
             "geo_events (event_key, replicable_name, event_name, container_repository_id, action, tag, digest,"
             " occurred_at, created_at)",
             f"{_digest('n')}, 'container_repository', 'updated', {repository} + 1, 'push', 'v' || {tag},"
-            f" {_digest('n')}, {_instant(repr(_text(_NOW)))}, {_instant(repr(_text(_NOW)))}",
+            f" {_digest('n')}, {self._moment(KEEP_EVENTS)}, {self._moment(KEEP_EVENTS)}",
             first,
             end,
         )
@@ -140,10 +141,18 @@ class Population:
             'sync_attempts (registry_id, reference, action, "trigger", outcome, new_digest, bytes_copied, worker,'
             " started_at, finished_at)",
             f"{repository} + 1, 'v' || {tag}, 'copy', 'event', 'synced', {_digest('n')}, 1000000, 'worker:1',"
-            f" {_instant(repr(_text(_NOW)))}, {_instant(repr(_text(_NOW)))}",
+            f" {self._moment(KEEP_ATTEMPTS)}, {self._moment(KEEP_ATTEMPTS)}",
             first,
             end,
         )
+
+    def _moment(self, kept: timedelta) -> str:
+        """When the n-th of what is remembered happened: evenly over the time for which such are kept."""
+        every = kept.total_seconds() / (self.references // REMEMBERED)
+        begun = _text(_NOW - kept)
+        if is_sqlite():
+            return f"strftime('%Y-%m-%d %H:%M:%f', '{begun}', '+' || (n * {every}) || ' seconds') || '000'"
+        return f"'{begun}'::timestamp + n * {every} * interval '1 second'"
 
 
 _NOW = datetime.now(UTC).replace(microsecond=123456)

@@ -19,8 +19,10 @@ from flask.testing import FlaskClient
 from app import metrics, migrate
 from app.database import connection, database, is_sqlite
 from app.replication import claim as claims
-from app.replication import sites, status
+from app.replication import closing, sites, status
 from app.replication.context import Nobody
+from app.replication.marking import FRESH
+from app.replication.verification import claim as verifications
 from app.settings import Settings
 from app.web import create_app
 from tests.benchmarks.bulk import Result
@@ -46,6 +48,9 @@ RUNS = 15
 
 #: Of a command, which is a process of its own.
 COMMANDS = 2
+
+#: Wakes that a scheduler sends at a time.
+WAKES = 32
 
 _PUSH = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 2, "length": 2}
 
@@ -87,22 +92,25 @@ def _measured(url: str, home: Path, population: Population, options: Options) ->
         options.say(f"    filled in {time.monotonic() - began:.1f} s")
         operations = _Operations(app.test_client(), settings)
         operations.sign_in()
-        taken = {}
-        for name, work in operations.all().items():
-            taken[name] = _timed(work, options.rounds * RUNS)
-            options.say(f"    {name}: {statistics.median(taken[name]):.2f} ms")
-            if options.plans:
-                _explain(name, work, options.say)
+        taken = _taken(operations.all(), options)
         taken["geo status, the command"] = _timed(lambda: _command(home, env), max(3, options.rounds * COMMANDS // 2))
         population.all_wait()
-        taken["a claim in a first backfill"] = _timed(operations.claim, options.rounds * RUNS)
-        if options.plans:
-            _explain("a claim in a first backfill", operations.claim, options.say)
+        taken |= _taken(operations.of_a_backfill(), options)
         return taken
     finally:
         app.extensions["geo"].close()
         metrics.buffer.close(write=False)
         database.close_all()
+
+
+def _taken(operations: dict[str, Operation], options: Options) -> dict[str, list[float]]:
+    taken = {}
+    for name, work in operations.items():
+        taken[name] = _timed(work, options.rounds * RUNS)
+        options.say(f"    {name}: {statistics.median(taken[name]):.2f} ms")
+        if options.plans:
+            _explain(name, work, options.say)
+    return taken
 
 
 @dataclass
@@ -114,6 +122,8 @@ class _Operations:
         return {
             "a webhook, stored": self.webhook,
             "a claim": self.claim,
+            "a claim for verification": self.verification,
+            "a look of the scheduler": self.look,
             "geo status, the function": self.status,
             "a scrape of /metrics": lambda: self.get("/metrics"),
             "the page of sites": lambda: self.get("/admin"),
@@ -121,6 +131,14 @@ class _Operations:
             "the page of failed repositories": lambda: self.get("/admin/repositories?state=failed"),
             "the list of repositories, API": lambda: self.get("/api/v4/geo/container_repositories?per_page=20"),
             "the status of sites, API": lambda: self.get("/api/v4/geo_sites/status"),
+        }
+
+    def of_a_backfill(self) -> dict[str, Operation]:
+        """What is done all the time while every repository waits."""
+        return {
+            "a claim in a first backfill": self.claim,
+            "a look of the scheduler in a first backfill": self.look,
+            "geo status, the function, in a first backfill": self.status,
         }
 
     def sign_in(self) -> None:
@@ -141,9 +159,20 @@ class _Operations:
         assert answer.json == {"accepted": 1, "duplicate": 0, "ignored": 0, "quarantined": 0}, answer.text
 
     def claim(self) -> None:
-        claim = claims.claim_next(settings=self.settings)
+        claim = claims.claim_next(self.settings)
         assert claim is not None
-        claims.release(claim)
+        closing.release(claim)
+
+    def verification(self) -> None:
+        claim = verifications.claim_next(self.settings)
+        assert claim is not None
+        verifications.release(claim)
+
+    def look(self) -> None:
+        """What the scheduler counts once a second."""
+        with connection():
+            assert claims.count_due(WAKES, at_most=FRESH) + claims.count_due(WAKES) > 0
+            assert verifications.count_due(self.settings, WAKES) + claims.count_held() + closing.fail_poisonous() >= 0
 
     def status(self) -> None:
         with connection():

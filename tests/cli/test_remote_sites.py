@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
+import tomllib
+from dataclasses import fields
 from datetime import timedelta
 
 import pytest
@@ -9,8 +13,10 @@ from app import database
 from app.database import connection, now
 from app.models import Site, SiteReport
 from app.replication import site_reports, site_tokens
+from app.replication.remote_sites import Declaration
 from app.replication.site_tokens import PREFIX
 from tests.cli.conftest import Geo
+from tests.support.running import ROOT
 from tests.support.site_report import REPORT
 
 
@@ -170,3 +176,97 @@ def test_what_a_site_reports_is_shown_with_its_age(primary: Geo) -> None:
     database.database.close_all()
     assert "too old" in primary("sites").stdout
     assert "(too old)" in primary("status").stdout
+
+
+def test_policies_are_set_shown_and_left_to_the_site_again(primary: Geo) -> None:
+    # Given a site that is added with policies
+    said = ("--deletion", "off", "--protect", "stable", "--protect", "v1.*", "--verification", "blobs")
+    assert primary("sites", "add", "berlin", *said).exit_code == 0
+    row = listed(primary)["berlin"]
+    assert (row["deletion"], row["protected_tags"], row["verification"]) == ("off", ["stable", "v1.*"], "blobs")
+    assert "- of off  stable v1.*" in primary("sites").stdout
+
+    # When they are edited, the difference is told
+    edited = primary("sites", "edit", "berlin", "--deletion", "tags", "--protect", "v2", "--verification", "content")
+    for line in (
+        '- deletion = "off"',
+        '+ deletion = "tags"',
+        '+ protected_tags = ["v2"]',
+        '+ verification = "content"',
+    ):
+        assert line in edited.output
+
+    # And they can be left to the site
+    primary("sites", "edit", "berlin", "--deletion", "own", "--protect-none", "--verification", "own")
+    row = listed(primary)["berlin"]
+    assert (row["deletion"], row["protected_tags"], row["verification"]) == (None, [], None)
+    assert primary("sites", "edit", "berlin", "--deletion", "all").exit_code == 2
+    assert primary("sites", "edit", "berlin", "--protect", "a/b").exit_code == 2
+
+
+def test_what_a_site_says_of_its_own_policies_stands_beside_what_limits_them(primary: Geo) -> None:
+    primary("sites", "add", "berlin", "--deletion", "off", "--protect", "v1.*")
+    with connection():
+        site = Site.get(Site.name == "berlin")
+    site_reports.keep(site, REPORT)
+    database.database.close_all()
+    assert "tags of off  v1.* stable" in primary("sites").stdout
+
+
+def test_the_file_in_the_documentation_is_applied(primary: Geo) -> None:
+    # Given the example, and the keys that the page explains
+    page = (ROOT / "docs/two-sites.md").read_text()
+    example = page.partition("    [sites.berlin]\n")
+    text = "".join(example[1:]).partition("\n\nAll of them")[0]
+    file = primary.path / "sites.toml"
+    file.write_text(textwrap.dedent(text))
+    explained = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
+
+    # Then it can be applied as it stands, and says what it seems to
+    assert primary("sites", "apply", "--yes", str(file)).exit_code == 0
+    rows = listed(primary)
+    berlin, paris = rows["berlin"], rows["paris"]
+    assert (berlin["deletion"], berlin["protected_tags"]) == ("tags", ["stable", "regex:release-[0-9]+"])
+    assert (berlin["verification"], berlin["capacity"], berlin["enabled"]) == ("blobs", 4, True)
+    assert (paris["deletion"], paris["enabled"], paris["repositories"]) == ("off", False, [])
+    assert primary("sites", "apply", "--dry-run", str(file)).exit_code == 0
+
+    # And it has every key that there is, each of which is explained, as the command's own help has
+    keys = {each.name for each in fields(Declaration)} - {"name"}
+    assert {key for table in tomllib.loads(file.read_text())["sites"].values() for key in table} == keys
+    assert explained == keys
+    shown = primary("sites", "apply", "--help").output
+    assert [key for key in keys if f"{key} = " not in shown] == []
+
+
+def test_the_environment_s_site_is_said_to_be_its_own(geo: Geo) -> None:
+    # Given a deployment that replicates to a site of its own, and a file without it
+    file = geo.path / "sites.toml"
+    file.write_text("[sites.berlin]\n")
+
+    # Then it is said to stay, and nothing of it is changed
+    applied = geo("sites", "apply", "--yes", str(file))
+    assert "secondary is governed by the environment (GEO_SITE_NAME)" in applied.output
+    assert (listed(geo)["secondary"]["enabled"], listed(geo)["secondary"]["deletion"]) == (True, "tags")
+
+    # And a file that names it is refused before any difference is shown
+    file.write_text('[sites.berlin]\ncapacity = 2\n[sites.secondary]\ndeletion = "off"\n')
+    refused = geo("sites", "apply", "--yes", str(file))
+    assert (refused.exit_code, "GEO_DELETION" in refused.output, "capacity" in refused.output) == (2, True, False)
+    assert listed(geo)["berlin"]["capacity"] is None
+
+
+def test_a_file_that_is_no_text_is_a_sentence(primary: Geo) -> None:
+    file = primary.path / "sites.toml"
+    file.write_bytes(b"[sites.berlin]\nurl = '\xff'\n")
+    result = primary("sites", "apply", "--yes", str(file))
+    assert (result.exit_code, "UTF-8" in result.output) == (2, True)
+
+
+def test_a_removed_site_is_not_counted(primary: Geo) -> None:
+    primary("sites", "add", "berlin")
+    assert "berlin" in primary("status").output
+    primary("sites", "remove", "berlin")
+    assert "berlin" not in primary("status").output
+    assert json.loads(primary("status", "--json").stdout)["sites"] == []
+    assert listed(primary)["berlin"]["retired"] is True

@@ -176,5 +176,5 @@ def test_nobody_waits_for_a_paused_site(wired: Geo, primary: DistributionRegistr
 
     # Then it is said what to do
     assert result.exit_code == 1
-    assert "1 repositories wait, and secondary is paused" in result.stderr
+    assert "1 repository waits, and secondary is paused" in result.stderr
     assert "geo sites resume secondary" in result.stderr

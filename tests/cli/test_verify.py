@@ -51,7 +51,7 @@ def test_a_repository_is_verified_and_what_is_missing_named(
 
     # Then that is said, and with what
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("team/app is whole on secondary: 1 references at level blobs (")
+    assert result.stdout.startswith("team/app is whole on secondary: 1 reference at level blobs (")
     told = json.loads(wired("verify", "team/app", "--level", "content", "--json").stdout)
     assert (told["in_order"], told["level"], told["findings"], told["verification_state"]) == (True, "content", [], 2)
     assert told["checksum"] == told["primary_checksum"]
@@ -130,7 +130,7 @@ def test_all_are_marked_and_waited_for(
     assert made.blobs[-1].digest in told["failed"][0]["failure"]
 
     # And those that failed can be asked for alone
-    assert "1 repositories are marked" in wired("verify", "--failed").stdout
+    assert "1 repository is marked" in wired("verify", "--failed").stdout
 
 
 def test_nobody_waits_for_a_site_that_is_paused(geo: Geo) -> None:
@@ -147,7 +147,7 @@ def test_nobody_waits_for_a_site_that_is_paused(geo: Geo) -> None:
 
     # Then he is told that nobody will do it, and so where replication is switched off
     assert result.exit_code == 1
-    assert "1 repositories wait, and secondary is paused; `geo sites resume secondary`" in result.stderr
+    assert "1 repository waits, and secondary is paused; `geo sites resume secondary`" in result.stderr
     assert geo("sites", "resume", "secondary").exit_code == 0
     result = geo("verify", "--all", "--wait", "--json", GEO_REGISTRY_REPLICATION_ENABLED="false")
     assert (result.exit_code, result.stdout) == (1, "")

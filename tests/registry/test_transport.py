@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from app import correlation
 from app.registry import (
     Digest,
     InvalidResponse,
@@ -138,3 +139,19 @@ def test_what_a_storage_says_is_no_word_of_the_registry(
     assert not isinstance(raised.value, NotFound | Unauthorized)
     assert raised.value.retry_after == 3.0
     assert len(registry.seen) == len(elsewhere.seen) == 1
+
+
+def test_the_registry_is_told_of_which_occasion_a_request_is(serve: Serve, connect: Connect) -> None:
+    # Given a registry whose blobs are elsewhere
+    elsewhere = serve(storage)
+    registry = serve(lambda handler, _: handler.reply(307, Location=f"{elsewhere.url}/blob"))
+    client = connect(registry.url, StaticBearer("secret"))
+
+    # When it is asked for an occasion, and for none
+    for id_ in ("an-id", None):
+        with correlation.bound(id_), client.open_blob("a/x", DIGEST) as stream:
+            assert b"".join(stream) == DATA
+
+    # Then it alone was told
+    assert [request.headers.get("X-Request-ID") for request in registry.seen] == ["an-id", None]
+    assert [request.headers.get("X-Request-ID") for request in elsewhere.seen] == [None, None]

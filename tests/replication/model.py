@@ -18,8 +18,7 @@ from app.database import connection, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Cursor, Event, MetricValue, Reference, SyncAttempt, SyncState
 from app.notifications import RegistryEvent
-from app.replication import claim as claims
-from app.replication import cursor, event_log, marking, outcome, planner
+from app.replication import closing, cursor, event_log, marking, outcome, planner
 from app.replication.claim import Claim, LeaseLost
 from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.outcome import Done, Failed
@@ -217,7 +216,7 @@ class World:
 
     def tidy(self) -> None:
         """The scheduler looks for rows whose workers die one after the other."""
-        claims.fail_poisonous()
+        closing.fail_poisonous()
 
     def elapse(self, seconds: float) -> None:
         """Time passes. What is being written is there, or is not, before its time limit is over."""
@@ -240,13 +239,13 @@ class World:
 
     def claim(self) -> Worker | None:
         """A worker takes the next row, if there is one."""
-        return self._holding(claims.claim_next())
+        return self._holding(self._deployment.take())
 
     def claim_by_hand(self, repository: str) -> Worker | None:
         """A person's command takes a row whatever its state."""
         with connection():
             row = Registry.get_or_none(Registry.container_repository == self._repository_ids[repository])
-        return self._holding(claims.claim_row(row.id) if row else None)
+        return self._holding(self._deployment.take_row(row.id) if row else None)
 
     def _holding(self, claim: Claim | None) -> Worker | None:
         if claim is None:
@@ -327,13 +326,13 @@ class World:
         self.workers.remove(worker)
         with connection():
             asked_for = Registry.get_by_id(worker.claim.registry_id).generation != worker.claim.generation
-        closed = claims.release(worker.claim) if unfinished else claims.close(worker.claim, failure=failure)
+        closed = closing.release(worker.claim) if unfinished else closing.close(worker.claim, failure=failure)
         if asked_for:
             assert closed.state in {None, SyncState.PENDING}, "what was asked for meanwhile waits for a retry"
 
     def let_go_while_events_are_read(self, worker: Worker) -> None:
         """The same, and the cursor advances after the worker has seen that nothing is left, and before he says so."""
-        summary = claims._summary
+        summary = closing._summary
 
         def overtaken(registry_id: int) -> Any:
             found = summary(registry_id)
@@ -341,7 +340,7 @@ class World:
                 other.do(lambda: cursor.advance(self._deployment.fresh_site()))
             return found
 
-        with mock.patch.object(claims, "_summary", overtaken):
+        with mock.patch.object(closing, "_summary", overtaken):
             self.let_go(worker)
         self._note_what_was_read()
 

@@ -12,7 +12,7 @@ from app.database import connection, lock, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState, VerificationState
 from app.replication import claim as claims
-from app.replication import replicator, sites
+from app.replication import closing, replicator, sites
 from app.replication.binding import Binding, NotApplied, same_address
 from app.replication.verification import claim as verifications
 from app.replication.verification import work
@@ -42,7 +42,7 @@ def test_a_process_of_the_former_environment_takes_nothing_up(
 ) -> None:
     # Given rows that are due, and a process that is at work on one of them
     held, waiting = marked(state, "team/app", "team/more")
-    claim = claims.claim_next()
+    claim = state.take()
     assert claim is not None
     looking = verifying(state, waiting)
     former = {row: token(row) for row in (held, waiting)}
@@ -57,8 +57,8 @@ def test_a_process_of_the_former_environment_takes_nothing_up(
 
     # Then no claim of any kind is to be had, and each says what to do
     for take in (
-        claims.claim_next,
-        lambda: claims.claim_row(waiting),
+        state.take,
+        lambda: state.take_row(waiting),
         lambda: verifications.claim_next(state.context.settings),
         lambda: verifications.claim_row(waiting, state.context.settings),
     ):
@@ -71,7 +71,7 @@ def test_a_process_of_the_former_environment_takes_nothing_up(
     # And every claim that there was, or was about to be, is void
     if environment is not OTHER_SITE:
         assert [row for row in former if token(row) <= former[row]] == []
-        assert claims.close(claim).state is None
+        assert closing.close(claim).state is None
         with connection():
             assert not Registry.select().where(looking.ours()).exists()
 
@@ -98,7 +98,7 @@ def test_a_site_that_is_not_there_for_us_is_not_ours(state: Deployment, values: 
     with connection():
         Site.update(**values).where(~Site.primary).execute()
     with pytest.raises(NotApplied):
-        claims.claim_row(row)
+        state.take_row(row)
 
 
 def test_an_address_is_the_same_however_it_is_spelled(state: Deployment) -> None:
@@ -115,7 +115,7 @@ def test_an_address_is_the_same_however_it_is_spelled(state: Deployment) -> None
     # Then it is the same registry to who knows it by the former spelling
     with connection():
         assert Reference.get().observed_digest == "sha256:x"
-    assert claims.claim_row(row) is not None
+    assert state.take_row(row) is not None
 
 
 def test_an_address_that_changes_waits_for_who_records(postgres: Postgres) -> None:

@@ -12,7 +12,6 @@ from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncAttempt
 from app.replication import brake, replicator
-from app.replication import claim as claims
 from app.replication.brake import DeletionHeld, DeletionUnsupported
 from app.replication.claim import Claim, LeaseLost
 from tests.support.deployment import Deployment
@@ -25,7 +24,7 @@ Deleted = Callable[[timedelta, int], None]
 def claim(state: Deployment) -> Claim:
     state.event("push", "team/app", "v1")
     state.mark()
-    claim = claims.claim_next()
+    claim = state.take()
     assert claim is not None
     return claim
 

@@ -12,7 +12,6 @@ import pytest
 from app.database import connection
 from app.models import Reference, SyncState
 from app.replication import brake, deletion, replicator, sites
-from app.replication import claim as claims
 from app.replication.claim import LeaseLost
 from app.settings import Settings
 from tests.support import images
@@ -442,7 +441,7 @@ def test_nothing_is_deleted_on_a_lease_that_may_end(
     geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
 ) -> None:
     digests = replicated(geo, primary, repository, "v1")
-    claim = claims.claim_row(geo.row(repository).id)
+    claim = geo.take_row(geo.row(repository).id)
     assert claim is not None
     claim.lease.deadline = claim.lease.clock() + deletion.TAG_WRITE_LIMIT - 1
     with pytest.raises(LeaseLost):

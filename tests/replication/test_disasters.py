@@ -213,7 +213,7 @@ def test_exchanged_addresses_are_refused(world: World, repository: str, caplog: 
     delete_digest(world.secondary, repository, digests["gone"])
 
     # When it is started with the two addresses exchanged
-    with pytest.raises(ExchangedRegistries, match="promote"):
+    with pytest.raises(ExchangedRegistries, match="geo demote"):
         world.start(world.exchanged())
 
     # Or a worker is, beside it

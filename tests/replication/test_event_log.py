@@ -456,6 +456,25 @@ def test_unread_counts_what_a_reader_has_not_seen(state: Deployment) -> None:
         assert event_log.unread(Position(first + 2, {first: 1})) == 1
 
 
+def test_of_a_long_log_the_ids_are_told_rather_than_counted(state: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a log of five events, one of which is gone
+    state.store(*(event(tag=f"v{number}") for number in range(5)))
+    first, second, *_ = ids()
+    with connection():
+        Event.delete().where(Event.id == second).execute()
+
+        # When so many are counted one by one, then the number is exact
+        assert (event_log.size(), event_log.unread(Position(0))) == (4, 4)
+
+        # When that would be too many, then it is at most so many, and nothing is still nothing
+        monkeypatch.setattr(event_log, "COUNTED", 2)
+        assert (event_log.size(), event_log.unread(Position(0))) == (5, 5)
+        assert event_log.unread(Position(first + 2)) == 2
+        assert event_log.unread(Position(first + 4)) == 0
+        Event.delete().execute()
+        assert event_log.size() == 0
+
+
 def test_an_event_whose_transaction_began_while_a_cursor_was_reading_is_not_lost(
     postgresql: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

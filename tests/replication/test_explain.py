@@ -9,7 +9,7 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepository, Lease, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import backfill, claim, marking
+from app.replication import backfill, marking
 from app.replication.explain import explain
 from app.replication.explanation import Cause, Explanation
 from app.replication.status import SCHEDULER
@@ -182,14 +182,14 @@ def test_the_place_in_the_queue(running: Deployment) -> None:
 
     # In the order in which workers take them
     for path in ("team/first", "team/second", "team/old"):
-        taken = claim.claim_next()
+        taken = running.take()
         assert taken is not None
         assert taken.path == path
 
 
 def test_what_is_being_copied(running: Deployment) -> None:
     pending(running, "team/app")
-    taken = claim.claim_next()
+    taken = running.take()
     assert taken is not None
     found = told(running, "team/app", "v1")
     assert found.cause is Cause.COPYING

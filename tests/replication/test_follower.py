@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,16 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepository, Event, Lease, Site
 from app.models import Follower as Row
-from app.replication import capacity, event_log, sites
+from app.replication import capacity, event_log, replicator, sites
 from app.replication import follower as following
 from app.replication.context import Nobody
 from app.replication.follower import Follower
 from app.replication.log import LogUnavailable, Reading, Reset, Terms
+from app.replication.policy import Policy, TagPatterns
 from app.replication.scope import Scope
 from app.replication.tag_scope import TagScope
-from app.settings import Settings
+from app.replication.verification.governed import governed
+from app.settings import Deletion, Settings, VerificationLevel
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.wait import wait_until
 
@@ -76,12 +79,15 @@ def reading(
     repositories: tuple[str, ...] = (),
     tags: tuple[str, ...] = (),
     capacity: int | None = None,
+    deletion: Deletion | None = None,
+    protected: tuple[str, ...] = (),
+    verification: VerificationLevel | None = None,
     paused: bool = False,
     reconcile: str | None = None,
     reset: Reset | None = None,
 ) -> Reading:
     last = max((event.id for event in events), default=0)
-    terms = Terms(name, repositories, paused, reconcile, "a reason", tags, capacity)
+    terms = Terms(name, repositories, paused, reconcile, "a reason", tags, capacity, deletion, protected, verification)
     return Reading(events, position, last, last, terms, reset)
 
 
@@ -352,7 +358,88 @@ def test_a_capacity_alone_asks_for_no_reconcile(state: Deployment) -> None:
     assert (state.fresh_site().granted_capacity, reason(state)) == (2, "")
 
 
-@pytest.mark.parametrize("limits", [{"repositories": ("Team/App",)}, {"tags": ("semver:what",)}])
+def test_the_policies_that_the_primary_sets_hold_here(state: Deployment) -> None:
+    # When the primary says what may be deleted, and how far is verified
+    said: dict[str, Any] = {"deletion": Deletion.OFF, "protected": ("stable",), "verification": VerificationLevel.BLOBS}
+    one, _ = follower(state, reading("p0"), reading("p0", **said), reading("p0", **said), reading("p0"))
+    one.step()
+    one.step()
+
+    # Then that holds beside our own, a restart does not forget it, and what was kept is judged anew
+    for _ in range(2):
+        policy = Policy.of(state.fresh_site())
+        assert policy == Policy(Deletion.TAGS, within=Policy(Deletion.OFF, TagPatterns(("stable",))))
+        with connection():
+            assert governed(state.context.settings).verification is VerificationLevel.BLOBS
+        assert "what the primary lets be deleted" in reason(state)
+        sites.apply_environment(state.context.settings)
+
+    # And once is enough
+    with connection():
+        Site.update(reconcile_requested_at=None, reconcile_reason=None).execute()
+    one.step()
+    assert reason(state) == ""
+
+    # And when it says nothing of them any more, ours alone hold
+    one.step()
+    assert Policy.of(state.fresh_site()) == Policy(Deletion.TAGS)
+    with connection():
+        assert governed(state.context.settings) == state.context.settings
+
+
+def test_a_level_of_ours_that_goes_deeper_stays(state: Deployment) -> None:
+    one, _ = follower(state, reading("p0", verification=VerificationLevel.TAGS))
+    one.step()
+    with connection():
+        assert governed(state.context.settings).verification is VerificationLevel.MANIFESTS
+        off = dataclasses.replace(state.context.settings, verification=None)
+        assert governed(off).verification is VerificationLevel.TAGS
+
+
+def test_a_site_that_may_be_a_mirror_again_waits_for_a_person(database_url: str) -> None:
+    # Given a mirror that a person has released, and that the primary does not let be one
+    env = offline_environment(database_url, GEO_ROLE="secondary", GEO_SITE_NAME=SITE, GEO_DELETION="mirror")
+    env |= {"GEO_PRIMARY_URL": "http://127.0.0.1:9", "GEO_SITE_TOKEN": "x"}
+    state = Deployment.start(env)
+    try:
+        assert state.fresh_site().deletions_held_because is not None
+        one, _ = follower(state, reading("p0", deletion=Deletion.TAGS), reading("p0"))
+        one.step()
+        replicator.release_deletions(state.fresh_site())
+        sites.apply_environment(state.context.settings)
+        assert (Policy.of(state.fresh_site()).most, state.fresh_site().deletions_held_because) == (Deletion.TAGS, None)
+
+        # When the primary lets it, then nothing is deleted before somebody has looked once more
+        one.step()
+        assert Policy.of(state.fresh_site()).most is Deletion.MIRROR
+        assert "lets it be a mirror from now on" in (state.fresh_site().deletions_held_because or "")
+
+        # And a start changes nothing about that, nor holds it again once it is released
+        replicator.release_deletions(state.fresh_site())
+        sites.apply_environment(state.context.settings)
+        assert state.fresh_site().deletions_held_because is None
+    finally:
+        state.close()
+
+
+def test_who_follows_nobody_any_more_is_a_mirror_only_after_a_person_s_word(database_url: str) -> None:
+    env = offline_environment(database_url, GEO_SITE_NAME=SITE, GEO_DELETION="mirror")
+    following_env = env | {"GEO_ROLE": "secondary", "GEO_PRIMARY_URL": "http://127.0.0.1:9", "GEO_SITE_TOKEN": "x"}
+    state = Deployment.start(following_env)
+    try:
+        one, _ = follower(state, reading("p0", deletion=Deletion.OFF))
+        one.step()
+        replicator.release_deletions(state.fresh_site())
+        sites.apply_environment(Settings.from_env(env))
+        assert Policy.of(state.fresh_site()) == Policy(Deletion.MIRROR)
+        assert state.fresh_site().deletions_held_because is not None
+    finally:
+        state.close()
+
+
+@pytest.mark.parametrize(
+    "limits", [{"repositories": ("Team/App",)}, {"tags": ("semver:what",)}, {"protected": ("regex:(",)}]
+)
 def test_a_scope_that_cannot_be_read_changes_nothing_and_is_told(state: Deployment, limits: dict[str, Any]) -> None:
     one, _ = follower(state, reading("p0"), reading("p1", [told(7, "v1")], **limits))
     one.step()

@@ -13,7 +13,7 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState
 from app.registry import ServerError
 from app.replication import backfill, planner, replicator
-from app.replication import claim as claims
+from app.replication.claim import LeaseLost
 from app.replication.outcome import MISSED
 from app.replication.planner import RepositoryMissing
 from tests.support import images
@@ -300,7 +300,7 @@ def test_a_listing_is_no_witness_against_a_tag_pushed_while_it_was_made(
     geo, before_primary, _ = proxied
     replicated(geo, primary, repository, "old", "v1")
     with connection():
-        claim = claims.claim_row(geo.row(repository).id)
+        claim = geo.take_row(geo.row(repository).id)
     assert claim is not None
 
     # When tags are pushed that it does not have any more, one of them known before
@@ -333,7 +333,7 @@ def test_a_push_during_a_full_sync_keeps_its_place_before_the_old_tags(
     geo.mark()
 
     # When the plan of a full sync marks everything
-    claim = claims.claim_next()
+    claim = geo.take()
     assert claim is not None
     planner.plan(claim, geo.context.primary, claim.generation)
 
@@ -348,7 +348,7 @@ def test_whose_row_was_taken_over_plans_nothing(
 ) -> None:
     # Given a full sync that stood still in the middle of its listing, until somebody else had its row
     replicated(geo, primary, repository, "v1")
-    claim = claims.claim_row(geo.row(repository).id)
+    claim = geo.take_row(geo.row(repository).id)
     assert claim is not None
     registry_id, listing = claim.registry_id, geo.context.primary.list_tags
 
@@ -356,12 +356,12 @@ def test_whose_row_was_taken_over_plans_nothing(
         def list_tags(self, path: str) -> list[str]:
             with connection():
                 Registry.update(lease_expires_at=now()).where(Registry.id == registry_id).execute()
-            assert claims.claim_row(registry_id) is not None
+            assert geo.take_row(registry_id) is not None
             return listing(path)
 
     # When it goes on, then nothing is marked
     before = {name: found.generation for name, found in geo.references(repository).items()}
-    with pytest.raises(claims.LeaseLost):
+    with pytest.raises(LeaseLost):
         planner.plan(claim, Stalled(), claim.generation)  # type: ignore[arg-type]
     assert {name: found.generation for name, found in geo.references(repository).items()} == before
 

@@ -8,8 +8,10 @@ from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Cursor, Site
 from app.replication import remote_sites, sites
+from app.replication.log import Terms
+from app.replication.log.local import terms_of
 from app.replication.remote_sites import Change, Declaration, InvalidSite
-from app.settings import Settings
+from app.settings import Deletion, Settings, VerificationLevel
 from tests.support.deployment import Deployment, event, offline_environment
 
 FILE = """
@@ -68,6 +70,7 @@ def test_a_file_says_which_sites_there_are(state: Deployment) -> None:
         '    - url = ""',
         "    - repositories = []",
         "    - tags = []",
+        "    - protected_tags = []",
         "    - paused = true",
     ]
     apply(other)
@@ -91,6 +94,13 @@ def test_a_file_says_which_sites_there_are(state: Deployment) -> None:
         ("[sites.berlin]\ncapacity = 0", "whole number"),
         ("[sites.berlin]\ncapacity = true", "not a whole number"),
         ('[sites.berlin]\ncapacity = "4"', "not a whole number"),
+        ('[sites.berlin]\ndeletion = "all"', "`deletion` is one of off, tags, tags\\+untagged, mirror, not 'all'"),
+        ("[sites.berlin]\ndeletion = false", "`deletion` is not a text"),
+        ('[sites.berlin]\nprotected_tags = "stable"', "not a list"),
+        ('[sites.berlin]\nprotected_tags = ["a/b"]', "cannot match a tag"),
+        ('[sites.berlin]\nprotected_tags = ["regex:("]', "no regular expression"),
+        ('[sites.berlin]\nprotected_tags = ["regex:a\\nb"]', "list of patterns"),
+        ('[sites.berlin]\nverification = "all"', "`verification` is one of tags, manifests, blobs, content"),
         ("[sites.primary]", "cannot be a site's name"),
         ('[sites."a b"]', "cannot be a site's name"),
     ],
@@ -110,10 +120,56 @@ def test_a_capacity_is_declared_and_taken_back(state: Deployment) -> None:
     assert (site().capacity, site().reconcile_reason) == (None, None)
 
 
+def test_policies_are_declared_shown_and_taken_back(state: Deployment) -> None:
+    # Given a site of which nothing but its name is said
+    apply("[sites.berlin]")
+    assert (site().deletion, site().protected_tags, site().verification) == ("", "", None)
+    assert terms_of(site()) == Terms("berlin")
+
+    # When a file says policies of it
+    text = '[sites.berlin]\ndeletion = "off"\nprotected_tags = ["stable", "v1.*"]\nverification = "blobs"\n'
+    assert difference(text) == [
+        "~ berlin",
+        '    + deletion = "off"',
+        "    - protected_tags = []",
+        '    + protected_tags = ["stable", "v1.*"]',
+        '    + verification = "blobs"',
+    ]
+    apply(text)
+
+    # Then they are what its deployment is told, and no repository need be looked at here for that
+    assert difference(text) == []
+    expected = Terms(
+        "berlin",
+        deletion=Deletion.OFF,
+        protected_tags=("stable", "v1.*"),
+        verification=VerificationLevel.BLOBS,
+    )
+    assert terms_of(site()) == expected
+    assert site().reconcile_reason is None
+
+    # And what a file no longer says is left to the site again
+    assert difference("[sites.berlin]")[1] == '    - deletion = "off"'
+    apply("[sites.berlin]")
+    assert terms_of(site()) == Terms("berlin")
+
+
 def test_the_environment_s_own_site_is_not_a_file_s(state: Deployment) -> None:
+    # Given a file that names it, and another site
+    text = f'[sites.berlin]\n[sites.{state.site.name}]\ndeletion = "off"'
+
+    # Then no difference is shown of it, but who governs it, and by which variables
+    with pytest.raises(InvalidSite, match=r"GEO_SITE_NAME.* anew at each start.*GEO_DELETION, GEO_PROTECTED_TAGS"):
+        difference(text)
+
+    # And a change that was made up otherwise changes nothing either
     with pytest.raises(InvalidSite, match="GEO_SITE_NAME"):
-        apply(f"[sites.{state.site.name}]")
-    assert not state.fresh_site().remote
+        remote_sites.apply([Change(None, Declaration(state.site.name, deletion=Deletion.OFF))])
+    assert (state.fresh_site().remote, state.fresh_site().deletion, names()) == (False, "tags", [])
+
+    # And a file that leaves it out leaves it alone
+    apply("[sites.berlin]")
+    assert not state.fresh_site().retired
 
 
 def test_what_was_changed_meanwhile_is_not_overwritten(state: Deployment) -> None:

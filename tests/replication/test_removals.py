@@ -12,8 +12,8 @@ import pytest
 from app.database import connection
 from app.models import Reference, Site
 from app.replication import attempt, backlog, brake, replicator, sync
-from app.replication import claim as claims
 from app.replication import removals as removal
+from app.replication.claim import LeaseLost
 from app.replication.removals import Removals
 from tests.replication.conftest import Deploy
 from tests.support import images
@@ -242,13 +242,13 @@ def test_a_holder_that_lost_its_row_deletes_nothing(deploy: Deploy, between: tup
     geo = deploy(primary, secondary)
     gone(geo, primary, 1)
     geo.mark()
-    claim = claims.claim_next()
+    claim = geo.take()
     assert claim is not None
     with connection():
         type(geo.row(REPOSITORY)).update(lease_token=claim.token + 1).execute()
         (reference,) = Reference.select()
 
     # When, then
-    with pytest.raises(claims.LeaseLost):
+    with pytest.raises(LeaseLost):
         Removals(claim, geo.context, attempt.utcnow).carry_out(reference, attempt.utcnow())
     assert tags(secondary, REPOSITORY) == ["t0"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +14,10 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Follower, Site, SyncState
 from app.replication import health, site_reports, status
 from app.replication.level import Level
+from app.replication.log.position import Position
 from app.replication.reporting import Reporter
-from app.replication.site_reports import FEED, Report
+from app.replication.site_reports import FEED, POSITION_LIMIT, STANDBY, Report
+from app.settings import Deletion, Secret, VerificationLevel
 from tests.support.answering import Answer, Request, Server
 from tests.support.deployment import Deployment, offline_environment
 
@@ -77,6 +81,11 @@ def test_a_site_tells_what_its_own_status_says(state: Deployment, primary: Prima
     judged = health.judge(counted, whole, whole.at, replication_enabled=True)
     (told,) = primary.reports
     assert (told.name, told.follows, told.tags, told.repositories) == ("berlin", FEED, ("v*",), ())
+    assert (told.deletion, told.protected_tags, told.verification) == (
+        Deletion.TAGS,
+        (),
+        VerificationLevel.MANIFESTS,
+    )
     assert [told.total, told.pending, told.references] == [counted.total, counted.pending, counted.references]
     assert (told.total, told.pending, told.references) == (1, 1, 1)
     assert (told.level, told.headline) == (judged.level, judged.headline)
@@ -125,6 +134,51 @@ def test_what_is_too_long_to_be_taken_is_cut(state: Deployment, primary: Primary
     (told,) = primary.reports
     assert len(told.repositories) == site_reports.PATTERNS_LIMIT
     assert told.first_failure == "é" * site_reports.TEXT_LIMIT
+
+
+def test_our_own_policies_are_told_and_not_what_limits_them(state: Deployment, primary: Primary) -> None:
+    with connection():
+        own = {"deletion": "mirror", "protected_tags": "stable\nv1.*"}
+        Site.update(**own, granted_deletion="off", granted_protected_tags="x").where(Site.id == state.site.id).execute()
+    assert Reporter(state.context, state.site).report()
+    (told,) = primary.reports
+    assert (told.deletion, told.protected_tags) == (Deletion.MIRROR, ("stable", "v1.*"))
+
+
+def test_how_far_the_log_is_read_is_told_by_who_reads_a_standby(state: Deployment, primary: Primary) -> None:
+    # Given a follower that is somewhere
+    position = Position(9, {7: 1}, "0a", "0b").encode()
+    with connection():
+        Follower.update(position=position).execute()
+
+    # Then the primary is told where, unless it sees that by itself
+    assert Reporter(state.context, state.site).report()
+    source = state.context.settings.source
+    assert source is not None
+    by_standby = replace(source, database_url=Secret("postgresql://127.0.0.1:9/geo"))
+    state.context.settings = replace(state.context.settings, source=by_standby)
+    assert Reporter(state.context, state.site).report()
+    assert [(told.follows, told.position) for told in primary.reports] == [(FEED, None), (STANDBY, position)]
+
+
+def test_a_position_too_long_to_be_told_is_told_as_less_far(state: Deployment, primary: Primary) -> None:
+    # Given a reader with so many gaps that their text is longer than what is taken
+    fences = random.Random(1)
+    gaps = {gap: fences.getrandbits(60) for gap in range(1001, 21_000, 2)}
+    position = Position(30_000, gaps, "0a", "0b").encode()
+    assert len(position) > POSITION_LIMIT
+    source = state.context.settings.source
+    assert source is not None
+    by_standby = replace(source, database_url=Secret("postgresql://127.0.0.1:9/geo"))
+    state.context.settings = replace(state.context.settings, source=by_standby)
+    with connection():
+        Follower.update(position=position).execute()
+
+    # Then it is said that it has read what is before the first of them
+    assert Reporter(state.context, state.site).report()
+    (told,) = primary.reports
+    assert told.position is not None
+    assert Position.decode(told.position) == Position(1000, {}, "0a")
 
 
 def test_a_deployment_without_a_primary_tells_nobody(database_url: str) -> None:

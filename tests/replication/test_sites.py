@@ -4,8 +4,7 @@ import pytest
 
 from app.database import connection
 from app.models import Cursor, Site, SyncState
-from app.replication import claim as claims
-from app.replication import replicator, sites
+from app.replication import closing, replicator, sites
 from app.replication.sites import ExchangedRegistries, NotApplied, SameRegistry
 from app.settings import Settings
 from tests.support.deployment import Deployment, event, offline_environment
@@ -187,7 +186,7 @@ def test_a_primary_without_a_site_gives_way_to_the_environments(state: Deploymen
         GEO_REGISTRY_REPLICATION_PRIMARY_API_URL="http://127.0.0.1:10",
         GEO_SECONDARY_REGISTRY_URL="http://127.0.0.1:9",
     )
-    with connection(), pytest.raises(ExchangedRegistries, match="geo sites promote us"):
+    with connection(), pytest.raises(ExchangedRegistries, match="`geo demote` shows"):
         sites.apply_environment(coming)
     assert sites.promote("us", coming)
     site = sites.apply_environment(coming)
@@ -199,7 +198,7 @@ def test_the_former_primary_is_not_taken_for_a_secondary(state: Deployment) -> N
     # Given a deployment from one registry to another, when the secondary is to be the primary of until now
     primary, secondary = "http://127.0.0.1:9", "http://127.0.0.1:10"
     for new_primary in (secondary, "http://127.0.0.1:11"):
-        with connection(), pytest.raises(ExchangedRegistries, match=f"geo sites promote {state.site.name}"):
+        with connection(), pytest.raises(ExchangedRegistries, match="`geo demote` shows"):
             sites.apply_environment(
                 settings(
                     GEO_SITE_NAME=state.site.name,
@@ -217,7 +216,7 @@ def test_a_holder_loses_his_row_with_his_registry(state: Deployment) -> None:
     # Given a row that is being synced
     state.store(event(tag="v1"))
     state.mark()
-    claim = claims.claim_next()
+    claim = state.take()
     assert claim is not None
 
     # When the registry is another one
@@ -227,5 +226,5 @@ def test_a_holder_loses_his_row_with_his_registry(state: Deployment) -> None:
         )
 
     # Then he can write nothing more down, and the row waits for somebody
-    assert claims.close(claim).state is None
+    assert closing.close(claim).state is None
     assert state.row("team/app").state == SyncState.PENDING

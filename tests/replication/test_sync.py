@@ -13,7 +13,6 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
-from app.replication import claim as claims
 from app.replication import event_log, marking, replicator
 from app.replication import sync as syncs
 from tests.support import images
@@ -542,7 +541,7 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_tag(
     slow = before_primary.rule(f"GET .*{old.blobs[-1].digest}", gate=_closed(), times=1)
     geo.event("push", repository, "v1", old.digest)
     geo.mark()
-    former = claims.claim_next()
+    former = geo.take()
     assert former is not None
     with Session() as worker:
         running = worker.start(lambda: syncs.sync(former, geo.context))
@@ -553,7 +552,7 @@ def test_a_holder_whose_lease_was_taken_over_writes_no_tag(
             past = datetime.now(UTC) - timedelta(seconds=1)
             Registry.update(lease_expires_at=past).where(Registry.id == former.registry_id).execute()
         new = push(primary, repository, "v1", images.image())
-        successor = claims.claim_next()
+        successor = geo.take()
         assert successor is not None
         assert successor.takeover
         assert syncs.sync(successor, geo.context).state == SyncState.SYNCED
@@ -583,7 +582,7 @@ def test_a_late_write_of_a_former_holder_is_found_and_overwritten(
     new = push(primary, repository, "v1", images.image())
     geo.event("push", repository, "v1", new)
     geo.mark()
-    former = claims.claim_next()
+    former = geo.take()
     assert former is not None
     with connection():
         past = datetime.now(UTC) - timedelta(seconds=1)

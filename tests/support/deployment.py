@@ -15,6 +15,7 @@ from app.models import ContainerRepository, Reference, Site, SyncAttempt
 from app.models import ContainerRepositoryRegistry as Registry
 from app.notifications import RegistryEvent
 from app.replication import claim, cursor, event_log, replicator, sites
+from app.replication.claim import Claim
 from app.replication.context import Context
 from app.replication.cursor import Advance
 from app.replication.event_log import Origin, Stored
@@ -121,6 +122,14 @@ class Deployment:
         """Read all events and sync what is due; return how many rows were synced."""
         self.mark()
         return replicator.run_due(self.context)
+
+    def take(self) -> Claim | None:
+        """Take the next row that is due, as a worker does."""
+        return claim.claim_next(self.context.settings)
+
+    def take_row(self, registry_id: int) -> Claim | None:
+        """Take this row, as a person's command does."""
+        return claim.claim_row(registry_id, self.context.settings)
 
     def fresh_site(self) -> Site:
         """The site as the database has it now."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from app.replication.level import Level
 from app.replication.progress import Backfill
 from app.replication.site_reports import FEED, Report
+from app.settings import Deletion, VerificationLevel
 
 REPORT = Report(
     name="berlin",
@@ -41,5 +42,9 @@ REPORT = Report(
     repositories=("team/**",),
     tags=("v*",),
     capacity=4,
+    deletion=Deletion.TAGS,
+    protected_tags=("stable",),
+    verification=VerificationLevel.MANIFESTS,
+    position=None,
     backfill=Backfill(datetime(2026, 7, 1, tzinfo=UTC), finding=False, found=10, left=1, failed=1, ends_at=None),
 )

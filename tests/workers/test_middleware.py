@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 
 import pytest
+from dramatiq import Message
+from dramatiq.broker import MessageProxy
 from dramatiq.brokers.stub import StubBroker
 
+from app import correlation
+from app.settings import Settings
+from tests.support.deployment import offline_environment
 from tests.support.wait import wait_until
 
 
@@ -38,3 +44,55 @@ def test_signals_that_come_together_count_once(
     monkeypatch.setattr(FirstSignalOnly, "TOGETHER", 0.0)
     signal.raise_signal(signal.SIGTERM)
     wait_until(lambda: len(heard) == 2)
+
+
+def test_a_message_runs_for_the_occasion_of_whoever_sent_it(stub: StubBroker) -> None:
+    # Given the middleware, and messages of somebody, of nobody, and of somebody who sends nonsense
+    from workers.middleware import Occasion
+
+    occasion = Occasion()
+    seen = []
+    for sent in ("an-id", None, "no id\n"):
+        message = MessageProxy(Message("events", "process_events", (), {}, {"correlation_id": sent}))
+
+        # When they are processed
+        occasion.before_process_message(stub, message)
+        seen.append(correlation.current())
+        assert correlation.job() == message.message_id
+        occasion.after_process_message(stub, message)
+
+        # Then nothing is left of them
+        assert (correlation.current(), correlation.job()) == (None, None)
+    assert seen[0] == "an-id"
+    assert all(re.fullmatch("[0-9a-f]{32}", id_ or "") for id_ in seen[1:])
+
+
+def test_every_broker_runs_messages_so() -> None:
+    from workers.broker import build
+    from workers.middleware import Occasion
+
+    for url in ("redis://127.0.0.1:1/0", "amqp://127.0.0.1:1"):
+        try:
+            broker = build(Settings.from_env(offline_environment("sqlite:///unused/geo.db", BROKER_URL=url)))
+        except ImportError:
+            continue  # the driver of RabbitMQ is not installed
+        # First, so that what the others say when a message fails is still of its occasion.
+        assert isinstance(broker.middleware[0], Occasion)
+
+
+def test_a_wake_carries_the_id_of_whoever_asked_for_it(stub: StubBroker) -> None:
+    # Given
+    from workers.wake import QueueWake
+
+    wake = QueueWake(Settings.from_env(offline_environment("sqlite:///unused/geo.db")))
+
+    # When somebody asks, and then somebody of no occasion
+    with correlation.bound("an-id"):
+        wake.events()
+    assert wake.join(10)
+    wake.rows(1)
+    assert wake.join(10)
+
+    # Then each message says so
+    sent = {name: Message.decode(stub.queues[name].get(timeout=5)) for name in ("events", "sync")}
+    assert [sent[name].options.get("correlation_id") for name in ("events", "sync")] == ["an-id", None]

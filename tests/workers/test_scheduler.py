@@ -13,12 +13,12 @@ import pytest
 from app.database import connection, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Lease, Site, SyncState, VerificationState
-from app.replication import backfill, claim, event_log, marking
+from app.replication import backfill, claim, event_log, marking, retention
 from app.replication.context import Context
 from app.replication.lease import TTL
 from app.replication.log.feed import STATUS
 from tests.support.answering import Answer, Request, Server
-from tests.support.deployment import Deployment, offline_environment
+from tests.support.deployment import Deployment, event, offline_environment
 from tests.support.postgres import Postgres
 from tests.support.wait import wait_until
 
@@ -107,7 +107,7 @@ def test_for_a_backfill_those_alone_are_woken_who_may_take_it(state: Deployment,
     settings = state.context.settings
     bulk = settings.worker_processes * (settings.worker_threads - 1)
     assert wakes.rows_sent == [bulk]
-    held = [claim.claim_next() for _ in range(bulk)]
+    held = [state.take() for _ in range(bulk)]
     assert None not in held
 
     # When, then there may be other machines
@@ -127,7 +127,7 @@ def test_a_row_whose_holder_died_is_due_when_its_lease_ends(state: Deployment, w
     settle_reconcile(state)
     state.event("push", "team/app", "v1")
     state.mark()
-    assert claim.claim_next() is not None
+    assert state.take() is not None
     tick(state.context)
     assert wakes.rows_sent == []
 
@@ -233,6 +233,30 @@ def test_old_events_are_forgotten(state: Deployment, wakes: Wakes) -> None:
     tick(state.context)
     with connection():
         assert [event.tag for event in Event.select()] == ["v2"]
+
+
+def test_more_than_one_tick_forgets_goes_on_in_the_next(
+    state: Deployment, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given more that is old than a tick has time for
+    from workers.scheduler import Scheduler
+
+    settle_reconcile(state)
+    monkeypatch.setattr(retention, "MAX_ROWS", 2)
+    monkeypatch.setattr(retention, "BUDGET", 0.0)
+    state.store(*(event(tag=f"v{number}") for number in range(7)))
+    state.mark()
+    with connection():
+        Event.update(created_at=datetime.now(UTC) - timedelta(days=15)).execute()
+    scheduler = Scheduler(state.context, clock=lambda: 0.0)
+
+    # When the ticks of one minute go on, then all is forgotten
+    left = []
+    for _ in range(5):
+        scheduler.tick()
+        with connection():
+            left.append(Event.select().count())
+    assert left == [5, 3, 1, 0, 0]
 
 
 # --- several schedulers -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from app.models import Event
 from app.registry.listing import CatalogPage
+from app.settings import Deletion, VerificationLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Terms:
     tags: tuple[str, ...] = ()
     #: Repositories that the site syncs at once at most; None: the primary does not limit it.
     capacity: int | None = None
+    #: The most that the site may delete, and patterns of tags that it may not; None: that is left to it.
+    deletion: Deletion | None = None
+    protected_tags: tuple[str, ...] = ()
+    #: As far as what it copies is verified at least; None: that is left to it.
+    verification: VerificationLevel | None = None
 
 
 @dataclass(frozen=True, slots=True)

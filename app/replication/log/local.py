@@ -14,6 +14,7 @@ from app.replication.log.arrivals import Arrivals
 from app.replication.log.reading import LOCAL, Tables
 from app.replication.log.state import state
 from app.replication.log.tables import TableLog
+from app.settings import Deletion, VerificationLevel
 
 
 def _newest() -> int:
@@ -57,4 +58,7 @@ def terms_of(site: Site) -> Terms:
         reconcile=asked.isoformat() if asked else None,
         reconcile_reason=site.reconcile_reason,
         capacity=site.capacity,
+        deletion=Deletion(site.deletion) if site.deletion else None,
+        protected_tags=tuple(site.protected_tags.splitlines()),
+        verification=VerificationLevel(site.verification) if site.verification else None,
     )

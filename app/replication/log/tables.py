@@ -75,6 +75,11 @@ class TableLog(ABC):
                 return reading
             self._wait(start, reading.newest_event_id, deadline)
 
+    def leads_on(self, position: Position) -> bool:
+        """Whether this log can be read on from there, with nothing missed."""
+        with self.connected():
+            return self._lost(position, self._state()) is None
+
     def _look(self, position: Position, limit: int) -> tuple[Reading, Position]:
         with self.connected():
             # Asked anew at each look: the scope may have been narrowed while we waited.

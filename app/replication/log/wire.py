@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
+from app import correlation
 from app.models import ContainerRepository, Event
 from app.notifications.errors import InvalidEvent
 from app.notifications.event import RegistryEvent
 from app.replication.log import Reading, Reset, Terms
-from app.settings import MAX_CAPACITY
+from app.settings import MAX_CAPACITY, Deletion, VerificationLevel
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 #: An event's fields that are told as they stand.
 _FIELDS = ("action", "tag", "digest", "media_type", "actor", "user_agent", "source_instance_id")
@@ -36,6 +40,9 @@ def dump(reading: Reading) -> dict[str, Any]:
             "repositories": list(terms.repositories),
             "tags": list(terms.tags),
             "capacity": terms.capacity,
+            "deletion": terms.deletion,
+            "protected_tags": list(terms.protected_tags),
+            "verification": terms.verification,
             "paused": terms.paused,
         }
         answer["reconcile"] = {"requested_at": terms.reconcile, "reason": terms.reconcile_reason}
@@ -65,6 +72,9 @@ def load(answer: Mapping[str, Any]) -> Reading:
                 reconcile=asked["requested_at"],
                 reconcile_reason=asked["reason"],
                 capacity=_capacity(site.get("capacity")),
+                deletion=_one_of(Deletion, site.get("deletion")),
+                protected_tags=tuple(_line(pattern) for pattern in site.get("protected_tags", [])),
+                verification=_one_of(VerificationLevel, site.get("verification")),
             ),
             reset=Reset(_text(reset["reason"]), _text(reset["message"])) if reset else None,
             retry_after=max(0.0, min(float(answer["retry_after"]), 60.0)),
@@ -84,6 +94,7 @@ def as_registry_events(events: Sequence[Event]) -> tuple[list[RegistryEvent], li
                     id=event.event_key,
                     repository=event.container_repository.path,
                     occurred_at=event.occurred_at,
+                    correlation_id=correlation.accepted(event.correlation_id),
                     **{name: getattr(event, name) for name in _FIELDS},
                 )
             )
@@ -94,7 +105,7 @@ def as_registry_events(events: Sequence[Event]) -> tuple[list[RegistryEvent], li
 
 def _event(event: Event) -> dict[str, Any]:
     told = {"id": event.id, "key": event.event_key, "repository": event.container_repository.path}
-    told |= {"occurred_at": event.occurred_at.isoformat()}
+    told |= {"occurred_at": event.occurred_at.isoformat(), "correlation_id": event.correlation_id}
     return told | {name: getattr(event, name) for name in _FIELDS}
 
 
@@ -107,6 +118,8 @@ def _load_event(told: Mapping[str, Any]) -> Event:
         event_key=_text(told["key"]),
         container_repository=ContainerRepository(path=_text(told["repository"])),
         occurred_at=occurred_at,
+        # A primary of before told none.
+        correlation_id=told.get("correlation_id"),
         **{name: None if told[name] is None else _text(told[name]) for name in _FIELDS},
     )
 
@@ -115,6 +128,20 @@ def _capacity(value: object) -> int | None:
     if value is not None and (type(value) is not int or not 1 <= value <= MAX_CAPACITY):
         raise Unreadable(f"{value!r:.80} is no capacity")
     return value
+
+
+def _one_of(kind: type[Choice], value: object) -> Choice | None:
+    """A policy that this version does not know must not be passed over: it may be more careful than all it knows."""
+    try:
+        return None if value is None else kind(_text(value))
+    except ValueError as error:
+        raise Unreadable(f"{value!r:.80} is none of {', '.join(kind)}") from error
+
+
+def _line(value: object) -> str:
+    if len(_text(value).splitlines()) != 1:
+        raise Unreadable(f"{value!r:.80} is not a pattern")
+    return _text(value)
 
 
 def _text(value: object) -> str:

@@ -12,6 +12,7 @@ from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import is_repository
 from app.replication.verification.claim import asked_for
+from app.replication.verification.governed import governed
 from app.settings import Settings
 from app.settings import VerificationLevel as Level
 
@@ -27,7 +28,7 @@ class NotTracked(Exception):
 
 def reverify(registry_id: int, level: Level) -> None:
     """Ask for everything in one repository to be looked at, whatever its retry time says."""
-    _ask([registry_id], level)
+    ask([registry_id], level)
 
 
 def reverify_all(site: Site, level: Level) -> int:
@@ -76,7 +77,7 @@ def ask_for_overdue(settings: Settings) -> int:
             return 0
         before = now() - settings.verification_interval
         long_ago = Registry.fully_verified_at <= before
-        if settings.verification is None:
+        if governed(settings).verification is None:
             long_ago |= Registry.fully_verified_at.is_null()
         overdue = (
             long_ago
@@ -89,13 +90,14 @@ def ask_for_overdue(settings: Settings) -> int:
         rows = Registry.select(Registry.id).where(overdue)
         rows = rows.order_by(Registry.fully_verified_at.asc(nulls="FIRST"), Registry.id).limit(room)
         ids = [row.id for row in rows]
-    _ask(ids, settings.verification_interval_level)
+    ask(ids, settings.verification_interval_level)
     return len(ids)
 
 
 def switch(settings: Settings) -> None:
     """Show rows that wait for a verification as disabled while there is none, and as waiting when there is again."""
-    off = settings.verification is None and settings.verification_interval is None
+    with connection():
+        off = governed(settings).verification is None and settings.verification_interval is None
     was, becomes = VerificationState.DISABLED, VerificationState.PENDING
     wanted: Expression = Registry.verification_state == was
     if off:
@@ -118,11 +120,12 @@ def _ask_where(wanted: Expression, level: Level) -> int:
             ids = [row.id for row in rows.order_by(Registry.id).limit(MAX_ROWS)]
         if not ids:
             return count
-        _ask(ids, level)
+        ask(ids, level)
         count, after = count + len(ids), ids[-1]
 
 
-def _ask(ids: Sequence[int], level: Level) -> None:
+def ask(ids: Sequence[int], level: Level) -> None:
+    """The same of these tracking rows, at most `MAX_ROWS` of them."""
     started = Registry.verification_state == VerificationState.STARTED
     values: dict[str, Any] = {
         # Who is at it sees that it was asked for again.

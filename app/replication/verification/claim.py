@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import Expression
+from peewee import Expression, fn
 
 from app import database
 from app.database import connection, lock, now, transaction
-from app.models import ContainerRepository, Site, SyncState, VerificationState
+from app.models import ContainerRepository, Site, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import lease
 from app.replication.backoff import BACKOFF, Backoff
 from app.replication.binding import Binding, NotApplied
 from app.replication.claim import MAX_ATTEMPTS
+from app.replication.unsettled import taken_up, unverified
 from app.replication.verification.checksum import Checksums
+from app.replication.verification.governed import governed
 from app.replication.verification.owing import owed
 from app.settings import Settings
 from app.settings import VerificationLevel as Level
@@ -92,13 +94,11 @@ class Verifying:
 
 def due(settings: Settings, instant: datetime) -> Expression:
     """Tracking rows that somebody should verify now: those that nobody is syncing, or is about to."""
-    waiting = Registry.verification_state.in_([VerificationState.PENDING, VerificationState.FAILED])
+    # Also of those in somebody's hands: who takes a row clears its time to be looked at again.
     ready = Registry.verification_retry_at.is_null() | (Registry.verification_retry_at <= instant)
-    abandoned = (Registry.verification_state == VerificationState.STARTED) & (
-        Registry.verification_lease_expires_at <= instant
-    )
-    wanted: Expression = (waiting & ready) | (abandoned & (Registry.verification_attempts < MAX_ATTEMPTS))
-    wanted &= Registry.state.in_([SyncState.SYNCED, SyncState.FAILED])
+    abandoned = (Registry.verification_lease_expires_at <= instant) & (Registry.verification_attempts < MAX_ATTEMPTS)
+    free = (Registry.verification_state != VerificationState.STARTED) | abandoned
+    wanted = unverified() & ready & free
     if settings.verification is None:
         wanted &= asked_for()
     return wanted
@@ -110,16 +110,10 @@ def asked_for() -> Expression:
     return expression
 
 
-def _enabled() -> Expression:
-    sites = Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary)
-    expression: Expression = Registry.site.in_(sites) & Registry.in_scope
-    return expression
-
-
 def count_due(settings: Settings, limit: int) -> int:
     """How many rows wait to be verified, counted up to `limit`."""
-    rows = Registry.select(Registry.id).where(_enabled() & due(settings, now())).limit(limit)
-    return int(rows.count())
+    wanted = due(governed(settings), now()) & Registry.site.in_(taken_up())
+    return int(Registry.select(Registry.id).where(wanted).limit(limit).count())
 
 
 def claim_next(settings: Settings) -> Verifying | None:
@@ -133,8 +127,11 @@ def claim_next(settings: Settings) -> Verifying | None:
         site = Binding.of(settings).site()
         if site is None:
             return None
+        settings = governed(settings, site)
         instant = now()
-        query = Registry.select(Registry.id).where((Registry.site == site.id) & _enabled() & due(settings, instant))
+        # In the order of an index, which a list of sites would not outlive.
+        at_work = fn.EXISTS(taken_up().where(Site.id == site.id))
+        query = Registry.select(Registry.id).where((Registry.site == site.id) & due(settings, instant) & at_work)
         query = query.order_by(
             Registry.verification_full, Registry.verification_requested_at.asc(nulls="FIRST"), Registry.id
         )
@@ -153,6 +150,7 @@ def claim_row(registry_id: int, settings: Settings) -> Verifying | None:
         site = Binding.of(settings).site()
         if site is None:
             return None
+        settings = governed(settings, site)
         instant = now()
         free = (Registry.verification_state != VerificationState.STARTED) | (
             Registry.verification_lease_expires_at <= instant

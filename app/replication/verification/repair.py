@@ -81,6 +81,7 @@ def _make_due(claim: Verifying, wanted: Expression, **values: Any) -> int:
                 state=SyncState.PENDING,
                 # An old event says nothing of how long this took.
                 event_id=None,
+                correlation_id=None,
                 event_at=None,
                 pending_since=value_or(Reference.pending_since, instant),
                 retry_count=0,

@@ -299,7 +299,8 @@ class _Run:
         told = "failed" if result.broken else "unsure" if verdict.failure else ""
         self._measure(told or outcome.get(result.state or VerificationState.PENDING, "unfinished"))
         if verdict.failure is not None:
-            log.warning("verification: %s", verdict.failure, extra={"repository": claim.path, "level": claim.level})
+            about = {"site": claim.site.name, "container_repository_name": claim.path, "level": claim.level.value}
+            log.warning("verification failed", extra={**about, "error": verdict.failure})
 
     def _measure(self, outcome: str) -> None:
         site, level = {"site": self._claim.site.name}, {"level": self._claim.level.value}

@@ -10,7 +10,7 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState, VerificationState
-from app.replication import claim as syncs
+from app.replication import closing
 from app.replication.attempt import Attempts
 from app.replication.outcome import record
 from app.replication.verification import asking, work
@@ -98,7 +98,7 @@ def test_what_a_killed_worker_brought_is_verified(
     work.run_due(geo.context)
     geo.event("push", repository, "v2", push(primary, repository, "v2", images.image()))
     geo.mark()
-    killed = syncs.claim_row(geo.row(repository).id)
+    killed = geo.take_row(geo.row(repository).id)
     assert killed is not None
     with connection():
         reference = Reference.get((Reference.registry == killed.registry_id) & (Reference.name == "v2"))
@@ -124,7 +124,7 @@ def test_verification_waits_while_anything_is_synced(
     other = f"{repository}-other"
     geo.event("push", other, "v1", push(primary, other, "v1", images.image()))
     geo.mark()
-    held = syncs.claim_next()
+    held = geo.take()
     assert held is not None
     assert held.path == other
 
@@ -134,7 +134,7 @@ def test_verification_waits_while_anything_is_synced(
     assert work.run_due(geo.context) == 0
 
     # And then goes on
-    syncs.release(held)
+    closing.release(held)
     geo.settle()
     assert work.run_due(geo.context) == 2
     assert geo.row(repository).verification_state == VerificationState.SUCCEEDED

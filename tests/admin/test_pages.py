@@ -11,7 +11,7 @@ from app.models import SyncState
 from tests.admin.face import Face, csrf
 from tests.admin.seed import LONG, Seeded, digest, seed
 
-VOID = {"meta", "link", "input", "wbr", "br", "img", "circle", "path", "rect"}
+VOID = {"meta", "link", "input", "wbr", "br", "img", "circle", "path", "rect", "line"}
 
 
 class Checked(HTMLParser):
@@ -73,6 +73,14 @@ def addresses(rows: Seeded) -> list[str]:
         f"/admin/repositories/{rows.failed.id}/history?reference=latest",
         f"/admin/repositories/{rows.failed.id}/history?reference=theirs",
         f"/admin/repositories/{rows.hostile.id}/history?reference=bad",
+        "/admin/repositories?verification=succeeded&sort=state",
+        "/admin/repositories?sort=newest",
+        "/admin/repositories/resync?state=failed&search=e",
+        "/admin/repositories/reverify",
+        f"/admin/repositories/{rows.hostile.id}/graph?reference=bad",
+        "/admin/events?repository=team/app",
+        "/admin/events?repository=nobody/knows",
+        "/admin/check",
         "/admin/events",
         "/admin/quarantine",
     ]
@@ -202,6 +210,15 @@ def test_resync_does_not_disturb_a_sync_that_runs(pages: Face, seeded: Seeded) -
         ("/admin/quarantine?after=%F0%9F%92%A9", 400),
         ("/admin/repositories?search=%25_%5C%27%22", 200),
         ("/admin/repositories?site=nowhere", 200),
+        ("/admin/repositories?verification=broken", 400),
+        ("/admin/repositories?sort=colour", 400),
+        ("/admin/repositories?sort=state&after=WzAsICIiXQ", 200),
+        ("/admin/repositories?sort=state&after=Wzk5LCAiIl0", 400),
+        ("/admin/repositories?sort=newest&after=WzAsICJXeUo0SWl3Z01WMCJd", 400),
+        ("/admin/repositories/resync?state=broken", 400),
+        ("/admin/repositories/remove", 404),
+        ("/admin/events?repository=%00", 200),
+        ("/admin/repositories/99999999999999999999/graph?reference=x", 404),
     ],
 )
 def test_what_people_type_into_addresses(pages: Face, address: str, status: int) -> None:

@@ -1,13 +1,13 @@
-"""Rows as JSON: GitLab's field names where GitLab has the thing, the columns' own names otherwise."""
+"""Sites, and how they are, as JSON."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from app import __version__
-from app.models import ContainerRepositoryRegistry as Registry
-from app.models import QuarantinedEvent, Reference, Site, SyncAttempt, SyncState, VerificationState
+from app.api.representations import epoch, time
+from app.models import Site
 from app.replication.capacity import capacity_of
 from app.replication.health import Health
 from app.replication.progress import Backfill
@@ -58,13 +58,6 @@ NOT_APPLICABLE_TO_A_STATUS = (
 )
 
 
-def time(instant: datetime | None) -> str | None:
-    """ISO 8601 in UTC, with milliseconds."""
-    return (
-        None if instant is None else instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
-
-
 def site(
     row: Site,
     *,
@@ -87,7 +80,9 @@ def site(
         "web_geo_replication_details_url": details_url,
         "container_repositories_max_capacity": capacity_of(row),
         "remote": row.remote,
-        "deletion": row.deletion,
+        "deletion": row.deletion or None,
+        "protected_tags": row.protected_tags.splitlines(),
+        "verification": row.verification,
         "repositories": row.repositories.splitlines(),
         "tags": row.tags.splitlines(),
         "granted": _granted(row),
@@ -99,12 +94,16 @@ def site(
 
 def _granted(row: Site) -> dict[str, Any] | None:
     """What the primary's deployment limits this one to; None where it does not."""
-    if not (row.granted_repositories or row.granted_tags or row.granted_capacity):
+    scope = (row.granted_repositories, row.granted_tags, row.granted_capacity)
+    if not any((*scope, row.granted_deletion, row.granted_protected_tags, row.granted_verification)):
         return None
     return {
         "repositories": row.granted_repositories.splitlines(),
         "tags": row.granted_tags.splitlines(),
         "container_repositories_max_capacity": row.granted_capacity,
+        "deletion": row.granted_deletion,
+        "protected_tags": row.granted_protected_tags.splitlines(),
+        "verification": row.granted_verification,
     }
 
 
@@ -121,6 +120,9 @@ def _reported(last: Reported) -> dict[str, Any]:
         "repositories": list(said.repositories),
         "tags": list(said.tags),
         "container_repositories_max_capacity": said.capacity,
+        "deletion": said.deletion,
+        "protected_tags": list(said.protected_tags),
+        "verification": said.verification,
     }
 
 
@@ -185,7 +187,7 @@ def secondary_status(
         told = dict.fromkeys(told) if last is None else told
         told["container_repositories_replication_enabled"] = None if last is None else last.report.replication_enabled
         seen = {
-            "last_successful_status_check_timestamp": None if last is None else _epoch(last.received_at),
+            "last_successful_status_check_timestamp": None if last is None else epoch(last.received_at),
             "updated_at": None if last is None else time(last.received_at),
             "version": None if last is None else last.report.version,
         }
@@ -199,7 +201,7 @@ def secondary_status(
         "health_status": "Healthy" if health.healthy else "Unhealthy",
         "status_age_seconds": age if counted.remote else 0.0,
         "cursor_last_event_id": counted.cursor_last_event_id,
-        "cursor_last_event_timestamp": _epoch(counted.cursor_last_event_at),
+        "cursor_last_event_timestamp": epoch(counted.cursor_last_event_at),
         "unread_events_count": counted.unread_events,
         "backfill": None if counted.backfill is None else backfill(counted.backfill),
         "_links": links,
@@ -222,106 +224,9 @@ def _common(row: Site, whole: Status, instant: datetime) -> dict[str, Any]:
         "geo_node_id": row.id,
         **dict.fromkeys(NOT_APPLICABLE_TO_A_STATUS),
         "last_event_id": whole.last_event_id or None,
-        "last_event_timestamp": _epoch(whole.last_event_at),
-        "last_successful_status_check_timestamp": _epoch(instant),
+        "last_event_timestamp": epoch(whole.last_event_at),
+        "last_successful_status_check_timestamp": epoch(instant),
         "version": __version__,
         "namespaces": [],
         "updated_at": time(instant),
-    }
-
-
-def _epoch(instant: datetime | None) -> int | None:
-    return None if instant is None else int(instant.timestamp())
-
-
-def repository(row: Registry) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "container_repository_id": row.container_repository_id,
-        "path": row.container_repository.path,
-        "site": row.site.name,
-        "state": row.state,
-        "state_name": SyncState(row.state).name.lower(),
-        "in_scope": row.in_scope,
-        "retry_count": row.retry_count,
-        "retry_at": time(row.retry_at),
-        "last_synced_at": time(row.last_synced_at),
-        "last_sync_failure": row.last_sync_failure,
-        "pending_since": time(row.pending_since),
-        "full_sync": row.full_sync,
-        "verification_state": row.verification_state,
-        "verification_state_name": VerificationState(row.verification_state).name.lower(),
-        "verification_started_at": time(row.verification_started_at),
-        "verified_at": time(row.verified_at),
-        "verification_retry_count": row.verification_retry_count,
-        "verification_retry_at": time(row.verification_retry_at),
-        "verification_failure": row.verification_failure,
-        "verification_checksum": row.verification_checksum,
-        "verification_checksum_mismatched": row.verification_checksum_mismatched,
-        "checksum_mismatch": row.checksum_mismatch,
-        "verification_level": row.verification_level,
-        "fully_verified_at": time(row.fully_verified_at),
-        "created_at": time(row.created_at),
-    }
-
-
-def reference(row: Reference) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "kind": "tag" if row.is_tag else "digest",
-        "state": row.state,
-        "state_name": SyncState(row.state).name.lower(),
-        "in_scope": row.in_scope,
-        "desired_digest": row.desired_digest,
-        "observed_digest": row.observed_digest,
-        "drift_digest": row.drift_digest,
-        "drift_since": time(row.drift_since),
-        "media_type": row.media_type,
-        "trigger": row.trigger,
-        "event_id": row.event_id,
-        "event_at": time(row.event_at),
-        "pending_since": time(row.pending_since),
-        "retry_count": row.retry_count,
-        "retry_at": time(row.retry_at),
-        "failure": row.failure,
-        "failure_reason": row.failure_reason,
-        "synced_at": time(row.synced_at),
-        "verified_digest": row.verified_digest,
-        "verified_at": time(row.verified_at),
-        "created_at": time(row.created_at),
-    }
-
-
-def attempt(row: SyncAttempt) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "reference": row.reference,
-        "action": row.action,
-        "trigger": row.trigger,
-        "event_id": row.event_id,
-        "outcome": row.outcome,
-        "reason": row.reason,
-        "message": row.message,
-        "old_digest": row.old_digest,
-        "new_digest": row.new_digest,
-        "bytes_copied": row.bytes_copied,
-        "lag_seconds": row.lag_seconds,
-        "worker": row.worker,
-        "started_at": time(row.started_at),
-        "finished_at": time(row.finished_at),
-    }
-
-
-def quarantined(row: QuarantinedEvent) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "dialect": row.dialect,
-        "reason": row.reason,
-        "content_type": row.content_type,
-        "remote_address": row.remote_address,
-        "size": row.size,
-        "occurrences": row.occurrences,
-        "excerpt": row.excerpt,
-        "created_at": time(row.created_at),
-        "last_seen_at": time(row.last_seen_at),
     }

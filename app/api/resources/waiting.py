@@ -1,0 +1,111 @@
+"""Waiting until an image is on a site, for a CI job that has pushed it.
+
+A request that waits holds a thread: only a few do at once, beside the sites that wait in the feed, and the others are
+told to ask again. Registries must always find a thread for their events.
+"""
+
+from __future__ import annotations
+
+from flask import Response, jsonify
+
+from app.api import feed
+from app.api.context import context
+from app.api.feed import Slots
+from app.api.problems import problem
+from app.api.representations import repositories as represent
+from app.api.resources import parameters
+from app.api.resources.guard import blueprint
+from app.api.resources.repositories import find, secondary_here
+from app.database import connection
+from app.models import Reference, Site
+from app.registry import is_repository, is_tag
+from app.registry.references import Digest
+from app.replication import awaiting
+from app.replication.awaiting import Awaited, Delay
+from app.replication.queries import InvalidQuery
+
+#: Seconds that may be waited; where a proxy gives up sooner, ask for less.
+MAX_TIMEOUT = 120
+DEFAULT_TIMEOUT = 25
+
+#: Requests that wait at once, in each process: with those in the feed fewer than its eight threads.
+WAITING = 2
+
+#: Seconds after which somebody may ask again who found no room.
+ASK_AGAIN = 2
+
+waiting = Slots(WAITING)
+
+
+@blueprint.get("/geo/container_repositories/<int:registry_id>/wait")
+def wait(registry_id: int) -> Response:
+    """200 with the reference once the image is there; 504 says what holds it up, 409 that it will not come."""
+    tag, digest, verified, timeout = _asked()
+    with connection():
+        row = find(registry_id)
+        awaited = Awaited(row.site, row.container_repository.path, tag, digest, verified)
+    return _wait(awaited, timeout)
+
+
+@blueprint.get("/geo/container_repositories/wait")
+def wait_by_path() -> Response:
+    """The same by path and site, also of a repository that nobody has heard of yet."""
+    path = parameters.name("path", is_repository, "a repository path, such as team/app (without host and tag)")
+    if path is None:
+        raise InvalidQuery("path is required: the repository's path, such as team/app")
+    tag, digest, verified, timeout = _asked()
+    with connection():
+        site = _site(parameters.text("site"))
+    return _wait(Awaited(site, path, tag, digest, verified), timeout)
+
+
+def _asked() -> tuple[str | None, str | None, bool, int]:
+    digest = parameters.name("digest", Digest.supported, "a digest: sha256: or sha512: and its hexadecimal digits")
+    tag = parameters.name("tag", is_tag, "a tag")
+    if digest is None and tag is None:
+        raise InvalidQuery("give digest, tag, or both: what is to stand there")
+    verified = parameters.flag("verified", default=True) and context().settings.verification is not None
+    return tag, digest, verified, parameters.seconds("timeout", DEFAULT_TIMEOUT, MAX_TIMEOUT)
+
+
+def _site(name: str | None) -> Site:
+    settings = context().settings
+    if name is None and settings.secondary is None:
+        raise InvalidQuery("site is required where the deployment has no secondary of its own")
+    return secondary_here(name or settings.site_name)
+
+
+def _wait(awaited: Awaited, timeout: int) -> Response:
+    enabled = context().settings.replication_enabled
+    found = awaiting.wait(awaited, 0, replication_enabled=enabled)
+    if timeout and isinstance(found, Delay) and not found.vain:
+        with waiting.one() as got:
+            if not got:
+                return _no_room()
+            found = awaiting.wait(awaited, timeout, replication_enabled=enabled, alive=lambda: feed.serving())
+    return _there(awaited, found) if isinstance(found, Reference) else _not_there(awaited, found)
+
+
+def _there(awaited: Awaited, found: Reference) -> Response:
+    return jsonify({"path": awaited.path, "site": awaited.site.name, "reference": represent.reference(found)})
+
+
+def _not_there(awaited: Awaited, delay: Delay) -> Response:
+    status, title = (409, "Conflict") if delay.vain else (504, "Gateway Timeout")
+    return problem(
+        status,
+        title,
+        f"{delay.why} {delay.next}",
+        path=awaited.path,
+        site=awaited.site.name,
+        cause=delay.cause,
+        why=delay.why,
+        next=delay.next,
+        reference=None if delay.reference is None else represent.reference(delay.reference),
+    )
+
+
+def _no_room() -> Response:
+    response = problem(503, "Service Unavailable", f"{WAITING} requests wait here already; ask again in a moment.")
+    response.headers["Retry-After"] = str(ASK_AGAIN)
+    return response

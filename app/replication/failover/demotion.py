@@ -1,0 +1,223 @@
+"""Demotion: a registry that was the primary becomes a secondary, and nothing that it alone holds is lost for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.database import connection, in_batches, now, transaction
+from app.models import ContainerRepository, Reference, Site, SyncState
+from app.registry import Denied, NotFound, RegistryClient, RegistryError, Unauthorized, Unsupported
+from app.replication import marking, sites
+from app.replication.context import Context
+from app.replication.deletion import TAG_WRITE_LIMIT
+from app.replication.event_log import repository_ids
+from app.replication.failover.looking import Looking, Memory
+from app.replication.failover.remains import DemotionPlan, Kind, Remain
+from app.replication.scope import Scope
+from app.replication.sites import SiteError
+from app.replication.tag_scope import TagScope
+from app.settings import Deletion, Settings
+
+log = logging.getLogger(__name__)
+
+
+class NotDemotable(SiteError):
+    """The registry cannot be made a secondary now; the message says why. Nothing that it holds was changed."""
+
+
+class StillPushedTo(NotDemotable):
+    """A tag moved since it was looked at: somebody still pushes there."""
+
+
+def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, _total: None) -> DemotionPlan:
+    """Compare the environment's secondary, which was the primary, with the primary; change nothing.
+
+    `progress` is told how many repositories of how many were looked at.
+
+    Raises:
+        NotDemotable: when one of the two does not answer.
+    """
+    settings = context.settings
+    here, there = context.destination(), context.primary
+    for side, client in (("secondary", here), ("primary", there)):
+        try:
+            client.ping()
+        except RegistryError as error:
+            raise NotDemotable(f"the {side} registry of the environment cannot be used: {error}") from error
+    memory = _memory(settings)
+    scope, tags = Scope(settings.repositories), TagScope(settings.tags)
+    known, warnings = _repositories(here, scope)
+    paths = [path for path in known if scope.covers(path)]
+    looked = Looking(here, there, memory, tags).look(paths, lambda done: progress(done, len(paths)))
+    with connection():
+        instant = now()
+    assert settings.secondary is not None
+    made = DemotionPlan(
+        url=settings.secondary.url,
+        primary=settings.primary.url,
+        site=settings.site_name,
+        at=instant,
+        repositories=looked,
+        since=memory.since,
+        out_of_scope=len(known) - len(paths),
+    )
+    return _warned(made, [*warnings, *_of_policy(settings, made)])
+
+
+def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int], None] = lambda _: None) -> int:
+    """Give all that would be lost another tag, each on the registry itself; how many. Safe to repeat.
+
+    Raises:
+        StillPushedTo: when a tag has moved since the plan.
+        NotDemotable: when the registry does not take one. What was saved until then stays.
+    """
+    saved = 0
+    for repository in plan.repositories:
+        for remain in repository.of(Kind.LOST):
+            _save(repository.path, remain, registry)
+            saved += 1
+            progress(saved)
+    return saved
+
+
+def demote(plan: DemotionPlan, context: Context, *, delete: bool = False) -> Site:
+    """Make the plan's registry a secondary, after all that would be lost was saved; the site.
+
+    It is backfilled from the primary once the deployment is started. Nothing is deleted on it before a person releases
+    it. With `delete`, what was deleted at the new primary since it took over is to be deleted here too, then: a person
+    has said of each of these that it may be. What was known before proves nothing.
+
+    Raises:
+        NotDemotable: as `save`.
+        SiteError: as `sites.apply_environment`.
+    """
+    save(plan, context.destination())
+    settings = context.settings
+    with transaction():
+        primary = Site.get_or_none(Site.primary)
+        if primary is not None and sites.same_address(primary.url, plan.url):
+            # Nobody has said here that another took over: the environment does.
+            sites.promote(settings.site_name, settings)
+        Site.update(given_up_at=None).where(Site.given_up_at.is_null(False)).execute()
+    site = sites.apply_environment(settings)
+    if site is None:
+        raise NotDemotable("this deployment has no secondary (GEO_ROLE)")
+    with transaction():
+        Site.update(deletions_held_because=_because(plan)).where(Site.id == site.id).execute()
+    if delete:
+        for repository in plan.repositories:
+            _condemn(site, repository.path, repository.of(Kind.DELETED))
+    log.info("%s is a secondary of %s from now on", plan.url, plan.primary)
+    with connection():
+        return Site.get_by_id(site.id)
+
+
+# --- what there is --------------------------------------------------------------------------------------------------
+
+
+def _memory(settings: Settings) -> Memory:
+    """What this deployment knows of the time before."""
+    assert settings.secondary is not None
+    with connection():
+        site = sites.given_up()
+        if site is None:
+            here = Site.select().where(~Site.primary & ~Site.remote)
+            site = next((each for each in here if sites.same_address(each.url, settings.secondary.url)), None)
+        return Memory(site, site.given_up_at if site is not None else None)
+
+
+def _repositories(here: RegistryClient, scope: Scope) -> tuple[list[str], list[str]]:
+    """All repositories that the registry may have, and what is to be said of how they were found."""
+    with connection():
+        found = {row.path for row in ContainerRepository.select(ContainerRepository.path)}
+    found |= set(scope.listed)
+    try:
+        found |= set(here.list_repositories())
+    except (NotFound, Unsupported, Unauthorized, Denied) as error:
+        return sorted(found), [
+            f"The registry does not list its repositories, so only the {len(found)} that are known here were looked at;"
+            f" name others in GEO_REPOSITORIES. ({error})"
+        ]
+    except RegistryError as error:
+        raise NotDemotable(f"the list of its repositories broke off: {error}") from error
+    return sorted(found), []
+
+
+def _of_policy(settings: Settings, made: DemotionPlan) -> Iterator[str]:
+    alone = made.count(Kind.ALONE) + made.count(Kind.DELETED) + made.count(Kind.LOST)
+    if settings.deletion is Deletion.MIRROR and alone:
+        yield (
+            f"GEO_DELETION is mirror, which deletes what the primary lacks, whoever put it there: {alone} tags, saved"
+            f" ones too, would go with `geo sites release-deletions {made.site}`. Bring them to safety before, or set"
+            " another policy."
+        )
+
+
+def _warned(made: DemotionPlan, warnings: Sequence[str]) -> DemotionPlan:
+    return DemotionPlan(
+        made.url, made.primary, made.site, made.at, made.repositories, made.since, made.out_of_scope, tuple(warnings)
+    )
+
+
+def _because(plan: DemotionPlan) -> str:
+    alone = plan.count(Kind.ALONE) + plan.count(Kind.DELETED) + plan.count(Kind.LOST)
+    holds = (
+        f"and it holds {alone} tags that are not there, or not so" if alone else "and nobody has looked at both since"
+    )
+    return f"{plan.primary} has become its primary, {holds}"
+
+
+# --- what is done ---------------------------------------------------------------------------------------------------
+
+
+def _save(path: str, remain: Remain, registry: RegistryClient) -> None:
+    tag = remain.saved_as
+    assert tag is not None
+    try:
+        manifest = registry.get_manifest(path, remain.name)
+        if manifest.digest != remain.here:
+            raise StillPushedTo(
+                f"{path}:{remain.name} was {remain.here} and is {manifest.digest} now: somebody still pushes to"
+                f" {registry.name}. Keep everybody else away from it, and look at the plan again"
+            )
+        registry.put_manifest(path, tag, manifest, total_timeout=TAG_WRITE_LIMIT)
+        standing = registry.head_manifest(path, tag).digest
+    except RegistryError as error:
+        raise NotDemotable(f"{path}:{remain.name} could not be saved as {tag}: {error}") from error
+    if standing != remain.here:
+        raise NotDemotable(f"{path}:{remain.name} could not be saved: {tag} is {standing} instead of {remain.here}")
+    log.info("saved", extra={"reference": f"{path}:{remain.name}", "as": tag})
+
+
+def _condemn(site: Site, path: str, remains: Sequence[Remain]) -> None:
+    """Have these deleted once deletions are released; both witnesses are asked for again then."""
+    for batch in in_batches(list(remains)):
+        with transaction():
+            instant = now()
+            repository_id = repository_ids([path], instant)[path]
+            row = marking.tracking_rows(site, [repository_id], instant)[repository_id]
+            marking.awaken([row.id], since=instant, priority=marking.BACKFILL, full=True)
+            for remain in batch:
+                _doom(row, remain, instant)
+
+
+def _doom(row: Any, remain: Remain, instant: datetime) -> None:
+    said: dict[str, Any] = {
+        "state": SyncState.PENDING,
+        "observed_digest": remain.here,
+        "desired_digest": None,
+        "delete_witness": "listing",
+        "trigger": "manual",
+        "pending_since": instant,
+        "in_scope": True,
+    }
+    made = Reference.insert(registry=row, name=remain.name, is_tag=True, created_at=instant, **said)
+    made = made.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name])
+    if not list(made.returning(Reference.id).execute()):
+        known = (Reference.registry == row) & (Reference.name == remain.name)
+        Reference.update(generation=Reference.generation + 1, retry_at=None, retry_count=0, **said).where(
+            known
+        ).execute()

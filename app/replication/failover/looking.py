@@ -1,0 +1,205 @@
+"""Looking: both registries as they are now, tag by tag, judged. Only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from app.database import connection, in_batches
+from app.models import ContainerRepository, Event, Handover, Site
+from app.models import ContainerRepositoryRegistry as Registry
+from app.registry import NotFound, RegistryError
+from app.registry.limits import always_bulk
+from app.replication.drift import _REFERRERS_TAG
+from app.replication.failover.remains import Facts, Kind, Remain, RepositoryRemains, judge
+from app.replication.reading import Reader, Side
+from app.replication.tag_scope import TagScope
+
+#: Requests to each of the two registries at a time, and repositories looked at beside each other.
+REQUESTS, REPOSITORIES = 16, 8
+
+#: Seconds between reports of progress.
+INTERVAL = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What this deployment knows of the time before: the row that holds what both had, and since when."""
+
+    site: Site | None = None
+    since: datetime | None = None
+
+    def before(self, path: str) -> Mapping[str, str]:
+        """By tag, the digests that both had when the other one took over."""
+        if self.site is None:
+            return {}
+        with connection():
+            query = Handover.select(Handover.name, Handover.digest).join(Registry).join(ContainerRepository)
+            rows: Any = query.where((Registry.site == self.site) & (ContainerRepository.path == path)).tuples()
+            return dict(rows)
+
+    def deleted(self, path: str, digests: Sequence[str]) -> set[str]:
+        """Those of the digests of which an event since then says that they were deleted."""
+        if self.since is None:
+            return set()
+        gone = (Event.action == "delete") & (Event.created_at > self.since)
+        return {str(event.digest) for event in self._events(path, digests, gone)}
+
+    def pushed(self, path: str, digests: Sequence[str]) -> Mapping[tuple[str | None, str], datetime]:
+        """By tag and digest, when an event says that it was pushed."""
+        found = self._events(path, digests, Event.action == "push")
+        return {(event.tag, str(event.digest)): event.occurred_at for event in found}
+
+    def _events(self, path: str, digests: Sequence[str], condition: Any) -> list[Event]:
+        found: list[Event] = []
+        with connection():
+            for batch in in_batches(sorted(set(digests))):
+                query = Event.select().join(ContainerRepository)
+                named = (ContainerRepository.path == path) & Event.digest.in_(list(batch))
+                found.extend(query.where(named & condition).order_by(Event.id))
+        return found
+
+
+@dataclass
+class Looking:
+    """One look at both: `here` was the primary, `there` is. `tags` is what is replicated."""
+
+    here: Reader
+    there: Reader
+    memory: Memory
+    tags: TagScope
+
+    def look(
+        self, paths: Iterable[str], progress: Callable[[int], None] = lambda _: None
+    ) -> tuple[RepositoryRemains, ...]:
+        """Look at these repositories. What goes wrong with one is told of it, and the others go on.
+
+        `progress` is called now and then with how many are done, by this thread.
+        """
+        with ExitStack() as stack:
+            repositories = _threads(stack, REPOSITORIES, "repository")
+            here, there = (Side(reader, _threads(stack, REQUESTS, "request")) for reader in (self.here, self.there))
+            futures = [repositories.submit(self._guarded, path, here, there) for path in sorted(set(paths))]
+            waiting: set[Future[RepositoryRemains]] = set(futures)
+            while waiting:
+                _, waiting = wait(waiting, timeout=INTERVAL)
+                progress(len(futures) - len(waiting))
+            return tuple(future.result() for future in futures)
+
+    def _guarded(self, path: str, here: Side, there: Side) -> RepositoryRemains:
+        try:
+            return self._repository(path, here, there)
+        except RegistryError as error:
+            return RepositoryRemains(path, problem=str(error))
+
+    def _repository(self, path: str, here: Side, there: Side) -> RepositoryRemains:
+        asked = there.ask(_listing(there), [path])
+        held = set(here.ask(_listing(here), [path]).answer())
+        listed = {name for name in asked.answer() if self.tags.covers(name)}
+        outside = {name for name in held if not self.tags.covers(name)}
+        held -= outside
+        before = self.memory.before(path)
+        missing = (listed - held) & before.keys()
+        answers = here.ask(_standing(here, path), held), there.ask(_standing(there, path), (held & listed) | missing)
+        ours, theirs = (dict(each.answers()) for each in answers)
+        pairs = {name: _Pair(name, ours.get(name), theirs.get(name), name in held) for name in sorted(held | missing)}
+        digests = sorted({pair.here for pair in pairs.values() if pair.differs and isinstance(pair.here, str)})
+        known = _Known(
+            before,
+            dict(there.ask(_standing(there, path), digests).answers()),
+            self.memory.deleted(path, digests),
+            self.memory.pushed(path, digests),
+        )
+        remains = [remain for pair in pairs.values() if (remain := known.judged(pair)) is not None]
+        # A registry without the referrers API keeps lists under such tags, and one that has it, none.
+        shown = [each for each in remains if each.kind is not Kind.ALONE or not _REFERRERS_TAG.fullmatch(each.name)]
+        equal = sum(pair.here is not None and pair.here == pair.there for pair in pairs.values())
+        return RepositoryRemains(path, tuple(shown), equal, len(listed - held), len(outside))
+
+
+#: A digest; None where the registry itself says that there is none; or what it said instead of an answer.
+Standing = str | None | RegistryError
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """What a tag stands on, on both; `listed` is whether it is listed here."""
+
+    name: str
+    here: Standing
+    there: Standing
+    listed: bool
+
+    @property
+    def error(self) -> RegistryError | None:
+        return next((each for each in (self.here, self.there) if isinstance(each, RegistryError)), None)
+
+    @property
+    def differs(self) -> bool:
+        return self.error is None and self.here != self.there
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Of one repository: what both had before, and of the digests that tags stand on here, what else is known."""
+
+    before: Mapping[str, str]
+    #: What the new primary has under them.
+    there: Mapping[str, Standing]
+    deleted: Set[str]
+    pushed: Mapping[tuple[str | None, str], datetime]
+
+    def judged(self, pair: _Pair) -> Remain | None:
+        """What is to be said of the tag; None where nothing is."""
+        here, there = (each if isinstance(each, str) else None for each in (pair.here, pair.there))
+        held = self.there.get(here or "")
+        error = pair.error or (held if isinstance(held, RegistryError) else None)
+        if error is not None:
+            return Remain(pair.name, Kind.UNCLEAR, here, there, reason=str(error))
+        if pair.listed and here is None:
+            return Remain(pair.name, Kind.BROKEN, None, there)
+        kind = judge(Facts(here, there, self.before.get(pair.name), held is not None, here in self.deleted))
+        return None if kind is None else Remain(pair.name, kind, here, there, self.pushed.get((pair.name, here or "")))
+
+
+def _listing(side: Side) -> Callable[[str], list[str]]:
+    """A question: which tags are in a repository? None where the registry itself says that there is no such one."""
+
+    def listing(path: str) -> list[str]:
+        try:
+            return side.reader.list_tags(path)
+        except NotFound as error:
+            if not error.witnessed:
+                raise
+            return []
+
+    return listing
+
+
+def _standing(side: Side, path: str) -> Callable[[str], str | None]:
+    """A question: which digest does a tag, or a digest, stand on? None where the registry itself says on none."""
+
+    def standing(name: str) -> str | None:
+        try:
+            return side.reader.head_manifest(path, name).digest
+        except NotFound:
+            try:
+                # An answer to HEAD has no body, and so no word of the registry's own.
+                return side.reader.get_manifest(path, name).digest
+            except NotFound as error:
+                if not error.witnessed:
+                    raise
+                return None
+
+    return standing
+
+
+def _threads(stack: ExitStack, number: int, name: str) -> ThreadPoolExecutor:
+    # Both registries may be busy: one with what is pushed, the other with its own start.
+    threads = ThreadPoolExecutor(number, thread_name_prefix=name, initializer=always_bulk)
+    stack.callback(threads.shutdown, wait=True, cancel_futures=True)
+    return threads

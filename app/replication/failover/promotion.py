@@ -1,0 +1,185 @@
+"""Promotion: a secondary's registry becomes the primary; what that would lose is told before."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.database import connection, now
+from app.models import Event, Site
+from app.registry import RegistryError, Unreachable
+from app.replication import sites, survey
+from app.replication.context import Context
+from app.replication.failover import missing
+from app.replication.failover.missing import Finding
+from app.replication.sites import SiteError
+from app.replication.survey import Progress
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds between looks while a site is waited for.
+POLL = 1.0
+
+
+class NotPromotable(SiteError):
+    """The site cannot take over; the message says why. Nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionPlan:
+    """What it would mean to make the site's registry the primary now."""
+
+    site: str
+    #: The addresses of the registry that would be the primary no longer, and of the one that takes over.
+    former: str
+    successor: str
+    at: datetime
+    #: Why the former primary cannot be asked; None: it answers.
+    silent: str | None
+    #: Whether both registries were compared, so that nothing rests on what events and records told.
+    compared: bool
+    findings: tuple[Finding, ...] = ()
+    #: The newest event that ever came, by the registry's clock.
+    last_event_at: datetime | None = None
+    #: Sites with deployments of their own that follow this one.
+    remote: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> tuple[Finding, ...]:
+        """What would be lost, as far as anybody can tell from here."""
+        return tuple(each for each in self.findings if each.loses)
+
+
+def promoted(settings: Settings) -> PromotionPlan | None:
+    """What was carried out, if the environment's secondary has been promoted already; None if it has not."""
+    if settings.secondary is None:
+        return None
+    with connection():
+        primary = Site.get_or_none(Site.primary)
+        former = sites.given_up()
+        if primary is None or former is None or not sites.same_address(primary.url, settings.secondary.url):
+            return None
+        at = former.given_up_at
+        return PromotionPlan(former.name, former.url, primary.url, at, None, compared=False, remote=_remote())
+
+
+def plan(
+    context: Context, site: Site, *, compare: bool = True, progress: Callable[[Progress], None] = lambda _: None
+) -> PromotionPlan:
+    """Say what the site has and lacks, and change nothing. Where the primary answers both registries are compared.
+
+    Raises:
+        NotPromotable: when the site's own registry does not answer.
+    """
+    _require_successor(context)
+    silent = _silence(context)
+    with connection():
+        instant = now()
+        site = Site.get_by_id(site.id)
+        findings, compared = missing.known(site, instant), False
+    if silent is None and compare:
+        found = survey.Survey(site, context.primary, context.destination(), context.presence).plan(
+            survey.in_scope(site, _Catalog(context)), progress
+        )
+        compared = True
+        with connection():
+            findings = [*missing.compared(found), *missing.lasting(site, instant)]
+    with connection():
+        newest = Event.select(Event.occurred_at).order_by(Event.id.desc()).first()
+        primary = Site.get(Site.primary)
+        return PromotionPlan(
+            site=site.name,
+            former=primary.url,
+            successor=site.url,
+            at=instant,
+            silent=silent,
+            compared=compared,
+            findings=tuple(findings),
+            last_event_at=newest.occurred_at if newest is not None else None,
+            remote=_remote(),
+        )
+
+
+def wait(
+    site: Site,
+    seconds: float,
+    show: Callable[[int], None] = lambda _: None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Wait until nothing is known that the site lacks, for `seconds` at most; whether that came.
+
+    The deployment has to be running: this only looks. `show` is told how much is missing.
+    """
+    deadline = clock() + seconds
+    while True:
+        with connection():
+            current = Site.get_by_id(site.id)
+            # What is left out, or damaged, will not come by waiting.
+            instant = now()
+            staying = {each.kind for each in missing.lasting(current, instant)}
+            left = [each for each in missing.known(current, instant) if each.loses and each.kind not in staying]
+        show(sum(max(1, each.count) for each in left))
+        if not left:
+            return True
+        if clock() >= deadline:
+            return False
+        sleep(POLL)
+
+
+def promote(plan: PromotionPlan, settings: Settings) -> None:
+    """Make the plan's site the primary: the addresses are exchanged, and the former primary is given up.
+
+    Nothing is written to it any more, whatever the environment says, before it was demoted. Nothing that was known of
+    it proves anything from here on, and nothing is deleted before a person releases it.
+
+    Raises:
+        NotApplied: when the database is no longer as it was when this was planned.
+        SiteError: as `sites.promote`.
+    """
+    sites.require_applied(settings)
+    if settings.secondary is None or not sites.same_address(settings.secondary.url, plan.successor):
+        raise NotPromotable(f"{plan.successor} is no longer the secondary here; plan it again")
+    sites.promote(plan.site, settings, give_up=True)
+    log.info("%s is the primary, %s was given up", plan.successor, plan.former)
+
+
+def _require_successor(context: Context) -> None:
+    try:
+        context.destination().ping()
+    except RegistryError as error:
+        raise NotPromotable(f"the registry that should take over cannot be used: {error}") from error
+
+
+def _silence(context: Context) -> str | None:
+    """Why the primary cannot be asked; None if it can."""
+    try:
+        context.primary.ping()
+    except Unreachable as error:
+        return str(error)
+    except RegistryError as error:
+        log.warning("the primary answers, but not to us: %s", error)
+        return str(error)
+    return None
+
+
+class _Catalog:
+    """Whatever lists the primary's repositories, name by name."""
+
+    def __init__(self, context: Context) -> None:
+        self._source = context.repositories()
+
+    def list_repositories(self) -> Iterator[str]:
+        for page in self._source.catalog(1000):
+            yield from page.repositories
+
+
+def _remote() -> tuple[str, ...]:
+    """Names of the sites that follow from deployments of their own."""
+    rows = Site.select(Site.name).where(Site.remote & ~Site.retired).order_by(Site.name)
+    return tuple(each.name for each in rows)
