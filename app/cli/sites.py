@@ -11,7 +11,7 @@ from app.cli.common import load, plainly, print_json, print_table, site_named
 from app.cli.names import complete_site
 from app.database import connection, now, transaction
 from app.models import Cursor, Site
-from app.replication import event_log, replicator, site_reports
+from app.replication import event_log, holds, replicator, site_reports
 from app.replication.cursor import position_of
 from app.replication.site_reports import Reported
 from app.units import duration
@@ -55,7 +55,7 @@ def sites(context: click.Context, as_json: bool) -> None:
             "deletion": site.deletion or None,
             "protected_tags": site.protected_tags.splitlines(),
             "verification": site.verification,
-            "deletions_held_because": site.deletions_held_because,
+            "deletions_held_because": holds.told(site),
             "repositories": site.repositories.splitlines(),
             "tags": site.tags.splitlines(),
             "capacity": site.capacity,

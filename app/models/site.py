@@ -48,7 +48,8 @@ class Site(BaseModel):
     granted_verification = CharField(null=True)
     #: Deletions before this instant no longer count for the brake (`geo sites release-deletions`).
     deletions_released_at = UTCDateTimeField(null=True)
-    #: Why nothing at all is deleted before a person releases it; None: only the brake counts.
+    #: Why nothing at all is deleted before a person releases it, a reason a line (replication.holds); None: only the
+    #: brake counts.
     deletions_held_because = TextField(null=True)
     #: Of the primary: when it took over from another, as long as no environment was applied since.
     promoted_at = UTCDateTimeField(null=True)

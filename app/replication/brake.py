@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from app.database import BRAKE_LOCK, connection, now, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncAttempt
+from app.replication import holds
 from app.replication.claim import Claim, LeaseLost
 from app.replication.outcome import RELEASED
 
@@ -64,9 +65,10 @@ def _reserve(claim: Claim, reference: Reference) -> None:
         # Locked, because each of two workers would count without the other's.
         one_at_a_time(claim.site.id, BRAKE_LOCK)
         site = Site.get_by_id(claim.site.id)
-        if site.deletions_held_because is not None:
+        because = holds.told(site)
+        if because is not None:
             raise DeletionHeld(
-                f"nothing is deleted on site {site.name}: {site.deletions_held_because};"
+                f"nothing is deleted on site {site.name}: {because};"
                 f" if deletions are right there, run: geo sites release-deletions {site.name}"
             )
         if (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -69,17 +69,16 @@ class Claim:
     retry_count: int
     priority: int
     lease: lease.HeldLease
+    #: It was claimed by hand although its site is paused.
+    though_paused: bool = False
     #: When it was last asked whether the claim was withdrawn, by the lease's clock, and the answer.
     _asked_at: float = float("-inf")
     _withdrawn: bool = False
-    #: Whether the site was not paused when the row was claimed.
-    _enabled: bool = field(init=False)
     #: Whether anything was written down of its references by whoever held it since it was last let go: what a
     #: verification saw before says nothing of that.
     changed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self._enabled = self.site.enabled
         self.changed = self.takeover
 
     def require(self, seconds: float) -> None:
@@ -119,7 +118,7 @@ class Claim:
                 found = _STANDING.first(id=self.registry_id)
             in_scope, enabled, retired = found or (False, False, True)
             self._asked_at = instant
-            self._withdrawn = not in_scope or retired or (self._enabled and not enabled)
+            self._withdrawn = not in_scope or retired or not (enabled or self.though_paused)
         return self._withdrawn
 
 
@@ -191,7 +190,9 @@ def claim_row(registry_id: int, settings: Settings) -> Claim | None:
         free = (Registry.state != SyncState.STARTED) | (Registry.lease_expires_at <= instant)
         wanted = (Registry.id == registry_id) & free & (Registry.site == site.id) & Registry.in_scope
         query = Registry.select(Registry.id).where(wanted).limit(1)
-        return _claim(query, instant, asked, binding)
+        claim = _claim(query, instant, asked, binding)
+        # Only here: what was taken because it is due is given back if its site was paused at that very moment.
+        return claim and replace(claim, though_paused=not claim.site.enabled)
 
 
 def waiting_again(instant: datetime) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from app.database import DatabaseUnavailable, connection, now, one_at_a_time, tr
 from app.metrics import buffer
 from app.models import Follower as Row
 from app.models import Lease, Site
-from app.replication import claim, cursor, event_log, sites
+from app.replication import claim, cursor, event_log, holds, sites
 from app.replication.context import Context
 from app.replication.lease import HeldLease, heartbeat, named, owner
 from app.replication.log import EventLog, LogUnavailable, Reading, Terms
@@ -183,7 +183,9 @@ class Follower:
         Site.update(**granted, updated_at=instant).where(Site.id == self.site.id).execute()
         before, after = Policy.of(site), Policy.of(Site.get_by_id(self.site.id))
         if after.most is Deletion.MIRROR and before.most is not Deletion.MIRROR:
-            sites.hold_mirror(site, "the primary's deployment lets it be a mirror from now on")
+            holds.hold_mirror(site, "the primary's deployment lets it be a mirror from now on")
+        elif after.most is not Deletion.MIRROR:
+            holds.lift_mirror(site)
         if changed & {"granted_repositories", "granted_tags"}:
             self._reconcile("what the primary replicates to this site changed", instant)
         elif before != after:

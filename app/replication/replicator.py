@@ -11,6 +11,7 @@ from typing import Any
 
 from peewee import Case
 
+from app import correlation
 from app.database import MAX_ROWS, connection, lock, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
@@ -232,7 +233,9 @@ def run_due(context: Context, limit: int | None = None) -> int:
             if unhurried and claim.priority <= marking.FRESH:
                 context.unhurried.release()
                 unhurried = False
-            sync(claim, context, gives_way=True)
+            # What is due may be anybody's, not of the occasion that woke us; a reference that has one knows it.
+            with correlation.bound(correlation.new()):
+                sync(claim, context, gives_way=True)
         except sites.NotApplied as error:
             log.error("nothing is synced here: %s", error)
             break
@@ -245,23 +248,29 @@ def run_due(context: Context, limit: int | None = None) -> int:
 
 def awaken_digests() -> int:
     """Make rows due whose untagged digests failed and may be tried again: a synced row is not taken up for them."""
+    with connection():
+        # Before anything is locked: this is asked every second, and hardly ever is there any.
+        if not _sleeping(1):
+            return 0
     with transaction():
-        due = (
-            Reference.select(Reference.registry)
-            .join(Registry)
-            .where(
-                ~Reference.is_tag
-                & (Reference.state == SyncState.FAILED)
-                & (Reference.retry_at <= now())
-                & (Registry.state == SyncState.SYNCED)
-            )
-            .distinct()
-            .limit(100)
-        )
-        ids = [row.registry_id for row in due]
+        ids = _sleeping(100)
         if ids:
             marking.awaken(ids, since=now(), priority=marking.BACKFILL)
         return len(ids)
+
+
+def _sleeping(limit: int) -> list[int]:
+    due = (
+        Reference.select(Reference.registry)
+        .join(Registry)
+        .where(
+            ~Reference.is_tag
+            & (Reference.state == SyncState.FAILED)
+            & (Reference.retry_at <= now())
+            & (Registry.state == SyncState.SYNCED)
+        )
+    )
+    return [row.registry_id for row in due.distinct().limit(limit)]
 
 
 def release_deletions(site: Site) -> int:

@@ -11,7 +11,7 @@ from peewee import Case
 from app.database import connection, in_batches, lock, now, transaction
 from app.models import CatalogWalk, Cursor, Follower, Handover, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import backfill, cursor
+from app.replication import backfill, cursor, holds
 from app.replication.binding import PRIMARY as PRIMARY
 from app.replication.binding import Binding
 from app.replication.binding import NotApplied as NotApplied
@@ -223,10 +223,9 @@ def _moved(site: Site, url: str, policy: Deletion) -> None:
     if site.primary:
         CatalogWalk.delete().execute()
         because = f"the primary's address changed from {site.url} to {url}, and what is missing there may come yet"
-        Site.update(deletions_held_because=because).where(~Site.primary).execute()
+        holds.hold(~Site.primary, because)
     elif policy is Deletion.MIRROR:
-        because = f"its address changed from {site.url} to {url}, and `mirror` deletes what the primary lacks"
-        Site.update(deletions_held_because=because).where(Site.id == site.id).execute()
+        holds.hold_mirror(site, f"its address changed from {site.url} to {url}")
     log.warning("the registry of site %s is now %s, no longer %s", site.name, url, site.url)
 
 
@@ -291,8 +290,8 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
         Site.update(**wanted, updated_at=instant).where(Site.id == site.id).execute()
     if primary and site.promoted_at is not None:
         Site.update(promoted_at=None).where(Site.id == site.id).execute()
-    if not primary and settings.deletion is Deletion.MIRROR:
-        _hold_new_mirror(site, known)
+    if not primary:
+        _hold_mirror(site, known)
     if site.retired:
         Site.update(retired=False, remote=False).where(Site.id == site.id).execute()
     moved = not same_address(site.url, url)
@@ -307,20 +306,12 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
     return Site.get_by_id(site.id)
 
 
-def _hold_new_mirror(site: Site, known: Site | None) -> None:
+def _hold_mirror(site: Site, known: Site | None) -> None:
     """Hold everything on a site that the environment makes a mirror, unless it has been one."""
-    if known is not None and not known.retired and Policy.of(known).most is Deletion.MIRROR:
-        return
-    if Policy.of(Site.get_by_id(site.id)).most is Deletion.MIRROR:
-        hold_mirror(site, "it is a mirror from now on")
-
-
-def hold_mirror(site: Site, why: str) -> None:
-    """Let nothing be deleted before a person releases it. Whether the registries are the right ones has to be seen by
-    somebody before a mirror deletes for the first time: it takes away what it never brought. Inside a transaction."""
-    because = f"{why}, and `mirror` deletes what the primary lacks, whoever put it there"
-    held = (Site.id == site.id) & Site.deletions_held_because.is_null()
-    Site.update(deletions_held_because=because).where(held).execute()
+    if Policy.of(Site.get_by_id(site.id)).most is not Deletion.MIRROR:
+        holds.lift_mirror(site)
+    elif known is None or known.retired or Policy.of(known).most is not Deletion.MIRROR:
+        holds.hold_mirror(site, "it is a mirror from now on")
 
 
 def _retire_others(name: str, url: str | None) -> None:

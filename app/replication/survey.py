@@ -15,6 +15,7 @@ from app.models import ContainerRepository, Reference, Site
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
 from app.registry.limits import always_bulk
+from app.replication import holds
 from app.replication.backfill import NoCatalog
 from app.replication.brake import FLOOR, SHARE
 from app.replication.comparison import Comparison
@@ -115,9 +116,10 @@ def survey(
 def _brake(site: Site, deletions: int) -> Iterator[str]:
     if not deletions:
         return
-    if site.deletions_held_because is not None:
+    because = holds.told(site)
+    if because is not None:
         yield (
-            f"Nothing is deleted on {site.name}: {site.deletions_held_because}."
+            f"Nothing is deleted on {site.name}: {because}."
             f" If deletions are right there: `geo sites release-deletions {site.name}`."
         )
         return

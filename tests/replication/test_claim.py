@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -115,6 +116,27 @@ def test_rows_in_backoff_and_of_paused_sites_are_left_alone(state: Deployment) -
     claim = state.take_row(row.id)
     assert claim is not None
     assert state.row("team/app").retry_at is None
+
+
+def test_a_pause_at_the_very_moment_of_a_claim_is_heard(state: Deployment) -> None:
+    # Given a row that was found due
+    ask(state)
+    claim = state.take()
+    assert claim is not None
+    assert not claim.withdrawn(at_once=True)
+
+    # When its site was paused before it was taken, so that the claim already says so
+    with connection():
+        Site.update(enabled=False).where(Site.id == state.site.id).execute()
+    late = replace(claim, site=state.fresh_site())
+    assert not late.site.enabled
+
+    # Then it is given back all the same; only what a person has asked for goes on
+    assert late.withdrawn(at_once=True)
+    closing.release(claim)
+    by_hand = state.take_row(claim.registry_id)
+    assert by_hand is not None
+    assert not by_hand.withdrawn(at_once=True)
 
 
 # --- leases -----------------------------------------------------------------------------------------------------------

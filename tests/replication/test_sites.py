@@ -132,6 +132,27 @@ def test_another_primary_deletes_nothing_before_a_person_says_so(state: Deployme
     assert state.fresh_site().deletions_held_because is None
 
 
+def test_a_mirror_is_told_beside_another_primary(state: Deployment) -> None:
+    # Given a site that waits since its primary is another registry
+    kept = {"GEO_SITE_NAME": state.site.name, "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "http://new.example"}
+    with connection():
+        sites.apply_environment(settings(**kept))
+
+    # When it becomes a mirror, then whoever releases it is told that too
+    with connection():
+        sites.apply_environment(settings(GEO_DELETION="mirror", **kept))
+    told = str(state.fresh_site().deletions_held_because)
+    assert "to http://new.example" in told
+    assert "it is a mirror from now on" in told
+
+    # And when it is none again, the other reason is left
+    with connection():
+        sites.apply_environment(settings(**kept))
+    told = str(state.fresh_site().deletions_held_because)
+    assert "to http://new.example" in told
+    assert "mirror" not in told
+
+
 @pytest.mark.parametrize("exchanged_first", [True, False])
 @pytest.mark.parametrize("name", ["secondary", "renamed"])
 def test_a_promotion_is_said_once_or_more_before_or_after_the_exchange(

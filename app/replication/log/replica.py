@@ -95,7 +95,8 @@ class ReplicaLog(TableLog):
 
     def terms(self) -> Terms:
         row: Site | None = Site.select().where(Site.name == self._name).bind(self._database).first()
-        return Terms(self._name) if row is None or row.primary else terms_of(row)
+        # One of the same name that is no site with a deployment of its own is the primary's deployment's, not this one.
+        return Terms(self._name) if row is None or not row.remote else terms_of(row)
 
     def catalog(self, page_size: int = 0, after: str | None = None) -> Iterator[CatalogPage]:  # noqa: ARG002
         """The repositories that the primary's deployment knows, as `Catalog` says: those that events named."""

@@ -67,6 +67,8 @@ class Verifying:
     token: int
     generation: int
     level: Level
+    #: How far what nobody has looked at yet is to be looked at, however little was asked for: what follows a sync.
+    unseen_level: Level
     #: Everything is looked at that nobody has looked at since `requested_at`.
     full: bool
     requested_at: datetime | None
@@ -190,6 +192,7 @@ def _claim(query: Any, settings: Settings, instant: datetime, asked: float) -> V
         token=token,
         generation=row.generation,
         level=_level(row, settings),
+        unseen_level=settings.verification or _level(row, settings),
         full=row.verification_full,
         requested_at=row.verification_requested_at,
         retry_count=row.verification_retry_count,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 
 from peewee import Case, Expression
 
@@ -58,7 +59,7 @@ def batches(claim: Verifying) -> Iterator[Sequence[Due]]:
             )
         if not rows:
             return
-        yield [_due(row, claim.level) for row in rows]
+        yield [_due(row, claim) for row in rows]
         after = rows[-1].name
 
 
@@ -69,15 +70,17 @@ def _wanted(claim: Verifying) -> Expression:
     return in_sync(claim.registry_id) & wanted
 
 
-def _due(row: Reference, level: Level) -> Due:
-    own = Level(row.verification_level) if row.verification_level else level
+def _due(row: Reference, claim: Verifying) -> Due:
+    levels = [claim.level, Level(row.verification_level or claim.level)]
+    if row.verified_digest != row.observed_digest:
+        levels.append(claim.unseen_level)
     return Due(
         id=row.id,
         name=row.name,
         is_tag=row.is_tag,
         digest=str(row.observed_digest),
         generation=row.generation,
-        level=own if own.reaches(level) else level,
+        level=reduce(lambda one, other: one if one.reaches(other) else other, levels),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from app import correlation
 from app.replication import claim as syncs
 from app.replication import sites
 from app.replication.context import Context
@@ -48,7 +49,9 @@ def _run_due(context: Context) -> int:
             break
         if claim is None:
             break
-        verify(claim, context, enough=enough)
+        # It may be anybody's, not of the occasion that woke us.
+        with correlation.bound(correlation.new()):
+            verify(claim, context, enough=enough)
         done += 1
     return done
 

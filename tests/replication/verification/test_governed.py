@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from app.database import connection
+from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Site, SyncState, VerificationState
-from app.replication.verification import asking, claim
+from app.models import Reference, Site, SyncState, VerificationState
+from app.replication.verification import asking, claim, references
 from app.settings import VerificationLevel as Level
 from tests.support.deployment import Deployment, offline_environment
 
 pytestmark = pytest.mark.timeout(60)
+
+DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.fixture
@@ -82,3 +84,26 @@ def test_who_follows_nobody_is_asked_by_nobody(state: Deployment) -> None:
     ask(state, Level.BLOBS)
     with connection():
         assert claim.count_due(replace(state.context.settings, source=None), 10) == 0
+
+
+def test_what_nobody_has_seen_is_looked_at_as_the_primary_asks_however_little_was_asked_for(state: Deployment) -> None:
+    # Given a tag that was just copied, and one that was verified before
+    state.event("push", "team/app", "v2")
+    state.mark()
+    with connection():
+        Registry.update(state=SyncState.SYNCED).execute()
+        seen = {"verified_digest": DIGEST, "verified_at": now()}
+        Reference.update(state=SyncState.SYNCED, desired_digest=DIGEST, observed_digest=DIGEST).execute()
+        Reference.update(**seen).where(Reference.name == "v1").execute()
+        row = Registry.get()
+    ask(state, Level.CONTENT)
+
+    # When a person asks for a quick look at everything
+    asking.reverify(row.id, Level.TAGS)
+    claimed = claim.claim_next(state.context.settings)
+    assert claimed is not None
+
+    # Then the quick look is for what was seen before
+    looked_at = {each.name: each.level for batch in references.batches(claimed) for each in batch}
+    assert looked_at == {"v1": Level.TAGS, "v2": Level.CONTENT}
+    claim.release(claimed)
