@@ -6,7 +6,7 @@ import os
 
 from peewee import ImproperlyConfigured
 
-from app import database, logging, metrics
+from app import database, logging, metrics, tracing
 from app.confidential import secret_values
 from app.replication.context import Context, Wake, install
 from app.replication.policy import InvalidTagPattern, TagPatterns
@@ -25,6 +25,7 @@ def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
     settings = settings or Settings.from_env(os.environ)
     bind_database(settings)
     logging.conceal(secret_values(settings))
+    tracing.configure(os.environ)
     return install(
         Context.build(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling)
     )

@@ -18,6 +18,10 @@ HEADER = "X-Request-ID"
 #: What we take from others: any usual form of an id, and nothing that could be more than that in a log or a header.
 _ACCEPTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
 
+#: The header of W3C Trace Context, of which version the first four fields stand for ever.
+TRACE_HEADER = "traceparent"
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+
 _correlation: ContextVar[str | None] = ContextVar("correlation_id", default=None)
 _job: ContextVar[str | None] = ContextVar("job_id", default=None)
 
@@ -32,6 +36,13 @@ def new() -> str:
 def accepted(text: object) -> str | None:
     """The id that somebody else has given, if it is one; None otherwise."""
     return text if isinstance(text, str) and _ACCEPTED.fullmatch(text) else None
+
+
+def traced(text: object) -> str | None:
+    """The id of the trace that somebody else's `traceparent` names, if it is one: a caller who gives no other id has
+    that with all that he led to, and spans of it are in his trace (app.tracing)."""
+    found = _TRACEPARENT.fullmatch(text) if isinstance(text, str) else None
+    return found[1] if found else None
 
 
 def current() -> str | None:

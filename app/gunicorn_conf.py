@@ -81,6 +81,13 @@ def post_worker_init(worker: Any) -> None:
     _release()
 
 
+def worker_exit(_server: Any, _worker: Any) -> None:
+    """Export the spans that a worker has left."""
+    from app import tracing
+
+    tracing.close()
+
+
 def _hold() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
 

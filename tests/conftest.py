@@ -19,7 +19,7 @@ from tests.support.valkey import Valkey
 #: The settings of whoever runs the tests, and of their machine, are not the tests'.
 FOREIGN = frozenset({"DATABASE_URL", "REDIS_URL", "BROKER_URL", "PORT", "WEB_CONCURRENCY", "SSL_CERT_FILE"})
 FOREIGN |= {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_DIR"}
-FOREIGN_PREFIXES = ("GEO_", "REGISTRY_", "PG", "WORKER_")
+FOREIGN_PREFIXES = ("GEO_", "REGISTRY_", "PG", "WORKER_", "OTEL_")
 
 
 def pytest_configure(config: pytest.Config) -> None:

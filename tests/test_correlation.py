@@ -26,6 +26,23 @@ def test_what_could_be_more_than_an_id_is_not(text: object) -> None:
     assert correlation.accepted(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "id_"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "0af7651916cd43dd8448eb211c80319c"),
+        ("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-more", "0af7651916cd43dd8448eb211c80319c"),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None),
+        (f"00-{'0' * 32}-b7ad6b7169203331-01", None),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", None),
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n", None),
+        ("0af7651916cd43dd8448eb211c80319c", None),
+        (None, None),
+    ],
+)
+def test_the_trace_of_a_caller_is_an_id_too(text: str | None, id_: str | None) -> None:
+    assert correlation.traced(text) == id_
+
+
 def test_ids_are_new_each_time() -> None:
     made = {correlation.new() for _ in range(1000)}
     assert len(made) == 1000

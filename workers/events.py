@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dramatiq
 
+from app import tracing
 from app.database import connection
 from app.replication import claim, cursor
 from app.replication.context import current
@@ -16,9 +17,9 @@ from workers.wake import limit
 def process_events() -> None:
     """Advance every site's cursor, then sync what is due: the first push after a quiet time takes one queue hop."""
     context = current()
-    with connection():
-        for site in enabled_secondaries():
-            cursor.drain(site)
+    with tracing.message("process_events") as span, connection():
+        events = sum(cursor.drain(site).events for site in enabled_secondaries())
+        span.note({"geo.events": events})
         waiting = claim.count_due(limit(context.settings))
     if waiting > 1:
         context.wake.rows(waiting - 1)

@@ -15,7 +15,7 @@ import redis
 from dramatiq.middleware import Middleware
 from redis.retry import Retry
 
-from app import correlation, metrics
+from app import correlation, metrics, tracing
 from app.boot import boot
 from app.logging import configure as configure_logging
 from app.processes import die_with_parent
@@ -41,6 +41,7 @@ class Lifecycle(Middleware):
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         metrics.buffer.flush()
+        tracing.close()
 
     def after_process_message(
         self,

@@ -1,4 +1,5 @@
-"""The id of a request: the caller's own, or a new one; in the answer, in the log, and with all that it leads to."""
+"""The id of a request: the caller's own, that of his trace, or a new one; in the answer, in the log, and with all that
+it leads to."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ def register(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        id_ = correlation.accepted(request.headers.get(correlation.HEADER)) or correlation.new()
+        headers = request.headers
+        given = correlation.accepted(headers.get(correlation.HEADER))
+        id_ = given or correlation.traced(headers.get(correlation.TRACE_HEADER)) or correlation.new()
         g.correlation = correlation.bind(id_)
 
     @app.after_request

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from flask import Blueprint, Response, jsonify, request
 from peewee import DataError, PeeweeException
 
+from app import tracing
 from app.api.auth import notification_allowed
 from app.api.context import context
 from app.api.problems import problem
@@ -49,13 +50,15 @@ class Body:
 def receive(dialect: str = "distribution") -> Response:
     """Take in one envelope. 200 with counts; 401, 413 without the secret; 503 when it cannot be stored."""
     started = time.perf_counter()
-    response = _receive(dialect)
+    with tracing.served("POST", PATH, request.headers) as span:
+        response = _receive(dialect, span)
+        span.answered(response.status_code)
     buffer.count("geo_webhook_requests_total", {"status": str(response.status_code)})
     buffer.observe("geo_webhook_duration_seconds", {}, time.perf_counter() - started)
     return response
 
 
-def _receive(dialect: str) -> Response:
+def _receive(dialect: str, span: tracing.Span) -> Response:
     geo = context()
     if not notification_allowed(request.headers.get("Authorization"), geo.settings.notification_secrets):
         log.warning("a notification was refused", extra={"remote_ip": request.remote_addr})
@@ -90,6 +93,7 @@ def _receive(dialect: str) -> Response:
     counts = Counter(
         accepted=stored.accepted, duplicate=stored.duplicate, ignored=ignored, quarantined=stored.quarantined
     )
+    span.note({f"geo.events.{outcome}": number for outcome, number in counts.items()})
     for outcome, number in counts.items():
         buffer.count("geo_webhook_events_total", {"outcome": outcome}, number)
     if stored != Stored():

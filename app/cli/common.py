@@ -16,7 +16,7 @@ import click
 from peewee import PeeweeException
 from playhouse.pool import PooledDatabase
 
-from app import correlation, metrics
+from app import correlation, metrics, tracing
 from app.boot import boot
 from app.cli import names
 from app.cli.text import print_table as print_table
@@ -65,6 +65,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             fail(f"the database cannot be used ({said}); is it running, and migrated with `geo migrate`?")
         finally:
             metrics.buffer.close()
+            tracing.close()
             if isinstance(database.obj, PooledDatabase):
                 database.obj.close_all()
 

@@ -12,7 +12,7 @@ import requests.adapters
 import urllib3.exceptions
 from requests.structures import CaseInsensitiveDict
 
-from app import correlation
+from app import correlation, tracing
 from app.registry.connections import Adapter, Answer, Deadline, Exchange, exchanging
 from app.registry.errors import InvalidResponse, TimedOut, TooLarge, Unreachable
 from app.registry.failures import unreachable
@@ -140,7 +140,8 @@ class Transport:
     ) -> Answer:
         """Send the request, follow redirects and return the response with its body unread.
 
-        The registry is told the id of the occasion (app.correlation), so that its log and ours can be joined.
+        The registry is told the id of the occasion (app.correlation), so that its log and ours can be joined; and the
+        span of the request where spans are collected (app.tracing), so that its spans and ours can.
 
         `resend` says that the request may be sent once more at once, over a new connection, when a kept-alive one
         turns out to be closed. `patience` adds seconds to the idle limit. Raises `Unreachable` (or a kind of it),
@@ -150,9 +151,12 @@ class Transport:
         ours = {"Authorization": authorization} if authorization else {}
         if (request_id := correlation.current()) is not None:
             ours[correlation.HEADER] = request_id
+        own = True
         for _ in range(REDIRECTS_LIMIT + 1):
             exchange = Exchange(self._read_timeout + patience, deadline)
-            response = self._send(method, url, {**headers, **ours}, body, exchange, resend=resend)
+            with tracing.request(method, url, hand_on=own) as span:
+                response = self._send(method, url, {**headers, **ours, **span.headers}, body, exchange, resend=resend)
+                span.answered(response.status_code)
             location = response.headers.get("Location")
             if redirects is Redirects.REFUSE or response.status_code not in _REDIRECTS or not location:
                 return response
@@ -161,7 +165,7 @@ class Transport:
             if origin(url) != start:
                 # For good: another host must not choose what our credentials are used for. Storages are asked for
                 # nothing that is not in their signed address.
-                ours = {}
+                ours, own = {}, False
         raise InvalidResponse("redirected again and again", reason="redirect", method=method, url=url)
 
     def _send(

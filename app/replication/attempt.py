@@ -12,7 +12,7 @@ from functools import partial
 
 from peewee import PeeweeException
 
-from app import correlation
+from app import correlation, tracing
 from app.database import DatabaseUnavailable
 from app.models import Reference
 from app.registry import Manifest, NotFound, ServerError, Stopped, TooManyRequests, Unauthorized, Unreachable, bulk
@@ -91,16 +91,30 @@ class Attempts:
             LeaseLost, PeeweeException, DatabaseUnavailable: which end the whole sync.
         """
         started = utcnow()
-        with correlation.bound(reference.correlation_id):
+        about = {
+            "geo.site": self.claim.site.name,
+            "geo.repository": self.claim.path,
+            "geo.reference": reference.name,
+            "geo.trigger": reference.trigger,
+            "geo.event_id": reference.event_id,
+        }
+        with (
+            correlation.bound(reference.correlation_id),
+            tracing.span("sync_reference", about, passing=(Gone, Parked)) as span,
+        ):
             try:
-                return work(reference, started)
+                done = work(reference, started)
             except (Gone, Parked, Stopped, LeaseLost, PeeweeException, DatabaseUnavailable):
                 raise
             except Exception as error:
                 if self.stop():
                     raise Stopped(str(error)) from error
                 separator = ":" if reference.is_tag else "@"
-                return failure(f"{self.claim.path}{separator}{reference.name}", error, started)
+                failed = failure(f"{self.claim.path}{separator}{reference.name}", error, started)
+                span.failed(failed.reason)
+                return failed
+            span.note({"geo.action": done.action, "geo.digest": done.digest})
+            return done
 
     def _copy(self, reference: Reference, started: datetime) -> Done:
         source, path = self.context.primary, self.claim.path

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from app import tracing
 from app.database import in_batches
 from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
 from app.replication.flights import Elsewhere
@@ -98,11 +99,13 @@ class BlobCopy:
             route.flights.end(keys)
 
     def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
-        with self._route.moving.blob(blob.size or 0) as moved:
+        about = {"geo.digest": blob.digest, "geo.size": blob.size}
+        with self._route.moving.blob(blob.size or 0) as moved, tracing.span("copy_blob", about) as span:
             self._route.check()
-            self._move(blob, None if self.doubtful else mount_from, moved)
+            result = self._move(blob, None if self.doubtful else mount_from, moved)
+            span.note({"geo.bytes": result.bytes_copied, "geo.mounted": result.mounted, "geo.skipped": result.skipped})
 
-    def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> None:
+    def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> TransferResult:
         route = self._route
 
         def received(size: int) -> None:
@@ -126,6 +129,7 @@ class BlobCopy:
             route.flights.part(registry)
         self._landed.add(blob.digest)
         self._count(result)
+        return result
 
     def _count(self, result: TransferResult) -> None:
         self._tally.add(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from peewee import PeeweeException
 
+from app import tracing
 from app.database import DatabaseUnavailable, connection
 from app.models import Reference
 from app.registry import Stopped
@@ -64,8 +65,19 @@ def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
 
     With `gives_way` the row is given back unfinished where another one needs the thread more.
     """
-    with heartbeat.keeping(claim.lease), context.generations.holding(claim.registry_id):
-        return _Sync(claim, context, gives_way).run()
+    about: dict[str, tracing.Value] = {
+        "geo.site": claim.site.name,
+        "geo.repository": claim.path,
+        "geo.full_sync": claim.full_sync,
+    }
+    with (
+        tracing.span("sync_repository", about) as span,
+        heartbeat.keeping(claim.lease),
+        context.generations.holding(claim.registry_id),
+    ):
+        closed = _Sync(claim, context, gives_way).run()
+        span.note({"geo.state": None if closed.state is None else closed.state.name.lower()})
+        return closed
 
 
 @dataclass

@@ -87,6 +87,14 @@ def test_without_a_usable_one_it_gets_a_new_one(intake: Intake, sent: str | None
     assert ids[0] != ids[1]
 
 
+def test_the_callers_trace_is_its_id_unless_it_gives_one(intake: Intake) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    assert intake.client.get("/-/liveness", headers=headers).headers["X-Request-ID"] == trace
+    answer = intake.client.get("/-/liveness", headers=headers | {"X-Request-ID": "mine"})
+    assert answer.headers["X-Request-ID"] == "mine"
+
+
 @pytest.mark.parametrize(("path", "status"), [("/-/liveness", 200), ("/nowhere", 404), ("/api/v4/geo_sites", 403)])
 def test_every_answer_has_one(intake: Intake, path: str, status: int) -> None:
     answer = intake.client.get(path, headers={"X-Request-ID": "mine"})

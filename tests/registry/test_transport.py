@@ -12,10 +12,13 @@ from app.registry import (
     StaticBearer,
     TooManyRequests,
     Unauthorized,
+    Unreachable,
 )
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request
 from tests.support.keys import KeyPair
+from tests.support.ports import free_port
+from tests.support.spans import collected
 
 DATA = b"the bytes of a blob"
 DIGEST = Digest.of(DATA)
@@ -155,3 +158,36 @@ def test_the_registry_is_told_of_which_occasion_a_request_is(serve: Serve, conne
     # Then it alone was told
     assert [request.headers.get("X-Request-ID") for request in registry.seen] == ["an-id", None]
     assert [request.headers.get("X-Request-ID") for request in elsewhere.seen] == [None, None]
+
+
+def test_the_registry_is_told_of_the_span_of_a_request_and_a_storage_is_not(serve: Serve, connect: Connect) -> None:
+    # Given a registry whose blobs are elsewhere
+    elsewhere = serve(storage)
+    registry = serve(lambda handler, _: handler.reply(307, Location=f"{elsewhere.url}/bucket/blob?X-Signature=s3cret"))
+    client = connect(registry.url, StaticBearer("s3cret"))
+
+    # When a blob is read while spans are collected, and while they are not
+    with collected() as spans, correlation.bound("1" * 32), client.open_blob("a/x", DIGEST) as stream:
+        assert b"".join(stream) == DATA
+    with client.open_blob("a/x", DIGEST) as stream:
+        assert b"".join(stream) == DATA
+
+    # Then there is a span of each request, in the trace of the occasion
+    asked, stored = spans.all
+    assert (asked.name, asked.kind, asked.trace_id) == ("GET /v2/<name>/blobs/<digest>", "CLIENT", "1" * 32)
+    assert asked.attributes["http.response.status_code"] == 307
+    assert (stored.name, stored.attributes["http.response.status_code"]) == ("GET", 200)
+    assert stored.attributes["server.port"] != asked.attributes["server.port"]
+    assert "s3cret" not in spans.text()
+
+    # And the registry alone was told of its own
+    told = [request.headers.get("traceparent") for request in registry.seen]
+    assert told == [f"00-{'1' * 32}-{asked.span_id}-01", None]
+    assert [request.headers.get("traceparent") for request in elsewhere.seen] == [None, None]
+
+
+def test_a_registry_that_does_not_answer_is_a_span_that_failed(connect: Connect) -> None:
+    with collected() as spans, pytest.raises(Unreachable):
+        connect(f"http://127.0.0.1:{free_port()}").head_manifest("a/x", "v1")
+    (asked,) = spans.all
+    assert asked.error == asked.attributes["error.type"] == "unreachable"

@@ -9,7 +9,7 @@ from typing import Any
 
 from peewee import PeeweeException
 
-from app import metrics
+from app import metrics, tracing
 from app.database import DatabaseUnavailable, connection, now
 from app.models import Reference, SyncState, VerificationState
 from app.registry import NotFound, RegistryError, Stopped
@@ -68,8 +68,12 @@ def verify(
     `enough` is asked between batches, and true gives the row back: it is gone on with later. `progress` is told how
     many references of how many were looked at.
     """
-    with heartbeat.keeping(claim.lease):
-        return _Run(claim, context, enough, progress).run()
+    about = {"geo.site": claim.site.name, "geo.repository": claim.path, "geo.level": claim.level.value}
+    with tracing.span("verify_repository", about) as span, heartbeat.keeping(claim.lease):
+        result = _Run(claim, context, enough, progress).run()
+        found = {"geo.references": result.looked_at, "geo.broken": result.broken, "geo.unsure": result.unsure}
+        span.note({"geo.state": None if result.state is None else result.state.name.lower(), **found})
+        return result
 
 
 class _Outage(Exception):
