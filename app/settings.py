@@ -53,6 +53,9 @@ MAX_CAPACITY = 100_000
 #: Requests to the API in a minute where nothing else is said.
 API_RATE_LIMIT = 600
 
+#: Where Google publishes the keys of its identity tokens.
+GOOGLE_KEYS_URL = "https://www.googleapis.com/oauth2/v3/certs"
+
 #: A notification secret shorter than this is accepted (a registry may already be set up with it) but warned of.
 WEAK_SECRET_LENGTH = 16
 
@@ -168,6 +171,15 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentitySettings:
+    """What an identity token that comes with a notification must say, and where the keys are that it is signed with."""
+
+    audience: str
+    emails: tuple[str, ...]
+    keys_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything the processes are told from outside (docs/settings.md)."""
 
@@ -210,6 +222,8 @@ class Settings:
     api_rate_limit: int = API_RATE_LIMIT
     #: Where events come from in a secondary's own deployment; None where registries send them.
     source: SourceSettings | None = None
+    #: Of Google's identity tokens, which prove Artifact Registry's events; None: those are refused.
+    identity: IdentitySettings | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
@@ -236,6 +250,8 @@ class Settings:
             found.append("GEO_ADMIN_TOKEN is not set: the API and the pages under /admin are closed.")
         elif len(self.admin_token.value) < WEAK_SECRET_LENGTH:
             found.append(f"GEO_ADMIN_TOKEN is shorter than {WEAK_SECRET_LENGTH} characters.")
+        if self.identity is not None and self.identity.keys_url.startswith("http://"):
+            found.append("GEO_NOTIFICATION_KEYS_URL is plain http: whoever is on the way can give us keys of his own.")
         if self.source is not None and (self.source.url or "").startswith("http://"):
             found.append("GEO_PRIMARY_URL is plain http: the site's token can be read on the way.")
         return found
@@ -300,7 +316,22 @@ class _Environment:
             ),
             verification_rate=self.number("GEO_VERIFICATION_RATE", 100, 0, 100_000),
             api_rate_limit=self.number("GEO_API_RATE_LIMIT", API_RATE_LIMIT, 0, 1_000_000),
+            identity=self.identity(),
         )
+
+    def identity(self) -> IdentitySettings | None:
+        """Whose identity tokens are taken; audience and address only together, for either alone anybody can have."""
+        audience = self.text("GEO_NOTIFICATION_AUDIENCE")
+        emails = tuple(re.findall(r"[^\s,]+", self.text_or("GEO_NOTIFICATION_EMAIL", "")))
+        keys_url = self.text_or("GEO_NOTIFICATION_KEYS_URL", GOOGLE_KEYS_URL)
+        if not keys_url.startswith(("https://", "http://")) or not _readable(keys_url):
+            self.problems.append("GEO_NOTIFICATION_KEYS_URL must be an http:// or https:// address.")
+        if (audience is None) != (not emails):
+            self.problems.append(
+                "GEO_NOTIFICATION_AUDIENCE and GEO_NOTIFICATION_EMAIL go together: what the push subscription's token"
+                " is for, and the service account that it is of."
+            )
+        return IdentitySettings(audience, emails, keys_url) if audience and emails else None
 
     def source(self, role: Role) -> SourceSettings | None:
         """Where a secondary's own deployment reads the log; nothing of it may be set elsewhere."""

@@ -366,3 +366,31 @@ def test_how_often_the_api_may_be_asked() -> None:
     assert Settings.from_env(GOOD | {"GEO_API_RATE_LIMIT": "0"}).api_rate_limit == 0
     (problem,) = problems(GOOD | {"GEO_API_RATE_LIMIT": "many"})
     assert problem.startswith("GEO_API_RATE_LIMIT must be a whole number from 0")
+
+
+def test_identity_tokens_need_to_be_for_us_and_of_somebody() -> None:
+    # Given nothing about them
+    assert Settings.from_env(GOOD).identity is None
+
+    # Given both
+    both = {
+        "GEO_NOTIFICATION_AUDIENCE": "https://geo.example.com",
+        "GEO_NOTIFICATION_EMAIL": "a@b.example, c@d.example",
+    }
+    settings = Settings.from_env(GOOD | both)
+    assert settings.identity is not None
+    assert settings.identity.audience == "https://geo.example.com"
+    assert settings.identity.emails == ("a@b.example", "c@d.example")
+    assert settings.identity.keys_url == "https://www.googleapis.com/oauth2/v3/certs"
+
+    # Given one of them, or keys from nowhere
+    for name in both:
+        assert "go together" in "".join(problems(GOOD | {name: both[name]}))
+    assert "GEO_NOTIFICATION_KEYS_URL" in "".join(problems(GOOD | {"GEO_NOTIFICATION_KEYS_URL": "ftp://a.example"}))
+
+
+def test_keys_in_the_clear_are_warned_of() -> None:
+    env = {"GEO_NOTIFICATION_AUDIENCE": "a", "GEO_NOTIFICATION_EMAIL": "b@c.example"}
+    warned = Settings.from_env(GOOD | env | {"GEO_NOTIFICATION_KEYS_URL": "http://127.0.0.1:9/certs"}).warnings()
+    assert any("GEO_NOTIFICATION_KEYS_URL" in warning for warning in warned)
+    assert not any("KEYS_URL" in warning for warning in Settings.from_env(GOOD | env).warnings())

@@ -10,17 +10,20 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, current_app, jsonify, request
+from flask.blueprints import BlueprintSetupState
 from peewee import DataError, PeeweeException
 
 from app import tracing
-from app.api.auth import notification_allowed
 from app.api.context import context
 from app.api.problems import problem
+from app.api.senders import Senders
 from app.database import DatabaseUnavailable
 from app.metrics import buffer
 from app.notifications import Notification, Quarantined, UnknownDialect, parse
+from app.notifications.authentication import Check, Refused, Sender
 from app.notifications.text import excerpt_of_bytes, free_text
 from app.replication import backfill, event_log
 from app.replication.event_log import Origin, Stored
@@ -35,6 +38,9 @@ MAX_BODY = 16 * 1024 * 1024
 #: What is kept of a larger body.
 HEAD = 64 * 1024
 
+#: What is read of somebody whose proof needs the body. GitHub's largest is 25 MB.
+MAX_UNPROVEN = 32 * 1024 * 1024
+
 PATH = "/api/v4/container_registry_event/events"
 
 
@@ -48,7 +54,7 @@ class Body:
 @blueprint.post(PATH)
 @blueprint.post(f"{PATH}/<dialect>")
 def receive(dialect: str = "distribution") -> Response:
-    """Take in one envelope. 200 with counts; 401, 413 without the secret; 503 when it cannot be stored."""
+    """Take in one delivery. 200 with counts; 401, 413 without proof; 503 when it cannot be stored, or proven now."""
     started = time.perf_counter()
     with tracing.served("POST", PATH, request.headers) as span:
         response = _receive(dialect, span)
@@ -60,18 +66,12 @@ def receive(dialect: str = "distribution") -> Response:
 
 def _receive(dialect: str, span: tracing.Span) -> Response:
     geo = context()
-    if not notification_allowed(request.headers.get("Authorization"), geo.settings.notification_secrets):
-        log.warning("a notification was refused", extra={"remote_ip": request.remote_addr})
-        if (request.content_length or 0) > MAX_BODY:
-            return problem(413, "Content Too Large", "and without the notification secret")
-        return problem(
-            401,
-            "Unauthorized",
-            "The Authorization header does not hold the notification secret: the value of"
-            " notifications.endpoints[].headers.Authorization in the registry's configuration must equal"
-            " GEO_NOTIFICATION_SECRET.",
-        )
-    body = _read_body()
+    try:
+        check = _senders().of(dialect).begin(_sender())
+        body = _read_body(check)
+        check.finish()
+    except Refused as refusal:
+        return _refused(dialect, refusal)
     notification = _parse(dialect, body)
     # An address may hold what no database stores.
     origin = Origin(free_text(dialect) or "-", body.size, free_text(request.content_type), request.remote_addr)
@@ -100,6 +100,34 @@ def _receive(dialect: str, span: tracing.Span) -> Response:
         # Not of what is ignored: a registry that is pulled from sends thousands of those.
         log.info("events were stored", extra={"dialect": origin.dialect, **counts})
     return jsonify(dict(counts))
+
+
+def _refused(dialect: str, refusal: Refused) -> Response:
+    log.warning(
+        "a notification was refused",
+        extra={"remote_ip": request.remote_addr, "dialect": free_text(dialect), "reason": refusal.reason},
+    )
+    if refusal.temporary:
+        response = problem(503, "Service Unavailable", f"{refusal} Please send it again.")
+        response.headers["Retry-After"] = "10"
+        return response
+    if refusal.reason == "too_large" or (request.content_length or 0) > MAX_BODY:
+        return problem(413, "Content Too Large", "and without the notification secret")
+    return problem(401, "Unauthorized", str(refusal))
+
+
+@blueprint.record
+def _prepare(state: BlueprintSetupState) -> None:
+    state.app.extensions["geo_senders"] = Senders(state.app.extensions["geo"].settings)
+
+
+def _senders() -> Senders:
+    return cast("Senders", current_app.extensions["geo_senders"])
+
+
+def _sender() -> Sender:
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return Sender(headers, {name: request.args.getlist(name) for name in request.args})
 
 
 def _store(notification: Notification, origin: Origin, body: Body) -> Stored:
@@ -133,12 +161,15 @@ def _unusable(body: Body) -> Quarantined:
     return Quarantined("bad_event", excerpt_of_bytes(body.data))
 
 
-def _read_body() -> Body:
+def _read_body(check: Check) -> Body:
     """All of the body, or the head of one that is too large; either way everything is read off the connection."""
     chunks: list[bytes] = []
     size = 0
     while chunk := request.stream.read(256 * 1024):
         size += len(chunk)
+        if size > MAX_UNPROVEN and not check.done:
+            raise Refused("too_large", "The body is too large to find out who signed it.")
+        check.update(chunk)
         if size <= MAX_BODY:
             chunks.append(chunk)
     data = b"".join(chunks)

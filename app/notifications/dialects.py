@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
-from app.notifications import distribution
+from app.notifications import acr, distribution, docker_hub, ecr, gar, ghcr, gitlab, harbor, quay, zot
 from app.notifications.delivery import Delivery
 from app.notifications.errors import NotificationError
 from app.notifications.notification import Notification
@@ -14,12 +14,21 @@ from app.notifications.notification import Notification
 #: Reads one delivery; never raises for what is in it.
 Dialect: TypeAlias = Callable[[Delivery], Notification]
 
-#: CNCF Distribution, and what shares its envelope: GitLab's registry and Azure's.
+#: CNCF Distribution; it also reads what shares its envelope or its events, GitLab's registry and Azure's.
 DEFAULT_DIALECT: Final = "distribution"
 
 DIALECTS: Final[Mapping[str, Dialect]] = MappingProxyType(
     {
+        "acr": acr.parse,
         "distribution": distribution.parse,
+        "docker-hub": docker_hub.parse,
+        "ecr": ecr.parse,
+        "gar": gar.parse,
+        "ghcr": ghcr.parse,
+        "gitlab": gitlab.parse,
+        "harbor": harbor.parse,
+        "quay": quay.parse,
+        "zot": zot.parse,
     }
 )
 

@@ -1,4 +1,4 @@
-"""The dialect of CNCF Distribution 2.x and 3.x, and of GitLab's and Azure's registries after it.
+"""The dialect of CNCF Distribution 2.x and 3.x; those of GitLab's and Azure's registries are made of it.
 
 https://distribution.github.io/distribution/about/notifications/
 """
@@ -50,7 +50,7 @@ def parse(delivery: Delivery) -> Notification:
         items = _events_of(read_json(delivery.body))
     except InvalidEvent as error:
         return rejected(error.reason, delivery.body)
-    return sort_events(items, _read, _source_instance, delivery.body)
+    return sort_events(items, read_event, _source_instance, delivery.body)
 
 
 def _events_of(document: object) -> Sequence[object]:
@@ -69,7 +69,14 @@ def _events_of(document: object) -> Sequence[object]:
     return [] if events is None else [events]
 
 
-def _read(item: Mapping[str, object]) -> RegistryEvent | Ignored:
+def read_event(item: Mapping[str, object]) -> RegistryEvent | Ignored:
+    """Read one event.
+
+    Left aside are `target.url` of a manifest (it says what the digest does), `target.references` (the manifest is read
+    anyway), `target.fromRepository` of a mount, and `request.addr`, `request.host` and `request.method`.
+
+    :raises InvalidEvent: it cannot be understood.
+    """
     action = item.get("action")
     if isinstance(action, str) and action in _HARMLESS:
         return Ignored(action)

@@ -1,4 +1,4 @@
-"""When something happened, as RFC 3339 writes it."""
+"""When something happened, as RFC 3339 writes it or in seconds since 1970."""
 
 from __future__ import annotations
 
@@ -36,5 +36,16 @@ def moment(value: object) -> datetime | None:
         local = datetime(year, month, day, hour, minute, min(second, 59) if leap else second, micro, zone)
         time = (local + leap).astimezone(UTC)
     except (ValueError, OverflowError):
+        return None
+    return time if time >= EARLIEST else None
+
+
+def epoch(value: object) -> datetime | None:
+    """A time as whole seconds since 1970, under the same conditions as `moment`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    try:
+        time = datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
         return None
     return time if time >= EARLIEST else None

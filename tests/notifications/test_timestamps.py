@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.notifications.timestamps import EARLIEST, moment
+from app.notifications.timestamps import EARLIEST, epoch, moment
 
 #: On a busy machine an example may take its time.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -69,3 +69,13 @@ def test_every_offset_is_undone(local: datetime, offset: timedelta) -> None:
 
     # When it is read, then it is that time in UTC
     assert moment(text) == local.replace(tzinfo=UTC) - offset
+
+
+def test_seconds_since_1970_are_a_time() -> None:
+    assert epoch(1586922308) == datetime(2020, 4, 15, 3, 45, 8, tzinfo=UTC)
+    assert epoch(int(EARLIEST.timestamp())) == EARLIEST
+
+
+@pytest.mark.parametrize("value", [None, True, "1586922308", 1586922308.5, 0, -1, 10**12, 10**30, []])
+def test_what_is_no_such_time_is_none(value: object) -> None:
+    assert epoch(value) is None

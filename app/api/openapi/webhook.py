@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.api.openapi.parts import TEXT, Schema, answer, named, operation
+from app.api.openapi.parts import TEXT, Schema, answer, named, operation, query
+from app.api.senders import PARAMETER
+from app.notifications import DIALECTS
 
 #: Whatever comes: what cannot be read is kept and shown, for a registry would send it again and again.
 _ENVELOPE: Schema = {
@@ -33,6 +35,21 @@ _ENVELOPE: Schema = {
 }
 
 
+_DIALECT: Schema = {
+    "name": "dialect",
+    "in": "path",
+    "required": True,
+    "description": f"Whose events they are: {', '.join(sorted(DIALECTS))}. Those of any other are quarantined. Most"
+    " vendors prove themselves by the notification secret in the header, `ghcr` by `X-Hub-Signature-256` of the body,"
+    " `gar` by an identity token of Google's as bearer.",
+    "schema": TEXT,
+}
+
+_SECRET: Schema = query(
+    PARAMETER, TEXT, "The notification secret, of `docker-hub` and `quay` alone: they can send no header."
+)
+
+
 def _receiving(name: str, summary: str, parameters: list[Schema]) -> dict[str, Any]:
     return {
         "post": operation(
@@ -59,6 +76,6 @@ PATHS: dict[str, dict[str, Any]] = {
     "/api/v4/container_registry_event/events/{dialect}": _receiving(
         "receiveEventsInDialect",
         "Events in another dialect",
-        [{"name": "dialect", "in": "path", "required": True, "description": "Its name.", "schema": TEXT}],
+        [_DIALECT, _SECRET],
     ),
 }
