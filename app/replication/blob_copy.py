@@ -85,7 +85,12 @@ class BlobCopy:
                 digests = [flights[key][0].digest for key in group]
                 _when_all([begun[key] for key in group], partial(self._ended, group, digests))
             self._route.flights.end(flights.keys() - begun.keys())
-        finish(list(begun.values()))
+        try:
+            finish(list(begun.values()))
+        finally:
+            for key, future in begun.items():
+                if future.cancelled():
+                    self._route.moving.expect(-(flights[key][0].size or 0))
 
     def _ended(self, keys: Sequence[str], digests: Sequence[str]) -> None:
         route = self._route
@@ -98,18 +103,13 @@ class BlobCopy:
             route.flights.end(keys)
 
     def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
-        with self._route.moving.blob(blob.size or 0) as moved:
+        with self._route.moving.blob(blob.digest, blob.size or 0) as moved:
             self._route.check()
             self._move(blob, None if self.doubtful else mount_from, moved)
 
     def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> None:
         route = self._route
-
-        def received(size: int) -> None:
-            self._tally.received(size)
-            moved(size)
-
-        watch = Watch(stop=route.stop, received=received)
+        watch = Watch(stop=route.stop, received=self._tally.received)
         opener = route.spool.opener if route.spool is not None else straight
         result = copy_blob(
             opener(route.source, route.repository, blob, watch),
@@ -118,6 +118,7 @@ class BlobCopy:
             blob,
             mount_from=mount_from,
             probe=not (is_small(blob.size) and route.vacancy.holds()),
+            progress=moved,
             stop=route.stop,
         )
         registry = route.destination.name

@@ -24,6 +24,8 @@ from app.replication.closing import Closed
 from app.replication.context import Context
 from app.replication.lease import heartbeat
 from app.replication.marking import BACKFILL, FRESH
+from app.replication.movements import Held
+from app.replication.moving import Moving
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.removals import Gone, Removals
 
@@ -64,8 +66,13 @@ def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
 
     With `gives_way` the row is given back unfinished where another one needs the thread more.
     """
-    with heartbeat.keeping(claim.lease), context.generations.holding(claim.registry_id):
-        return _Sync(claim, context, gives_way).run()
+    held = Held(claim.site.name, claim.path, claim.token)
+    with (
+        heartbeat.keeping(claim.lease),
+        context.generations.holding(claim.registry_id),
+        context.movements.of(held) as moving,
+    ):
+        return _Sync(claim, context, gives_way, moving).run()
 
 
 @dataclass
@@ -73,6 +80,7 @@ class _Sync:
     claim: Claim
     context: Context
     gives_way: bool
+    moving: Moving
     running: dict[Future[Done | Failed], Reference] = field(default_factory=dict)
     #: Copies that go on when others' flights have landed. They hold no slot.
     parked: list[Parked] = field(default_factory=list)
@@ -96,7 +104,7 @@ class _Sync:
     only_parked_since: float | None = None
 
     def __post_init__(self) -> None:
-        self.attempts = Attempts(self.claim, self.context, self._stop)
+        self.attempts = Attempts(self.claim, self.context, self._stop, moving=self.moving)
         self.removals = Removals(self.claim, self.context, utcnow)
         self.backlog = Backlog(self.claim, self.context.generations)
 
