@@ -18,20 +18,26 @@ import pytest
 from tests.admin.face import SITE, Face, face
 from tests.support import images
 from tests.support.deployment import ADMIN_TOKEN, SECRET
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, Rule
 from tests.support.registries import DistributionRegistry
 from tests.support.running import ROOT
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 from tests.support.wire import push
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 PATH = "team/large"
-SIZE = 12 * 1024 * 1024
+SIZE = 32 * 1024 * 1024
 
-#: Bytes a second: the blob takes some twelve seconds.
-RATE = 1024 * 1024
+#: Bytes a second of a connection, until a test has seen enough: the blob would take minutes.
+RATE = 128 * 1024
+
+#: How the page tells bytes of all bytes, speed and remaining time.
+TOLD = re.compile(
+    r'value="(\d+)"[^<]*</progress>\s*<span class="moved">[0-9.]+ [KM]iB of 32\.0 MiB, [0-9.]+ [KM]iB a second, '
+    r"[0-9.]+ (?:ms|s|min) left"
+)
 
 
 @dataclass
@@ -42,6 +48,16 @@ class Line:
     path: Path
     pages: Face
     primary: DistributionRegistry
+    slow: Rule
+
+    def widen(self) -> None:
+        """Make the line fast, also for what is under way."""
+        self.slow.rate = None
+
+    def done(self) -> int:
+        """Bytes that the page says are done; 0 while it does not say so."""
+        found = TOLD.search(self.page())
+        return 0 if found is None else int(found[1])
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **self.env}
@@ -77,7 +93,7 @@ def line(tmp_path: Path, valkey: Valkey) -> Iterator[Line]:
         primary = stack.enter_context(DistributionRegistry(tmp_path / "primary"))
         secondary = stack.enter_context(DistributionRegistry(tmp_path / "secondary"))
         proxy = stack.enter_context(Proxy(primary))
-        proxy.rule("GET .*/blobs/", rate=RATE)
+        slow = proxy.rule("GET .*/blobs/", rate=RATE)
         env = {
             "DATABASE_URL": f"sqlite:///{tmp_path}/geo.db",
             "REDIS_URL": valkey.url,
@@ -90,7 +106,7 @@ def line(tmp_path: Path, valkey: Valkey) -> Iterator[Line]:
         }
         pages = stack.enter_context(face(env["DATABASE_URL"], tmp_path / "state", migrated=True, **env))
         pages.sign_in()
-        yield Line(env, tmp_path, pages, primary)
+        yield Line(env, tmp_path, pages, primary, slow)
 
 
 def test_a_large_blob_is_seen_growing_to_its_end(line: Line) -> None:
@@ -98,13 +114,8 @@ def test_a_large_blob_is_seen_growing_to_its_end(line: Line) -> None:
     push(line.primary, PATH, "v1", images.image([images.layer(SIZE)]))
     with line.command("sync", PATH) as worker:
         # When it is copied, Then the page tells bytes of all bytes, speed and remaining time, and the bytes grow
-        told = re.compile(r"([0-9.]+) MiB of 12\.0 MiB, [0-9.]+ [KMG]iB a second, [0-9.]+ (?:ms|s) left")
-        wait_until(lambda: told.search(line.page()) is not None, 30, line.page)
-        first = told.search(line.page())
-        assert first is not None
-        wait_until(
-            lambda: (now := told.search(line.page())) is not None and float(now[1]) > float(first[1]), 10, line.page
-        )
+        first = wait_until(line.done, 60, line.page)
+        wait_until(lambda: line.done() > first, 60, line.page)
         assert "Largest blob under way" in line.page()
         assert f'aria-label="Bytes copied of {PATH}"' in line.page()
 
@@ -115,12 +126,13 @@ def test_a_large_blob_is_seen_growing_to_its_end(line: Line) -> None:
         assert 0 < moved["bytes_done"] < moved["bytes_total"]
         assert moved["bytes_total"] > SIZE
         assert moved["largest_blob"]["bytes_total"] >= SIZE
-        assert 0 < moved["bytes_per_second"] < 4 * RATE
-        assert 0 < moved["remaining_seconds"] < 60
+        assert moved["bytes_per_second"] > 0
+        assert moved["remaining_seconds"] > 0
         (site,) = json.loads(line.run("status", "--json"))["sites"]
         assert site["running"][0]["moved"]["size"] >= SIZE
-        assert re.search(rf"copying {PATH} to {SITE}: [0-9.]+ MiB of 12\.0 MiB, .*/s, .* left", line.run("status"))
+        assert re.search(rf"copying {PATH} to {SITE}: [0-9.]+ [KM]iB of 32\.0 MiB, .*/s, .* left", line.run("status"))
 
+        line.widen()
         _, error = worker.communicate(timeout=60)
         assert worker.returncode == 0, error
 
@@ -133,7 +145,7 @@ def test_where_nothing_is_told_the_page_shows_what_it_knows(line: Line, valkey: 
     # Given a sync under way that was told of
     push(line.primary, PATH, "v1", images.image([images.layer(SIZE)]))
     with line.command("sync", PATH) as worker:
-        wait_until(lambda: " MiB of 12.0 MiB" in line.page(), 30, line.page)
+        wait_until(line.done, 60, line.page)
 
         # When Redis is lost
         valkey.kill()
@@ -148,5 +160,6 @@ def test_where_nothing_is_told_the_page_shows_what_it_knows(line: Line, valkey: 
         assert site["running"][0]["moved"] is None
 
         # And the copy goes on to its end
+        line.widen()
         _, error = worker.communicate(timeout=60)
         assert worker.returncode == 0, error
