@@ -75,7 +75,7 @@ def _shown(site: Site, counted: SiteStatus, whole: Status, day: Day | None, inst
         status=counted,
         health=health.judge(counted, whole, instant, replication_enabled=enabled),
         failing=[] if site.remote else queries.failing(site, FAILURES),
-        running=[] if site.remote or not counted.started else running(site, RUNNING),
+        running=[] if site.remote or not counted.started else running(site, RUNNING, context().movements),
         day=day,
         throughput=throughput_plot(day) if day is not None and busy else None,
         lag=lag_plot(day) if day is not None and day.longest_lag is not None else None,

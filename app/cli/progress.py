@@ -5,18 +5,15 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO
 
+from app.speed import Speed
 from app.units import duration, size
 
-#: Seconds between lines where there is no terminal, and over which the speed is taken.
-QUIET_INTERVAL, SPEED_OVER = 5.0, 10.0
-
-#: Seconds of which something must be known before a speed is told.
-ENOUGH = 0.5
+#: Seconds between lines where there is no terminal.
+QUIET_INTERVAL = 5.0
 
 #: What is counted in bytes.
 BYTES = "bytes"
@@ -34,7 +31,7 @@ class Progress:
         self._moving = self._out.isatty()
         self._last = ""
         self._said_at = float("-inf")
-        self._seen: deque[tuple[float, float]] = deque()
+        self._speed = Speed(clock)
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +51,7 @@ class Progress:
     def show(self, done: float, total: float, note: str = "") -> None:
         """Draw the bar; `note` stands behind it."""
         share = min(1.0, done / total) if total else 1.0
-        speed = self._speed(done)
+        speed = self._speed.at(done)
         parts = [f"[{'█' * int(share * WIDTH):·<{WIDTH}}]", self._count(done, total)]
         if speed and share < 1.0:
             parts += [f"{self._number(speed)}/s,", f"{duration((total - done) / speed)} left"]
@@ -72,18 +69,6 @@ class Progress:
             self._said_at = now
         self._out.flush()
         self._last = line
-
-    def _speed(self, done: float) -> float | None:
-        """Things a second over the last while; None while nothing can be said."""
-        now = self._clock()
-        if self._seen and done < self._seen[-1][1]:
-            # Counted anew.
-            self._seen.clear()
-        self._seen.append((now, done))
-        while len(self._seen) > 2 and now - self._seen[1][0] >= SPEED_OVER:
-            self._seen.popleft()
-        began, before = self._seen[0]
-        return (done - before) / (now - began) if now - began >= ENOUGH and done > before else None
 
     def _count(self, done: float, total: float) -> str:
         if self._unit == BYTES:

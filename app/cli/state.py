@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 import click
 
@@ -16,12 +18,14 @@ from app.cli.common import json_value, load, plainly, print_json
 from app.cli.text import number, repositories, scope_text, table
 from app.cli.watching import watch
 from app.database import connection
-from app.replication import health, sites
+from app.replication import health, queries, sites
 from app.replication import status as counting
+from app.replication.movements import Movement, Movements
 from app.replication.progress import Backfill
+from app.replication.running import SHOWN, Running, running
 from app.replication.status import FollowerStatus, SiteStatus, Status
 from app.settings import Settings
-from app.units import duration
+from app.units import duration, size
 
 #: Seconds between two looks of `--watch`, if nothing else is said.
 INTERVAL = 2.0
@@ -76,7 +80,7 @@ def _tell_migrations(word: str, names: list[str], *, as_json: bool) -> None:
 )
 @plainly
 def status(as_json: bool, interval: float | None) -> None:
-    """Tell how far each site is: synced, verified, waiting, failed, and the first failure.
+    """Tell how far each site is: synced, verified, waiting, failed, what is being copied, and the first failure.
 
     \b
     Examples:
@@ -86,22 +90,43 @@ def status(as_json: bool, interval: float | None) -> None:
 
     Exit status: 0, however the sites are; 1 it cannot be told; 2 wrong usage. `geo check` judges.
     """
-    load()
+    with closing(load()) as context:
 
-    def look() -> str:
-        with connection():
-            found = counting.status()
-        if not as_json:
-            return "\n".join(_lines(found))
-        return json.dumps(asdict(found), indent=None if interval else 2, default=json_value)
+        def look() -> str:
+            with connection():
+                found = counting.status()
+                under_way = _under_way(found, context.movements)
+            if not as_json:
+                return "\n".join(_lines(found, under_way))
+            return json.dumps(_document(found, under_way), indent=None if interval else 2, default=json_value)
 
-    if interval is None:
-        click.echo(look())
-    else:
-        watch(look, interval)
+        if interval is None:
+            click.echo(look())
+        else:
+            watch(look, interval)
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _under_way(found: Status, movements: Movements) -> dict[str, list[Running]]:
+    """What is being synced on each site that is replicated to from here."""
+    rows = {row.name: row for row in queries.sites()}
+    busy = [site.name for site in found.sites if site.started and not site.remote]
+    return {name: running(rows[name], SHOWN, movements) for name in busy}
+
+
+def _document(found: Status, under_way: Mapping[str, list[Running]]) -> dict[str, Any]:
+    document = asdict(found)
+    for site in document["sites"]:
+        site["running"] = None if site["remote"] else [_sync(each) for each in under_way.get(site["name"], [])]
+    return document
+
+
+def _sync(sync: Running) -> dict[str, Any]:
+    path = sync.row.container_repository.path
+    moved = None if sync.moved is None else {**asdict(sync.moved), "seconds_left": sync.moved.seconds_left}
+    return {"path": path, "started_at": sync.since, "references_left": sync.left, "moved": moved}
+
+
+def _lines(found: Status, under_way: Mapping[str, list[Running]]) -> Iterator[str]:
     events = number(found.events, "event")
     yield f"{repositories(found.repositories)}, {events} in the log, {found.quarantined} quarantined"
     beat = found.scheduler_seconds
@@ -114,6 +139,8 @@ def _lines(found: Status) -> Iterator[str]:
             yield from _remote(site, health.judge(site, found, found.at, replication_enabled=True))
         if site.follower is not None:
             yield from _follower(site.name, site.follower)
+    for name, syncs in under_way.items():
+        yield from _copying(name, syncs)
     for site in found.sites:
         if site.backfill is not None and not site.backfill.done:
             yield f"\nlooking at everything on {site.name}: {_backfill(site.backfill)}"
@@ -185,6 +212,21 @@ def _backfill(progress: Backfill) -> str:
         f"{repositories(progress.found)} found{' so far' if progress.finding else ''},"
         f" {progress.found - progress.left} done{failed}, {progress.left} left, began at {began}{end}"
     )
+
+
+def _copying(name: str, syncs: list[Running]) -> Iterator[str]:
+    for sync in syncs:
+        if sync.moved is not None:
+            yield f"\ncopying {sync.row.container_repository.path} to {name}: {_moved(sync.moved)}"
+
+
+def _moved(moved: Movement) -> str:
+    parts = [f"{size(moved.done)} of {size(moved.total)}"]
+    if moved.speed is not None:
+        parts.append(f"{size(moved.speed)}/s")
+    if moved.seconds_left is not None:
+        parts.append(f"{duration(moved.seconds_left)} left")
+    return ", ".join(parts)
 
 
 def _follower(name: str, follower: FollowerStatus) -> Iterator[str]:

@@ -157,10 +157,10 @@ def _shown(context: Context, registry_id: int) -> Iterator[None]:
 def _watch(context: Context, registry_id: int, bar: Progress, over: threading.Event) -> None:
     # Most are over before there is anything to see.
     while not over.wait(TICK):
-        moved = context.moving.now
+        moved = context.movements.whole.now
         if moved.total:
             bar.show(moved.done, moved.total, _tags_left(registry_id))
-    moved = context.moving.now
+    moved = context.movements.whole.now
     if bar.shown:
         bar.show(moved.done, moved.total)
 

@@ -23,6 +23,7 @@ from app.replication.context import Context
 from app.replication.copy import GraphCopy
 from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.flights import Elsewhere
+from app.replication.moving import Moving
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.referrers import Referrers, complete
 from app.replication.removals import Gone, NotThereYet, absent
@@ -69,6 +70,7 @@ class Attempts:
     stop: Callable[[], bool]
     writing: Writing = field(default_factory=Writing)
     vacancy: Vacancy = field(default_factory=Vacancy)
+    moving: Moving = field(default_factory=Moving)
     #: What the secondary holds of references that a look found not in order, by id.
     unequal: dict[int, str | None] = field(default_factory=dict)
 
@@ -195,7 +197,7 @@ class Attempts:
             self.vacancy,
             self.stop,
             context.spool,
-            context.moving,
+            self.moving,
         )
 
     def look(self, references: list[Reference]) -> list[Equal]:

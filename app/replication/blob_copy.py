@@ -86,7 +86,12 @@ class BlobCopy:
                 digests = [flights[key][0].digest for key in group]
                 _when_all([begun[key] for key in group], partial(self._ended, group, digests))
             self._route.flights.end(flights.keys() - begun.keys())
-        finish(list(begun.values()))
+        try:
+            finish(list(begun.values()))
+        finally:
+            for key, future in begun.items():
+                if future.cancelled():
+                    self._route.moving.expect(-(flights[key][0].size or 0))
 
     def _ended(self, keys: Sequence[str], digests: Sequence[str]) -> None:
         route = self._route
@@ -100,19 +105,14 @@ class BlobCopy:
 
     def _transfer(self, blob: Descriptor, mount_from: str | None) -> None:
         about = {"geo.digest": blob.digest, "geo.size": blob.size}
-        with self._route.moving.blob(blob.size or 0) as moved, tracing.span("copy_blob", about) as span:
+        with self._route.moving.blob(blob.digest, blob.size or 0) as moved, tracing.span("copy_blob", about) as span:
             self._route.check()
             result = self._move(blob, None if self.doubtful else mount_from, moved)
             span.note({"geo.bytes": result.bytes_copied, "geo.mounted": result.mounted, "geo.skipped": result.skipped})
 
     def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> TransferResult:
         route = self._route
-
-        def received(size: int) -> None:
-            self._tally.received(size)
-            moved(size)
-
-        watch = Watch(stop=route.stop, received=received)
+        watch = Watch(stop=route.stop, received=self._tally.received)
         opener = route.spool.opener if route.spool is not None else straight
         result = copy_blob(
             opener(route.source, route.repository, blob, watch),
@@ -121,6 +121,7 @@ class BlobCopy:
             blob,
             mount_from=mount_from,
             probe=not (is_small(blob.size) and route.vacancy.holds()),
+            progress=moved,
             stop=route.stop,
         )
         registry = route.destination.name

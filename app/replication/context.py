@@ -21,7 +21,7 @@ from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
 from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
 from app.replication.log.replica import ReplicaLog
-from app.replication.moving import Moving
+from app.replication.movements import Movements
 from app.replication.politeness import Note, Politeness
 from app.replication.presence import LocalPresence, Presence, SharedPresence
 from app.replication.referrers_api import Support
@@ -77,7 +77,7 @@ class Context:
     #: What the processes tell each other; None where there is no Redis.
     shared: Shared | None = None
     flights: Flights = field(default_factory=Flights)
-    moving: Moving = field(default_factory=Moving)
+    movements: Movements = field(default_factory=Movements)
     generations: Generations = field(default_factory=Generations)
     presence: Presence = field(default_factory=LocalPresence)
     #: Which registry lists what refers to a manifest.
@@ -130,6 +130,7 @@ class Context:
             politeness=polite,
             shared=shared,
             flights=Flights(shared),
+            movements=Movements(shared),
             presence=SharedPresence(shared) if shared else LocalPresence(),
             unhurried=threading.BoundedSemaphore(max(1, settings.worker_threads - 1)),
             verification=Capacity(settings.worker_threads, settings.verification_rate, stopping=stopping),
@@ -159,6 +160,7 @@ class Context:
             self.log.close()
         self.lanes.close()
         self.flights.close()
+        self.movements.close()
         self.primary.close()
         if self.secondary is not None:
             self.secondary.close()

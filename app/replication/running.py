@@ -8,9 +8,13 @@ from datetime import datetime
 from app.database import now
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
+from app.replication.movements import Held, Movement, Movements
 
 #: Tags that are named of each.
 NAMED = 3
+
+#: Syncs that are shown to who does not page.
+SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,11 @@ class Running:
     #: Tags and digests that are not done, and the names of some of them.
     left: int
     names: tuple[str, ...]
+    #: The bytes that it moves; None where nothing was told of them: it has just begun, or there is no Redis.
+    moved: Movement | None = None
 
 
-def running(site: Site, limit: int) -> list[Running]:
+def running(site: Site, limit: int, movements: Movements | None = None) -> list[Running]:
     """What is being synced on the site, the longest first; at most `limit`. Call it inside a connection.
 
     What a killed worker has left behind is not: another takes it over within a minute.
@@ -32,11 +38,13 @@ def running(site: Site, limit: int) -> list[Running]:
     held = (Registry.state == SyncState.STARTED) & (Registry.lease_expires_at > now())
     rows = Registry.select(Registry, ContainerRepository).join(ContainerRepository)
     rows = rows.where((Registry.site == site) & Registry.in_scope & held).order_by(Registry.started_at, Registry.id)
-    return [_running(row) for row in rows.limit(limit)]
+    syncs = {Held(site.name, row.container_repository.path, row.lease_token): row for row in rows.limit(limit)}
+    moved = movements.look(list(syncs)) if movements is not None else {}
+    return [_running(row, moved.get(each)) for each, row in syncs.items()]
 
 
-def _running(row: Registry) -> Running:
+def _running(row: Registry, moved: Movement | None) -> Running:
     left = Reference.select().where((Reference.registry == row) & (Reference.state == SyncState.PENDING))
     # In the index's own order: to sort a hundred thousand would cost more than the names are worth.
     names = tuple(reference.name for reference in left.order_by(Reference.retry_at).limit(NAMED))
-    return Running(row, row.started_at, left.count(), names)
+    return Running(row, row.started_at, left.count(), names, moved)

@@ -25,6 +25,8 @@ from app.replication.closing import Closed
 from app.replication.context import Context
 from app.replication.lease import heartbeat
 from app.replication.marking import BACKFILL, FRESH
+from app.replication.movements import Held
+from app.replication.moving import Moving
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.removals import Gone, Removals
 
@@ -65,6 +67,7 @@ def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
 
     With `gives_way` the row is given back unfinished where another one needs the thread more.
     """
+    held = Held(claim.site.name, claim.path, claim.token)
     about: dict[str, tracing.Value] = {
         "geo.site": claim.site.name,
         "geo.repository": claim.path,
@@ -74,8 +77,9 @@ def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
         tracing.span("sync_repository", about) as span,
         heartbeat.keeping(claim.lease),
         context.generations.holding(claim.registry_id),
+        context.movements.of(held) as moving,
     ):
-        closed = _Sync(claim, context, gives_way).run()
+        closed = _Sync(claim, context, gives_way, moving).run()
         span.note({"geo.state": None if closed.state is None else closed.state.name.lower()})
         return closed
 
@@ -85,6 +89,7 @@ class _Sync:
     claim: Claim
     context: Context
     gives_way: bool
+    moving: Moving
     running: dict[Future[Done | Failed], Reference] = field(default_factory=dict)
     #: Copies that go on when others' flights have landed. They hold no slot.
     parked: list[Parked] = field(default_factory=list)
@@ -108,7 +113,7 @@ class _Sync:
     only_parked_since: float | None = None
 
     def __post_init__(self) -> None:
-        self.attempts = Attempts(self.claim, self.context, self._stop)
+        self.attempts = Attempts(self.claim, self.context, self._stop, moving=self.moving)
         self.removals = Removals(self.claim, self.context, utcnow)
         self.backlog = Backlog(self.claim, self.context.generations)
 

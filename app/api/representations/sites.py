@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,9 @@ from app.api.representations import epoch, time
 from app.models import Site
 from app.replication.capacity import capacity_of
 from app.replication.health import Health
+from app.replication.movements import Movement
 from app.replication.progress import Backfill
+from app.replication.running import Running
 from app.replication.site_reports import Reported
 from app.replication.status import SiteStatus, Status
 
@@ -154,8 +157,10 @@ def secondary_status(
     *,
     replication_enabled: bool,
     links: dict[str, str],
+    under_way: Sequence[Running] | None,
 ) -> dict[str, Any]:
-    """How a secondary is. Of one with a deployment of its own it is what that last reported, and null before."""
+    """How a secondary is. Of one with a deployment of its own it is what that last reported, and null before; what is
+    `under_way` there is not known, None."""
     told = {
         "container_repositories_count": counted.total,
         "container_repositories_registry_count": counted.total,
@@ -204,7 +209,30 @@ def secondary_status(
         "cursor_last_event_timestamp": epoch(counted.cursor_last_event_at),
         "unread_events_count": counted.unread_events,
         "backfill": None if counted.backfill is None else backfill(counted.backfill),
+        "running": None if under_way is None else [running(each) for each in under_way],
         "_links": links,
+    }
+
+
+def running(sync: Running) -> dict[str, Any]:
+    return {
+        "id": sync.row.id,
+        "path": sync.row.container_repository.path,
+        "started_at": time(sync.since),
+        "references_left_count": sync.left,
+        "moved": None if sync.moved is None else moved(sync.moved),
+    }
+
+
+def moved(movement: Movement) -> dict[str, Any]:
+    left = movement.seconds_left
+    largest = {"digest": movement.digest, "bytes_done": movement.came, "bytes_total": movement.size}
+    return {
+        "bytes_done": movement.done,
+        "bytes_total": movement.total,
+        "bytes_per_second": None if movement.speed is None else round(movement.speed, 1),
+        "remaining_seconds": None if left is None else round(left, 1),
+        "largest_blob": None if movement.digest is None else largest,
     }
 
 

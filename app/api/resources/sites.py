@@ -14,6 +14,7 @@ from app.api.resources.guard import blueprint
 from app.database import connection, now
 from app.models import Site
 from app.replication import health, progress, queries, site_reports
+from app.replication.running import SHOWN, running
 from app.replication.site_reports import Reported
 from app.replication.status import Status, status
 
@@ -81,4 +82,9 @@ def _status(row: Site, whole: Status, instant: datetime) -> dict[str, Any]:
         abort(404, f"{row.name} is retired: nothing is counted for it.")
     enabled = context().settings.replication_enabled
     judged = health.judge(counted, whole, instant, replication_enabled=enabled)
-    return represent.secondary_status(row, counted, whole, judged, instant, replication_enabled=enabled, links=links)
+    under_way = None
+    if not row.remote:
+        under_way = running(row, SHOWN, context().movements) if counted.started else []
+    return represent.secondary_status(
+        row, counted, whole, judged, instant, replication_enabled=enabled, links=links, under_way=under_way
+    )

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from app.api.openapi.parts import COUNT, EPOCH, FLAG, NUMBER, TEXT, TEXTS, TIME, Schema, named, or_null, record, told
+from app.api.openapi.parts import (
+    COUNT,
+    EPOCH,
+    FLAG,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    TIME,
+    Schema,
+    listing,
+    named,
+    or_null,
+    record,
+    told,
+)
 from app.api.representations import sites
+from app.replication.running import SHOWN
 
 _NOT_HERE: Schema = {"type": "null", "description": "GitLab's; has no meaning here."}
 _OTHERS: Schema = {"type": "null", "description": "Told of the other kind of site."}
@@ -89,6 +104,9 @@ _SECONDARY_STATUS = record(
     status_age_seconds=or_null(told(NUMBER, "How old the last report of the site's own deployment is.")),
     unread_events_count=COUNT,
     backfill=or_null(named("Backfill")),
+    running=or_null(
+        told(listing(named("RunningSync")), f"What is being synced now, the longest first, {SHOWN} at most.")
+    ),
 )
 
 SCHEMAS: dict[str, Schema] = {
@@ -103,6 +121,22 @@ SCHEMAS: dict[str, Schema] = {
         left_count=COUNT,
         failed_count=COUNT,
         ends_at=or_null(TIME),
+    ),
+    "RunningSync": record(
+        "A repository that a worker is at.",
+        id=COUNT,
+        path=TEXT,
+        started_at=or_null(TIME),
+        references_left_count=told(COUNT, "Tags and digests that are not done."),
+        moved=or_null(named("Moved")),
+    ),
+    "Moved": record(
+        "The bytes of a sync that has taken more than a moment, as its worker told within the last seconds.",
+        bytes_done=told(COUNT, "Sent, or found to be there."),
+        bytes_total=told(COUNT, "As far as is known: it grows while images are being looked at."),
+        bytes_per_second=or_null(told(NUMBER, "Over the last while; `null` while nothing can be said.")),
+        remaining_seconds=or_null(told(NUMBER, "For what is known of, at this speed; `null` where there is none.")),
+        largest_blob=or_null(record("The largest under way.", digest=TEXT, bytes_done=COUNT, bytes_total=COUNT)),
     ),
     "Grant": record("What the primary's deployment limits the site to.", **_SCOPE),
     "Reported": record(
