@@ -100,7 +100,7 @@ def _progress(repositories: int) -> Iterator[Callable[[survey.Progress], None]]:
             if repositories == 1:
                 bar.show(now.tags_looked_at, now.tags)
             else:
-                bar.show(now.repositories, repositories, f"({now.tags_looked_at} tags)")
+                bar.show(now.repositories, repositories, f"{now.tags_looked_at} tags")
 
         yield show
 

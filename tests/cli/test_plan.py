@@ -212,7 +212,7 @@ def test_progress_is_for_terminals(wired: Geo, primary: DistributionRegistry) ->
     # Then there is a bar on it, and standard output is the document alone
     plan, bar = run()
     assert plan["summary"]["copy"] == 2
-    assert "2/2 repositories (2 tags)" in bar
+    assert "2/2 repositories, 2 tags" in bar
     plan, bar = run("team/app")
     assert plan["summary"]["copy"] == 1
     assert "1/1 tags" in bar

@@ -25,7 +25,7 @@ class Script:
 
 SCRIPTS = (
     Script("docs/quick-start.md", stages.bare),
-    Script("docs/distribution.md", stages.distribution("2.8"), "2.8"),
+    Script("docs/distribution.md", stages.distribution("2.8"), "2.8", long=True),
     Script("docs/distribution.md", stages.distribution("3"), "3", long=True),
     Script("docs/gitlab.md", stages.bare),
     Script("docs/operate.md", stages.running, long=True),

@@ -118,6 +118,7 @@ def test_one_id_goes_from_the_webhook_to_the_registries_and_no_secret_is_told(
     assert_no_secret(geo.log_text, *secrets)
 
 
+@pytest.mark.long
 def test_one_id_goes_from_one_deployment_to_the_other(tmp_path: Path) -> None:
     # Given two deployments, each with a log of its own, between registries that we listen in on
     with TwoSites(tmp_path, env={"GEO_LOG_PATH": "geo.log", "LOG_LEVEL": "debug"}) as sites:
