@@ -29,7 +29,7 @@ from app.replication.verification.governed import governed
 MAX_TIMEOUT = 120
 DEFAULT_TIMEOUT = 25
 
-#: Requests that wait at once, in each process: with those in the feed fewer than its eight threads.
+#: Requests that wait at once, in each process: with those in the feed, and what is slow, fewer than its threads.
 WAITING = 2
 
 #: Seconds after which somebody may ask again who found no room.
