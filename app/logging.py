@@ -7,13 +7,17 @@ import json
 import logging
 import os
 import re
+import select
+import stat
 import sys
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from app import correlation
+from app.visible import visible
 
 #: Where lines go: of a process to its standard output, of a command (whose output is its result) to standard error;
 #: `file`: to the log file, and only warnings to standard error, by a program that prints its lines itself.
@@ -26,8 +30,15 @@ SHORTEST_SECRET = 8
 _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
 
 #: A signed token of ours or others, and the query of an address: uploads and storages carry their right there.
-_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
+#: Begun only where a word begins that two others follow: from each place of a long word it would be read to its end.
+_TOKEN = re.compile(r"(?<![\w-])(?=[\w-]++\.[\w-]++\.)([\w-]*?)eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _QUERY = re.compile(r"\?[\w.~%\[\]-]+=[^\s\"'\\)>]*")
+
+#: Stands where a line was cut.
+CUT = "[...]"
+
+#: Bytes of a line that a pipe takes as one, before the newlines around it.
+PIPE_ROOM = select.PIPE_BUF - 2
 
 _secrets: tuple[str, ...] = ()
 
@@ -49,15 +60,24 @@ def clean(line: str) -> str:
         if secret in line:
             line = line.replace(secret, "[secret]")
     if "eyJ" in line:
-        line = _TOKEN.sub("[token]", line)
+        line = _TOKEN.sub(r"\1[token]", line)
     if "?" in line:
         line = _QUERY.sub("?[query]", line)
     return line
 
 
+#: The descriptor of a handler that was closed.
+_CLOSED = -1
+
+
 class JsonFormatter(logging.Formatter):
     """GitLab's `severity`, `time`, `class`, `message`, `correlation_id` and `job_id`; `pid`, whatever was given as
-    `extra`, and the error if there is one."""
+    `extra`, and the error if there is one. Of a line over `room` bytes the error is cut, of which the end tells most;
+    then what else is long."""
+
+    def __init__(self, room: int | None = None) -> None:
+        super().__init__()
+        self._room = room
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -74,25 +94,34 @@ class JsonFormatter(logging.Formatter):
         line |= _extra(record)
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return clean(json.dumps(line, default=str))
+        text = clean(json.dumps(line, default=str))
+        if self._room is None or len(text) <= self._room:
+            return text
+        return _cut(line, self._room)
 
 
 class PlainFormatter(logging.Formatter):
-    """For a person: time, level, message, and `extra` as key=value."""
+    """For a person: time, level, message, and `extra` as key=value, on one line; below it an error, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         extra = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        line = f"{time} {record.levelname.lower():7} {record.getMessage()}{extra}"
-        return clean(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
+        line = visible(f"{time} {record.levelname.lower():7} {record.getMessage()}{extra}", kept="\t")
+        if record.exc_info:
+            # Set in: what an error quotes must not look like a line of ours.
+            error = visible(self.formatException(record.exc_info), kept="\n\t").replace("\n", "\n  ")
+            line += f"\n  {error}"
+        return clean(line)
 
 
 class DescriptorHandler(logging.Handler):
-    """Writes each line by one `write`: those of several processes do not mix."""
+    """Writes each line by one `write`: those of several processes do not mix, on a pipe as far as they are no longer
+    than it takes at once (`PIPE_ROOM`). Once closed it writes nothing: its number may be another file's."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._descriptor = descriptor
+        self._torn = False
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -104,9 +133,26 @@ class DescriptorHandler(logging.Handler):
         with contextlib.suppress(OSError):
             self._write(data)
 
+    def close(self) -> None:
+        """Write nothing any more."""
+        self.acquire()
+        try:
+            self._descriptor = _CLOSED
+        finally:
+            self.release()
+        super().close()
+
     def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+        if self._descriptor == _CLOSED:
+            return
+        # What an earlier failure left of a line must not be the beginning of this one.
+        data = b"\n" + data if self._torn else data
+        whole = len(data)
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        finally:
+            self._torn = 0 < len(data) < whole or (self._torn and len(data) == whole)
 
 
 class FileHandler(DescriptorHandler):
@@ -114,24 +160,40 @@ class FileHandler(DescriptorHandler):
     anew when its name stands for another file, or for none.
 
     Raises:
-        OSError: when it cannot be opened at first. Later its lines are lost, until it can.
+        OSError: when it cannot be opened at first. Later its lines go on to where it was moved, until it can.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
         self._file: tuple[int, int] | None = None
+        self._told = False
         super().__init__(self._open())
 
     def _write(self, data: bytes) -> None:
         try:
             found = self._path.stat()
             same = (found.st_dev, found.st_ino) == self._file
-        except FileNotFoundError:
+        except OSError:
             same = False
-        if not same:
-            before, self._descriptor = self._descriptor, self._open()
-            os.close(before)
+        if not same and self._descriptor != _CLOSED:
+            self._begin_anew()
         super()._write(data)
+
+    def _begin_anew(self) -> None:
+        try:
+            opened = self._open()
+        except OSError as error:
+            if not self._told:
+                # Before it is told: that comes by here as well.
+                self._told = True
+                logging.getLogger(__name__).warning(
+                    "the log file cannot be begun anew, its lines go on to where it was moved: %s",
+                    f"{self._path}: {error.strerror or error}",
+                )
+            return
+        before, self._descriptor = self._descriptor, opened
+        os.close(before)
+        self._told = self._torn = False
 
     def _open(self) -> int:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,9 +204,15 @@ class FileHandler(DescriptorHandler):
 
     def close(self) -> None:
         """Close the file."""
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
-        super().close()
+        self.acquire()
+        try:
+            descriptor = self._descriptor
+            super().close()
+        finally:
+            self.release()
+        if descriptor != _CLOSED:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def configure(target: Target = "stdout", *, level: str = "INFO") -> None:
@@ -157,10 +225,10 @@ def configure(target: Target = "stdout", *, level: str = "INFO") -> None:
     handlers = [_stream(target, max(chosen, logging.WARNING) if target == "file" else chosen)]
     trouble = _add_file(handlers, min(chosen, logging.INFO))
     root = logging.getLogger()
-    for old in root.handlers:
+    before, root.handlers[:] = list(root.handlers), handlers
+    for old in before:
         if isinstance(old, FileHandler):
             old.close()
-    root.handlers[:] = handlers
     root.setLevel(min(handler.level for handler in handlers))
     # Peewee and urllib3 tell every statement and connection, with values and addresses whole.
     for name in ("urllib3", "peewee"):
@@ -182,6 +250,7 @@ def timestamp(seconds: float) -> str:
 
 def _stream(target: Target, level: int) -> logging.Handler:
     handler: logging.Handler
+    room = None
     if target != "stdout":
         handler = logging.StreamHandler(sys.stderr)
         plain = os.environ.get("LOG_FORMAT") in {None, "", "plain"}
@@ -189,10 +258,45 @@ def _stream(target: Target, level: int) -> logging.Handler:
         # The descriptor and not `sys.stdout`: Dramatiq gives its workers a pipe for that, which ends in the standard
         # error of their parent.
         handler = DescriptorHandler(1)
+        room = PIPE_ROOM if _is_pipe(1) else None
         plain = not (as_json(sys.__stdout__) if sys.__stdout__ is not None else True)
-    handler.setFormatter(PlainFormatter() if plain else JsonFormatter())
+    handler.setFormatter(PlainFormatter() if plain else JsonFormatter(room))
     handler.setLevel(level)
     return handler
+
+
+def _is_pipe(descriptor: int) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
+def _cut(line: dict[str, Any], room: int) -> str:
+    """The line in so many bytes: the error first loses its beginning, then the longest others lose their ends."""
+    text = clean(json.dumps(line, default=str))
+    for name in sorted(line, key=lambda name: (name != "error", name == "message", -len(str(line[name])))):
+        over = len(text) - room
+        if over <= 0:
+            break
+        written = clean(json.dumps(line[name], default=str))
+        # Cleaned before it is cut: half a secret is not found any more.
+        value = clean(line[name]) if isinstance(line[name], str) else written
+        left = len(written) - over - len(json.dumps(CUT)) + len('""')
+        line[name] = f"{CUT}{_end(value, left)}" if name == "error" else f"{_beginning(value, left)}{CUT}"
+        text = clean(json.dumps(line, default=str))
+    return text
+
+
+def _end(text: str, room: int) -> str:
+    """As much of its end as is so long in JSON."""
+    return _beginning(text[::-1], room)[::-1]
+
+
+def _beginning(text: str, room: int) -> str:
+    # A character is of one byte to twelve there.
+    fitting = bisect_right(range(min(len(text), max(room, 0)) + 1), room, key=lambda end: len(json.dumps(text[:end])))
+    return text[: max(0, fitting - 1)]
 
 
 def _add_file(handlers: list[logging.Handler], level: int) -> str | None:

@@ -89,7 +89,7 @@ class PrefixedOutput:
         return f"{prefix} {text}"
 
     def _object(self, name: str, text: str) -> str:
-        if text.startswith("{") and text.endswith("}"):
+        if _is_object(text):
             return text
         line = {"severity": "INFO", "time": timestamp(time.time()), "class": name, "message": text}
         return clean(json.dumps(line))
@@ -126,3 +126,12 @@ class PrefixedOutput:
                 data = data[os.write(descriptor, data) :]
             except BlockingIOError:
                 select.select([], [descriptor], [])
+
+
+def _is_object(text: str) -> bool:
+    if not text.startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False

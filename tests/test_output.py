@@ -31,6 +31,10 @@ class Paused(io.StringIO):
         return super().write(text)
 
 
+#: What looks like an object, and is none.
+ALMOST = ("{}{}", "{not: json}", '{"a": 1', "{" + '"a":{' * 10_000 + "}")
+
+
 def followed(data: bytes) -> str:
     out = io.StringIO()
     output = PrefixedOutput(out, ["web"])
@@ -139,6 +143,8 @@ def test_as_json_each_line_is_an_object() -> None:
     output.line("web", '{"severity": "INFO", "message": "one"}')
     output.line("valkey", "1:M Ready, see redis://a/?token=x")
     output.line("web", '{"severity": "IN')
+    for almost in ALMOST:
+        output.line("web", almost)
     output.close()
 
     # Then what was an object stays as it is, and all are
@@ -148,4 +154,5 @@ def test_as_json_each_line_is_an_object() -> None:
     assert [(each["class"], each["message"], each["severity"]) for each in told] == [
         ("valkey", "1:M Ready, see redis://a/?[query]", "INFO"),
         ("web", '{"severity": "IN', "INFO"),
+        *(("web", almost, "INFO") for almost in ALMOST),
     ]

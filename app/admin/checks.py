@@ -7,6 +7,7 @@ import time
 from flask import render_template
 
 from app.admin.pages import blueprint
+from app.api import slow
 from app.api.context import context
 from app.replication.check import Examination, Severity
 from app.replication.check.turn import WHOLE, Busy, examine_in_turn
@@ -22,7 +23,8 @@ def check_post() -> str | tuple[str, int]:
     """The answer itself and no redirect: the report is kept nowhere."""
     began = time.monotonic()
     try:
-        report = examine_in_turn(Examination(context().settings))
+        with slow.alone(slow.looking, "Somebody else is having the registries looked at."):
+            report = examine_in_turn(Examination(context().settings))
     except Busy as error:
         return render_template("check.html", report=None, busy=str(error), whole=WHOLE), 409
     return render_template(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from markupsafe import Markup, escape
 from app import units
 from app.models import SyncState, VerificationState
 from app.units import size
+from app.visible import visible as escaped
 
 #: What is shown where there is nothing to show.
 NOTHING = Markup("–")  # noqa: RUF001 - an en dash is meant
@@ -102,14 +102,7 @@ def digest(value: str | None) -> Markup:
 
 def visible(text: str | None) -> str:
     """Text of strangers with what one cannot see written out: control characters, and those that turn its direction."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"} else _written(char)
-        for char in text or ""
-    )
-
-
-def _written(char: str) -> str:
-    return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+    return escaped(text or "", kept="\n\t")
 
 
 def breakable(text: str | None) -> Markup:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from app.admin.format import number
 from app.admin.pages import ROWS, blueprint, cursor, following, narrowed
+from app.api import slow
 from app.api.context import context
 from app.database import connection
 from app.models import Site, VerificationState
@@ -104,10 +105,9 @@ def ask_all(wish: str) -> str:
 @blueprint.post("/repositories/<any(resync, reverify):wish>")
 def ask_all_post(wish: str) -> Response:
     narrow = Filter.parse(**{name: request.form.get(name) for name in ("state", "site", "search", "verification")})
-    if wish == RESYNC.name:
-        count = bulk.resync(narrow, context())
-    else:
-        count = bulk.reverify(narrow, context(), level(request.form.get("level")))
+    wanted = level(request.form.get("level"))
+    with slow.marked():
+        count = bulk.resync(narrow, context()) if wish == RESYNC.name else bulk.reverify(narrow, context(), wanted)
     what = "repository is" if count == 1 else "repositories are"
     done = "compared with the primary" if wish == RESYNC.name else "looked for on the secondary"
     flash(f"{number(count)} {what} being {done}, the most urgent first.")

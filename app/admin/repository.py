@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from flask import abort, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.wrappers import Response
 
 from app.admin.pages import ROWS, blueprint, cursor, find, following, narrowed
 from app.admin.repositories import LEVELS, level
+from app.api import slow
 from app.api.context import context
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
@@ -70,7 +72,10 @@ def graph(registry_id: int) -> str:
         row = find(registry_id)
     found, problem = None, None
     try:
-        found = graphs.read(context().primary, context().secondary, row.container_repository.path, name)
+        with slow.alone(slow.looking, "Somebody else is having the registries looked at."):
+            found = graphs.read(context().primary, context().secondary, row.container_repository.path, name)
+    except graphs.Busy as error:
+        raise ServiceUnavailable(f"{error}.", retry_after=slow.ASK_AGAIN) from None
     except (RegistryError, graphs.TooSlow) as error:
         problem = str(error)
     return render_template("graph.html", row=row, name=name, graph=found, problem=problem)

@@ -36,7 +36,7 @@ MAX_WAIT = 25.0
 MAX_EVENTS = 1000
 DEFAULT_EVENTS = 200
 
-#: Requests that wait at once, in each process, of its eight threads.
+#: Requests that wait at once, in each process, of its threads (app.gunicorn_conf).
 WAITING = 3
 
 #: Listings at once, in each process: each may wait for the registry's catalog.

@@ -14,6 +14,7 @@ from app.cli.common import plainly, print_json, use_embedded_broker
 from app.logging import configure as configure_logging
 from app.replication.check import Examination, Finding, Report, Severity, examine
 from app.settings import Settings
+from app.visible import visible
 
 _COLOURS = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
@@ -79,7 +80,7 @@ def _tell_finding(finding: Finding, width: int) -> None:
 def _wrapped(head: str, text: str, margin: str, width: int) -> str:
     """`text` after `head`, its further lines after `margin`; words are never broken, so that lines can be copied."""
     room = max(30, width - len(margin))
-    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = textwrap.wrap(visible(text, kept="\n\t"), room, break_long_words=False, break_on_hyphens=False) or [""]
     return head + f"\n{margin}".join(lines)
 
 

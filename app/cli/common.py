@@ -30,9 +30,14 @@ from app.registry import InvalidKey, RegistryError
 from app.replication.context import Context
 from app.replication.sites import PRIMARY, SiteError
 from app.settings import STATE_DIRECTORY, Settings, SettingsError
+from app.visible import visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+#: Of what a terminal obeys, what sentences of ours hold.
+_BREAKS = "\n\t"
 
 
 class NoDatabase(Exception):
@@ -41,7 +46,8 @@ class NoDatabase(Exception):
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """End with a sentence on standard error."""
-    click.echo(f"geo: {message}", err=True)
+    # What registries answer is quoted in it.
+    click.echo(f"geo: {visible(message, kept=_BREAKS)}", err=True)
     sys.exit(status)
 
 

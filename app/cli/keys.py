@@ -77,14 +77,19 @@ def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool, as_jso
     help="Which registry the token is for.",
 )
 @click.option("--header", is_flag=True, help="Print the whole header, for curl -H.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: the token, and what it is good for.")
 @plainly
-def token(repository: str, actions: tuple[str, ...], side: str, header: bool) -> None:
+def token(repository: str, actions: tuple[str, ...], side: str, header: bool, as_json: bool) -> None:
     """Mint a token for REPOSITORY as replication does, to try requests by hand. Good for five minutes.
 
     \b
     Examples:
       curl -H "$(geo token team/app --header)" https://primary.example.com/v2/team/app/tags/list
       geo token team/app --site secondary -a pull -a push
+
+    \b
+    With --json:
+      {"repository": PATH, "actions": [ACTION, …], "registry": ADDRESS, "token": TOKEN, "header": TEXT}
 
     Exit status: 0; 1 that registry takes no tokens of ours; 2 wrong usage.
     """
@@ -94,12 +99,18 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool) ->
     registry = settings.primary if side == "primary" else settings.secondary
     if registry is None or registry.auth is not AuthKind.TOKEN or registry.key_path is None:
         fail(f"the {side} registry does not use tokens of ours (GEO_{side.upper()}_REGISTRY_AUTH)")
+    wanted = actions or ("pull",)
     try:
         key = SigningKey.load(registry.key_path, registry.certificate_path)
-        minted = KeyToken(key, registry.issuer, registry.service).header(Scope(repository, actions or ("pull",)))
+        minted = KeyToken(key, registry.issuer, registry.service).header(Scope(repository, wanted))
     except (InvalidKey, ValueError) as error:
         fail(str(error), 2)
-    click.echo(f"Authorization: {minted}" if header else minted.removeprefix("Bearer "))
+    plain, whole = minted.removeprefix("Bearer "), f"Authorization: {minted}"
+    if as_json:
+        about = {"repository": repository, "actions": wanted, "registry": registry.url}
+        print_json({**about, "token": plain, "header": whole})
+        return
+    click.echo(whole if header else plain)
 
 
 @click.command("registry-config", short_help="Print what to add to a registry's configuration.")
@@ -110,9 +121,10 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool) ->
 @click.option("--realm", metavar="URL", help="The token server that the registry's other clients use.")
 @click.option("--certificate-path", metavar="PATH", help="Where the certificate is on the registry's machine.")
 @click.option("--gitlab", is_flag=True, help="Lines for GitLab's gitlab.rb instead of Distribution's YAML.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: the lines as a text, and for what.")
 @plainly
 def registry_config(
-    role: str, webhook: str | None, realm: str | None, certificate_path: str | None, gitlab: bool
+    role: str, webhook: str | None, realm: str | None, certificate_path: str | None, gitlab: bool, as_json: bool
 ) -> None:
     """Print what to add to a registry's own configuration.
 
@@ -122,6 +134,10 @@ def registry_config(
     Examples:
       geo registry-config primary --webhook https://geo.example.com
       geo registry-config secondary --gitlab
+
+    \b
+    With --json:
+      {"role": ROLE, "format": "distribution" or "gitlab", "config": TEXT}
 
     Exit status: 0; 2 wrong usage.
     """
@@ -147,4 +163,7 @@ def registry_config(
             )
     except config.InvalidRegistryConfig as error:
         fail(str(error), 2)
+    if as_json:
+        print_json({"role": role, "format": "gitlab" if gitlab else "distribution", "config": text})
+        return
     click.echo(text, nl=not text.endswith("\n"))

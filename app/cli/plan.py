@@ -19,6 +19,7 @@ from app.replication.backfill import NoCatalog
 from app.replication.plan import Action, Amount, RepositoryPlan, SitePlan, TagPlan
 from app.replication.replicator import UnknownRepository
 from app.units import size
+from app.visible import visible
 
 #: What each action is called where one sentence sums all up.
 _WORDS = {
@@ -132,7 +133,7 @@ def _print(made: SitePlan, *, each_tag: bool) -> None:
         )
     for each in made.repositories:
         if each.problem is not None:
-            click.echo(f"\n{click.style('not planned', fg='red')}  {each.path}: {each.problem.message}")
+            click.echo(f"\n{click.style('not planned', fg='red')}  {each.path}: {visible(each.problem.message)}")
     click.echo(f"\n{_summary(made)}")
     for obstacle in made.obstacles:
         click.echo(obstacle)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from app.cli.common import fail, load, plainly, site_named
+from app.cli.common import fail, load, plainly, print_json, site_named
 from app.database import connection
 from app.models import Site
 from app.replication import remote_sites, site_tokens
@@ -31,6 +31,7 @@ _LEVELS = [each.value for each in VerificationLevel]
 @click.option("--deletion", type=click.Choice(_DELETIONS), help="Delete this much at most.")
 @click.option("--protect", "protected", multiple=True, metavar="PATTERN", help="Never delete these tags.")
 @click.option("--verification", type=click.Choice(_LEVELS), help="Verify this far at least.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: the site, and its token.")
 @plainly
 def add(
     name: str,
@@ -41,10 +42,15 @@ def add(
     deletion: str | None,
     protected: tuple[str, ...],
     verification: str | None,
+    as_json: bool,
 ) -> None:
     """Add a site that follows from its own deployment, and show its token, once.
 
     Give the token to that deployment as GEO_SITE_TOKEN, with GEO_ROLE=secondary, GEO_SITE_NAME and GEO_PRIMARY_URL.
+
+    \b
+    With --json:
+      {"site": {"name": NAME, "url": URL, "repositories": [PATTERN, …], …}, "token": TOKEN}
     """
     _require_receiver()
     declaration = Declaration(
@@ -61,7 +67,11 @@ def add(
         if any(site.name == name for site in remote_sites.remote()):
             fail(f"there is a site {name} already: geo sites edit {name}", 2)
     remote_sites.apply([Change(None, declaration)])
-    _show_token(site_tokens.issue(site_named(name, remote=True)))
+    token = site_tokens.issue(site_named(name, remote=True))
+    if as_json:
+        print_json({"site": asdict(declaration), "token": token})
+    else:
+        _show_token(token)
 
 
 @click.command("edit", short_help="Change what a remote site replicates.")
@@ -84,6 +94,7 @@ def add(
     type=click.Choice([*_LEVELS, OWN]),
     help="Verify this far at least; own: as its deployment has it.",
 )
+@click.option("--json", "as_json", is_flag=True, help="For scripts: the site as it is now.")
 @plainly
 def edit(
     name: str,
@@ -97,10 +108,15 @@ def edit(
     protected: tuple[str, ...],
     protect_none: bool,
     verification: str | None,
+    as_json: bool,
 ) -> None:
     """Change what a remote site replicates; it takes that up by itself.
 
     The settings of its own deployment can narrow this, and not widen it.
+
+    \b
+    With --json:
+      {"changed": BOOLEAN, "site": {"name": NAME, "url": URL, "repositories": [PATTERN, …], …}}
     """
     _require_receiver()
     before = Declaration.of(_remote(name))
@@ -117,39 +133,62 @@ def edit(
         after = replace(after, protected_tags=() if protect_none else protected)
     if verification is not None:
         after = replace(after, verification=None if verification == OWN else VerificationLevel(verification))
-    if after == before:
+    if after != before:
+        remote_sites.apply([Change(before, after)])
+    if as_json:
+        print_json({"changed": after != before, "site": asdict(after)})
+    elif after == before:
         click.echo(f"{name} stays as it is.")
-        return
-    remote_sites.apply([Change(before, after)])
-    click.echo("\n".join(Change(before, after).lines()))
+    else:
+        click.echo("\n".join(Change(before, after).lines()))
 
 
 @click.command("remove")
 @click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: its name.")
 @plainly
-def remove(name: str) -> None:
-    """Remove a remote site: its token is void at once, and the event log is no longer kept for it."""
+def remove(name: str, as_json: bool) -> None:
+    """Remove a remote site: its token is void at once, and the event log is no longer kept for it.
+
+    \b
+    With --json:
+      {"name": NAME, "removed": true}
+    """
     _require_receiver()
     remote_sites.apply([Change(Declaration.of(_remote(name)), None)])
+    if as_json:
+        print_json({"name": name, "removed": True})
+        return
     click.echo(f"{name} is removed; what its registry holds stays there.")
 
 
 @click.command("token", short_help="Give a remote site a new token.")
 @click.argument("name")
 @click.option("--revoke", is_flag=True, help="Void the former token at once, not only in a day.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts: the token.")
 @plainly
-def token(name: str, revoke: bool) -> None:
-    """Give a remote site a new token, and show it, once. The former one is good for another day."""
+def token(name: str, revoke: bool, as_json: bool) -> None:
+    """Give a remote site a new token, and show it, once. The former one is good for another day.
+
+    \b
+    With --json:
+      {"name": NAME, "token": TOKEN}
+    """
     _require_receiver()
-    _show_token(site_tokens.issue(_remote(name), timedelta(0) if revoke else site_tokens.OVERLAP))
+    made = site_tokens.issue(_remote(name), timedelta(0) if revoke else site_tokens.OVERLAP)
+    if as_json:
+        print_json({"name": name, "token": made})
+    else:
+        _show_token(made)
 
 
 @click.command("apply", short_help="Make the remote sites, and their policies, those of a file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show the difference; exit 1 if there is one.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts; applies only with --yes.")
 @plainly
-def apply(file: Path, yes: bool, dry_run: bool) -> None:
+def apply(file: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Make the remote sites and their policies exactly those of a TOML file, after showing the difference.
 
     \b
@@ -166,6 +205,11 @@ def apply(file: Path, yes: bool, dry_run: bool) -> None:
     A site that is new has no token before `geo sites token NAME`. One that the file leaves out is removed.
     What a site's own deployment is set to holds as well: of both the narrower, or the more careful. The site of this
     deployment's own environment (GEO_SITE_NAME) is governed by that, and not by a file.
+
+    \b
+    With --json, before is null for a new site, and after for one that is removed:
+      {"applied": BOOLEAN, "changes": [{"name": NAME, "before": SITE, "after": SITE}, …]}
+    Without --yes it is a dry run.
     """
     _require_receiver()
     try:
@@ -175,6 +219,12 @@ def apply(file: Path, yes: bool, dry_run: bool) -> None:
     with connection():
         changed = remote_sites.changes(declared)
         ours = remote_sites.of_environment()
+    if as_json:
+        applied = bool(changed) and yes and not dry_run
+        if applied:
+            remote_sites.apply(changed)
+        print_json({"applied": applied, "changes": [_change(change) for change in changed]})
+        raise SystemExit(1 if changed and not applied else 0)
     if ours is not None:
         click.echo(f"{ours.name} is governed by the environment (GEO_SITE_NAME), and stays as it is.")
     if not changed:
@@ -190,6 +240,11 @@ def apply(file: Path, yes: bool, dry_run: bool) -> None:
     for change in changed:
         if change.before is None:
             click.echo(f"{change.name} is new: geo sites token {change.name}")
+
+
+def _change(change: Change) -> dict[str, object]:
+    sides = {"before": change.before, "after": change.after}
+    return {"name": change.name} | {side: asdict(said) if said else None for side, said in sides.items()}
 
 
 def _remote(name: str) -> Site:

@@ -101,52 +101,76 @@ def sites(context: click.Context, as_json: bool) -> None:
 
 @sites.command("pause", short_help="Copy nothing to a site until it is resumed.")
 @click.argument("name", shell_complete=complete_site)
+@click.option("--json", "as_json", is_flag=True, help="For scripts: whether it is enabled.")
 @plainly
-def pause(name: str) -> None:
+def pause(name: str, as_json: bool) -> None:
     """Copy nothing to a site until it is resumed; its backlog is kept.
 
     \b
     Examples:
       geo sites pause berlin
 
+    \b
+    With --json:
+      {"name": NAME, "enabled": false}
+
     Exit status: 0 it is paused; 2 there is no such site.
     """
     load()
     _enable(name, enabled=False)
+    if as_json:
+        print_json({"name": name, "enabled": False})
+        return
     click.echo(f"{name} is paused; `geo sites resume {name}` takes up the backlog.")
 
 
 @sites.command("resume", short_help="Copy to a paused site again.")
 @click.argument("name", shell_complete=complete_site)
+@click.option("--json", "as_json", is_flag=True, help="For scripts: whether it is enabled.")
 @plainly
-def resume(name: str) -> None:
+def resume(name: str, as_json: bool) -> None:
     """Copy to a paused site again.
 
     \b
     Examples:
       geo sites resume berlin
 
+    \b
+    With --json:
+      {"name": NAME, "enabled": true}
+
     Exit status: 0 it is enabled; 2 there is no such site.
     """
     load()
     _enable(name, enabled=True)
+    if as_json:
+        print_json({"name": name, "enabled": True})
+        return
     click.echo(f"{name} is enabled.")
 
 
 @sites.command("release-deletions", short_help="Let deletions pass that the brake holds.")
 @click.argument("name", shell_complete=complete_site)
+@click.option("--json", "as_json", is_flag=True, help="For scripts: how many.")
 @plainly
-def release_deletions(name: str) -> None:
+def release_deletions(name: str, as_json: bool) -> None:
     """Let deletions pass that were held because they were unusually many.
 
     \b
     Examples:
       geo sites release-deletions berlin
 
+    \b
+    With --json:
+      {"name": NAME, "released": NUMBER}
+
     Exit status: 0 they may go ahead; 2 there is no such site.
     """
     load()
     count = replicator.release_deletions(site_named(name))
+    if as_json:
+        print_json({"name": name, "released": count})
+        return
     click.echo(f"{count} held deletions on {name} may go ahead.")
 
 

@@ -26,6 +26,7 @@ from app.replication.running import SHOWN, Running, running
 from app.replication.status import FollowerStatus, SiteStatus, Status
 from app.settings import Settings
 from app.units import duration, size
+from app.visible import visible
 
 #: Seconds between two looks of `--watch`, if nothing else is said.
 INTERVAL = 2.0
@@ -149,9 +150,9 @@ def _lines(found: Status, under_way: Mapping[str, list[Running]]) -> Iterator[st
             yield f"\nout of scope on {site.name}, kept and not updated: {outside}"
     for site in found.sites:
         if site.first_failure:
-            yield f"\n{click.style('failed', fg='red')} on {site.name}: {site.first_failure}"
+            yield f"\n{click.style('failed', fg='red')} on {site.name}: {visible(site.first_failure)}"
         if site.first_verification_failure:
-            yield f"\n{click.style('not whole', fg='red')} on {site.name}: {site.first_verification_failure}"
+            yield f"\n{click.style('not whole', fg='red')} on {site.name}: {visible(site.first_verification_failure)}"
 
 
 _HEADINGS = (

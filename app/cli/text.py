@@ -11,6 +11,8 @@ from itertools import zip_longest
 
 import click
 
+from app.visible import visible
+
 #: Characters of the widest column below which it is not narrowed: the rows are shown one below the other then.
 NARROWEST = 24
 
@@ -120,6 +122,7 @@ def _blocks(headings: Sequence[str], cells: Sequence[Sequence[str]], columns: in
 def paragraph(text: str, indent: str = "") -> str:
     """A sentence or two, broken between words on a terminal; elsewhere a line."""
     columns = screen()
+    text = visible(text)
     if columns is None:
         return indent + text
     room = max(NARROWEST, columns)
@@ -128,9 +131,9 @@ def paragraph(text: str, indent: str = "") -> str:
 
 
 def cell_text(cell: object) -> str:
-    """A cell of a table: a dash for nothing, local time for an instant."""
+    """A cell of a table: a dash for nothing, local time for an instant; what a terminal would obey is written out."""
     if cell is None:
         return "-"
     if isinstance(cell, datetime):
         return cell.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return str(cell)
+    return visible(str(cell))

@@ -77,6 +77,9 @@ def wait(
     while True:
         began = clock()
         with connection():
+            # First: what it said when it was retired stands on, whatever became of its registry since.
+            if not _taken_up(awaited.site):
+                return _retired(awaited, enabled=replication_enabled)
             found = _find(awaited)
             if found is not None and (awaited.digest is not None or _settled(awaited, enabled=replication_enabled)):
                 return found
@@ -86,6 +89,18 @@ def wait(
         if last or delay.vain:
             return delay
         sleep(max(0.0, min(max(INTERVAL, RESTS * (clock() - began)), deadline - clock())))
+
+
+def _taken_up(site: Site) -> bool:
+    return bool(Site.select().where((Site.id == site.id) & ~Site.retired).exists())
+
+
+def _retired(awaited: Awaited, *, enabled: bool) -> Delay:
+    told = _explanation(awaited, enabled=enabled)
+    if told is not None and told.cause is Cause.RETIRED:
+        return Delay(told.cause, told.why, told.next, told.record, vain=True)
+    why = f"{awaited.site.name} is no longer a site of this deployment."
+    return Delay(Cause.RETIRED, why, "Name another site.", vain=True)
 
 
 def _find(awaited: Awaited) -> Reference | None:
@@ -120,8 +135,8 @@ def _explanation(awaited: Awaited, *, enabled: bool) -> Explanation | None:
 def _delay(awaited: Awaited, *, enabled: bool) -> Delay:
     told = _explanation(awaited, enabled=enabled)
     if told is None:
-        why = f"{awaited.site.name} is no longer a site of this deployment."
-        return Delay(Cause.RETIRED, why, "Name another site.", vain=True)
+        # It was taken away between two statements.
+        return _retired(awaited, enabled=enabled)
     if told.cause is not Cause.SYNCED:
         return Delay(told.cause, told.why, told.next, told.record, vain=_vain(awaited, told.cause))
     record = told.record

@@ -15,6 +15,9 @@ from app.replication.reading import Reader
 #: Seconds in which it has to be known. A person waits for it.
 PATIENCE = 8.0
 
+#: Graphs in each process that are read at once, those included that nobody waits for any more.
+READINGS = 2
+
 #: Parts that are told of at most.
 MAX_PARTS = 500
 
@@ -69,6 +72,19 @@ class TooSlow(Exception):
     temporary = True
 
 
+class Busy(Exception):
+    """As many are being read as may be."""
+
+    reason = "graph_busy"
+    temporary = True
+
+    def __init__(self) -> None:
+        super().__init__("the registries have not answered for other graphs yet; try again when they have")
+
+
+_room = threading.BoundedSemaphore(READINGS)
+
+
 def read(
     primary: Reader,
     secondary: Reader | None,
@@ -85,10 +101,17 @@ def read(
     Raises:
         RegistryError: when the primary says that there is none, or cannot say.
         TooSlow: when it does not answer in time.
+        Busy: when too many threads are behind already.
     """
+    if not _room.acquire(blocking=False):
+        raise Busy
     reading = _Reading(primary, secondary, repository, clock() + patience, clock)
     thread = threading.Thread(target=reading.run, args=(reference,), name="graph", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except BaseException:
+        _room.release()
+        raise
     thread.join(patience + 0.5)
     return reading.result(done=not thread.is_alive())
 
@@ -115,6 +138,8 @@ class _Reading:
             self._read(graph, top)
         except Exception as error:  # noqa: BLE001 - whoever waits raises it
             self._error = error
+        finally:
+            _room.release()
 
     def result(self, *, done: bool) -> Graph:
         with self._lock:

@@ -17,6 +17,7 @@ from app.database import connection
 from app.models import Reference, Site, SyncState
 from app.replication import remote_sites
 from app.replication.remote_sites import Change, Declaration
+from app.settings import Secret, SourceSettings
 from tests.admin.face import SITE, Face
 from tests.admin.seed import Seeded, digest
 from tests.api.asking import REPOSITORIES, Asking
@@ -63,6 +64,23 @@ def test_verification_that_is_off_is_not_waited_for(
 ) -> None:
     geo = asking.face.app.extensions["geo"]
     monkeypatch.setattr(geo, "settings", replace(geo.settings, verification=None))
+    asking.get(f"{WAIT}?path=library/nginx&tag=1.5&timeout=0")
+
+
+def test_verification_that_the_primary_asks_for_is_waited_for(
+    asking: Asking, rows: Seeded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a deployment that verifies nothing by itself, and a primary that has it verify
+    geo = asking.face.app.extensions["geo"]
+    source = SourceSettings("https://geo.example.com", Secret("a-site-token"), ca_path=None, database_url=None)
+    monkeypatch.setattr(geo, "settings", replace(geo.settings, verification=None, source=source))
+    asking.get(f"{WAIT}?path=library/nginx&tag=1.5&timeout=0")
+    with connection():
+        Site.update(granted_verification="blobs").where(Site.id == asking.face.site.id).execute()
+    # Then what nobody has verified is not there yet
+    for address in (f"{WAIT}?path=library/nginx&", f"{REPOSITORIES}/{rows.synced.id}/wait?"):
+        assert asking.get(f"{address}tag=1.5&timeout=0", 504)["cause"] == "unverified"
+    verify("1.5")
     asking.get(f"{WAIT}?path=library/nginx&tag=1.5&timeout=0")
 
 
@@ -118,6 +136,17 @@ def test_what_will_not_come_is_not_waited_for(asking: Asking, rows: Seeded) -> N
         Site.update(repositories="other/**").where(Site.id == asking.face.site.id).execute()
     told = asking.get(f"{WAIT}?path=team/app&tag=never&timeout=120", 409)
     assert told["cause"] == "out_of_scope"
+
+
+def test_a_retired_site_holds_nothing(asking: Asking, rows: Seeded) -> None:
+    # Given an image that was there, verified, when the site was retired
+    verify("1.5")
+    with connection():
+        Site.update(retired=True).where(Site.id == asking.face.site.id).execute()
+    # Then both ways to ask say that it will not come
+    for address in (f"{WAIT}?path=library/nginx&", f"{REPOSITORIES}/{rows.synced.id}/wait?"):
+        for query in ("tag=1.5", f"digest={digest('1.5')}"):
+            assert asking.get(f"{address}{query}&timeout=60", 409)["cause"] == "retired"
 
 
 def test_a_site_with_a_deployment_of_its_own_is_to_be_asked_there(asking: Asking, rows: Seeded) -> None:

@@ -180,3 +180,15 @@ def test_the_console(tmp_path: Path) -> None:
     broken = geo("console", "-c", "1/0")
     assert broken.returncode == 1
     assert "ZeroDivisionError" in broken.stderr
+
+
+def test_scripts_get_a_token_and_a_configuration_as_objects(keyed: Geo) -> None:
+    minted = json.loads(keyed("token", "team/app", "-a", "pull", "-a", "push", "--json").stdout)
+    assert (minted["repository"], minted["actions"]) == ("team/app", ["pull", "push"])
+    assert minted["registry"] == "http://127.0.0.1:9"
+    assert minted["header"] == f"Authorization: Bearer {minted['token']}"
+    assert minted["token"].count(".") == 2
+    for arguments, form in (((), "distribution"), (("--gitlab",), "gitlab")):
+        command = ("registry-config", "secondary", *arguments)
+        told = json.loads(keyed(*command, "--json").stdout)
+        assert told == {"role": "secondary", "format": form, "config": keyed(*command).stdout}

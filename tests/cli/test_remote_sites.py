@@ -6,6 +6,7 @@ import textwrap
 import tomllib
 from dataclasses import fields
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -270,3 +271,44 @@ def test_a_removed_site_is_not_counted(primary: Geo) -> None:
     assert "berlin" not in primary("status").output
     assert json.loads(primary("status", "--json").stdout)["sites"] == []
     assert listed(primary)["berlin"]["retired"] is True
+
+
+def test_scripts_get_an_object_of_each_change(primary: Geo) -> None:
+    def told(*arguments: str, status: int = 0) -> Any:
+        result = primary("sites", *arguments, "--json")
+        assert (result.exit_code, result.stderr) == (status, "")
+        return json.loads(result.stdout)
+
+    # When a site is added, then its declaration is told, and its token
+    added = told("add", "berlin", "-r", "team/**", "--deletion", "tags")
+    site = added["site"]
+    assert (site["name"], site["repositories"], site["deletion"]) == ("berlin", ["team/**"], "tags")
+    assert set(site) == {each.name for each in fields(Declaration)}
+    assert owner_of(added["token"]) == "berlin"
+    # And so with what becomes of it
+    edited = told("edit", "berlin", "--capacity", "3")
+    assert edited == {"changed": True, "site": {**site, "capacity": 3}}
+    assert told("edit", "berlin") == {"changed": False, "site": edited["site"]}
+    assert told("pause", "berlin") == {"name": "berlin", "enabled": False}
+    assert told("resume", "berlin") == {"name": "berlin", "enabled": True}
+    assert owner_of(told("token", "berlin")["token"]) == "berlin"
+    # And a file is applied only when that was said
+    file = primary.path / "sites.toml"
+    file.write_text("[sites.paris]\n")
+    difference = told("apply", str(file), status=1)
+    assert difference["applied"] is False
+    assert [(each["name"], each["before"] is None, each["after"] is None) for each in difference["changes"]] == [
+        ("berlin", False, True),
+        ("paris", True, False),
+    ]
+    assert told("apply", str(file), "--dry-run", "--yes", status=1) == difference
+    assert "paris" not in listed(primary)
+    assert told("apply", str(file), "--yes") == {**difference, "applied": True}
+    assert told("apply", str(file)) == {"applied": False, "changes": []}
+    assert told("remove", "paris") == {"name": "paris", "removed": True}
+    assert listed(primary)["paris"]["retired"] is True
+
+
+def test_scripts_get_the_number_of_released_deletions(geo: Geo) -> None:
+    result = geo("sites", "release-deletions", "secondary", "--json")
+    assert json.loads(result.stdout) == {"name": "secondary", "released": 0}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from app import database
 from app.database import connection
-from app.models import Site
+from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Reference, Site, SyncState
 from app.replication import cursor, event_log, membership
 from app.replication.event_log import Origin
 from tests.cli.conftest import Geo, stored
@@ -59,6 +61,24 @@ def test_events_are_listed(geo: Geo) -> None:
     assert why.exit_code == 1
     assert "pending" in why.stdout
     assert geo("why", "team/app:never").exit_code == 1
+
+
+def test_strangers_move_no_cursor(geo: Geo) -> None:
+    # Given an actor, and a registry's message, that a terminal would obey
+    forged = "ci\x1b[1A\rroot"
+    database.configure(geo.env["DATABASE_URL"])
+    event_log.store([replace(event(tag="v1"), actor=forged)], [], Origin("distribution", 0))
+    with connection():
+        cursor.drain(Site.get(~Site.primary))
+        Reference.update(state=SyncState.FAILED, failure=forged, failure_reason="unauthorized").execute()
+        Registry.update(state=SyncState.FAILED, last_sync_failure=forged).execute()
+    database.database.close_all()
+    # Then what people read shows it and obeys nothing; scripts get it as it is
+    for command in (("events",), ("why", "team/app:v1"), ("repositories",)):
+        output = geo(*command).output
+        assert "ci\\u001b[1A\\u000droot" in output
+        assert not {"\x1b", "\r"} & set(output)
+    assert json.loads(geo("events", "--json").stdout)[0]["actor"] == forged
 
 
 def test_what_is_out_of_scope_is_shown_as_such(wired: Geo, primary: DistributionRegistry) -> None:

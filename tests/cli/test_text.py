@@ -71,3 +71,12 @@ def test_the_terminal_is_asked_how_wide_it_is(monkeypatch: pytest.MonkeyPatch) -
     assert text.screen() is None
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert text.screen() == 132
+
+
+def test_what_a_terminal_would_obey_is_written_out(terminal: None) -> None:
+    # Given a name that moves to the line above and writes another over it
+    forged = "ci\x1b[1A\rdeploy\nroot\u202e"
+    # Then it is seen, and its row is one
+    written = "ci\\u001b[1A\\u000ddeploy\\u000aroot\\u202e"
+    assert shown(("ID", "ACTOR"), [(1, forged)])[1:] == [f"1   {written}"]
+    assert paragraph(forged) == written

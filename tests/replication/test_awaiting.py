@@ -140,6 +140,29 @@ def test_what_is_out_of_scope_does_not_come(site: Site, scope: str, tags: str, t
     assert (told.cause, told.vain) == ("out_of_scope", vain)
 
 
+@pytest.mark.parametrize("path", [PATH, "team/new"])
+@pytest.mark.parametrize("repositories", ["", "other/**"])
+def test_on_a_retired_site_nothing_is_there_any_more(site: Site, path: str, repositories: str) -> None:
+    # Given an image that was verified on a site that is no longer one of ours
+    change("1.5", verified_digest=digest("1.5"))
+    with connection():
+        Site.update(retired=True, repositories=repositories).where(Site.id == site.id).execute()
+    # Then nobody is told that it is there, nor waits for it
+    for named in (None, digest("1.5")):
+        told = delay(Awaited(site, path, "1.5", named, verified=True), seconds=60)
+        assert (told.cause, told.vain) == ("retired", True)
+        assert site.name in told.why
+
+
+def test_a_site_that_is_retired_meanwhile_is_waited_for_no_longer(site: Site) -> None:
+    def retire(_seconds: float) -> None:
+        with connection():
+            Site.update(retired=True).where(Site.id == site.id).execute()
+
+    told = delay(Awaited(site, "team/app", "latest", None, verified=False), seconds=60, sleep=retire)
+    assert (told.cause, told.vain) == ("retired", True)
+
+
 def test_it_is_seen_when_it_comes_and_no_connection_is_held_meanwhile(site: Site) -> None:
     # Given somebody who waits
     looks = 0

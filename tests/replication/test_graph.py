@@ -9,9 +9,10 @@ import pytest
 
 from app.registry import Descriptor, Manifest, NotFound, Unreachable
 from app.replication import graph
-from app.replication.graph import Graph, Kind, There, TooSlow
+from app.replication.graph import Busy, Graph, Kind, There, TooSlow
 from tests.support import images
 from tests.support.images import Image
+from tests.support.wait import wait_until
 
 
 class Answers:
@@ -131,3 +132,32 @@ def test_too_much_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_primary_refuses_is_its_own_word() -> None:
     with pytest.raises(NotFound):
         read(Answers(), None)
+
+
+def test_threads_that_a_silent_primary_keeps_are_few() -> None:
+    # Given a primary that answers nobody
+    over = threading.Event()
+
+    def waits(_: str) -> None:
+        over.wait(30)
+
+    image = images.image()
+    silent = Answers(image, before=waits)
+    try:
+        for _ in range(graph.READINGS):
+            with pytest.raises(TooSlow):
+                read(silent, None, patience=0)
+        # Then, while threads wait for it that were left behind, no more are begun
+        with pytest.raises(Busy):
+            read(silent, None, patience=0)
+    finally:
+        over.set()
+
+    # And when they have ended it is asked again
+    def room() -> bool:
+        try:
+            return read(Answers(image), None).whole
+        except Busy:
+            return False
+
+    wait_until(room)

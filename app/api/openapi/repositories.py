@@ -66,7 +66,7 @@ _AWAITED = [
 _ARRIVALS = {
     200: answer("It is there.", named("Arrived")),
     409: answer(
-        "It will not come by itself: the site does not replicate it, or is not this deployment's.",
+        "It will not come by itself: the site does not replicate it, is retired, or is not this deployment's.",
         {"anyOf": [named("Delay"), named("Problem")]},
         kind="application/problem+json",
     ),

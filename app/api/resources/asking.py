@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from flask import Response, jsonify
 
+from app.api import slow
 from app.api.context import context
 from app.api.representations import repositories as represent
 from app.api.resources import parameters
@@ -40,7 +41,8 @@ def resync_many() -> Answer:
     """Ask for a full sync of all that are matched. 202 with their number, once all of them are written down."""
     parameters.only(*parameters.NARROWING, "all")
     narrow = _meant()
-    return jsonify({"count": bulk.resync(narrow, context())}), 202
+    with slow.marked():
+        return jsonify({"count": bulk.resync(narrow, context())}), 202
 
 
 @blueprint.post("/geo/container_repositories/reverify")
@@ -48,7 +50,8 @@ def reverify_many() -> Answer:
     """Ask for a verification of all that are matched. 202 as above."""
     parameters.only(*parameters.NARROWING, "all", "level")
     level, narrow = _level(), _meant()
-    return jsonify({"count": bulk.reverify(narrow, context(), level)}), 202
+    with slow.marked():
+        return jsonify({"count": bulk.reverify(narrow, context(), level)}), 202
 
 
 def _one(registry_id: int, ask: Callable[[Replicator], None]) -> Answer:

@@ -23,12 +23,13 @@ from app.registry.references import Digest
 from app.replication import awaiting
 from app.replication.awaiting import Awaited, Delay
 from app.replication.queries import InvalidQuery
+from app.replication.verification.governed import governed
 
 #: Seconds that may be waited; where a proxy gives up sooner, ask for less.
 MAX_TIMEOUT = 120
 DEFAULT_TIMEOUT = 25
 
-#: Requests that wait at once, in each process: with those in the feed fewer than its eight threads.
+#: Requests that wait at once, in each process: with those in the feed, and what is slow, fewer than its threads.
 WAITING = 2
 
 #: Seconds after which somebody may ask again who found no room.
@@ -43,6 +44,7 @@ def wait(registry_id: int) -> Response:
     tag, digest, verified, timeout = _asked()
     with connection():
         row = find(registry_id)
+        verified = verified and _verifies(row.site)
         awaited = Awaited(row.site, row.container_repository.path, tag, digest, verified)
     return _wait(awaited, timeout)
 
@@ -56,6 +58,7 @@ def wait_by_path() -> Response:
     tag, digest, verified, timeout = _asked()
     with connection():
         site = _site(parameters.text("site"))
+        verified = verified and _verifies(site)
     return _wait(Awaited(site, path, tag, digest, verified), timeout)
 
 
@@ -64,8 +67,12 @@ def _asked() -> tuple[str | None, str | None, bool, int]:
     tag = parameters.name("tag", is_tag, "a tag")
     if digest is None and tag is None:
         raise InvalidQuery("give digest, tag, or both: what is to stand there")
-    verified = parameters.flag("verified", default=True) and context().settings.verification is not None
-    return tag, digest, verified, parameters.seconds("timeout", DEFAULT_TIMEOUT, MAX_TIMEOUT)
+    return (
+        tag,
+        digest,
+        parameters.flag("verified", default=True),
+        parameters.seconds("timeout", DEFAULT_TIMEOUT, MAX_TIMEOUT),
+    )
 
 
 def _site(name: str | None) -> Site:
@@ -73,6 +80,11 @@ def _site(name: str | None) -> Site:
     if name is None and settings.secondary is None:
         raise InvalidQuery("site is required where the deployment has no secondary of its own")
     return secondary_here(name or settings.site_name)
+
+
+def _verifies(site: Site) -> bool:
+    """Whether what is copied there is verified at all, by its own settings or since the primary asks for it."""
+    return governed(context().settings, site).verification is not None
 
 
 def _wait(awaited: Awaited, timeout: int) -> Response:

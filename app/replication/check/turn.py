@@ -80,8 +80,11 @@ def _locked(directory: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise Busy from None
+        except OSError:
+            # Some network file systems keep no locks. Then there are only the threads of this process to mind.
+            pass
         yield
 
 

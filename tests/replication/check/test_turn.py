@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -72,3 +75,15 @@ def test_one_at_a_time_and_then_the_next(tmp_path: Path, writable: bool) -> None
         first.join()
     # And has its turn when that is over
     assert examine_in_turn(examination(state), {"second": good}).good
+
+
+def test_where_no_lock_can_be_had_nobody_is_turned_away_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a file system that keeps no locks
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    # Then it is looked at all the same
+    assert examine_in_turn(examination(tmp_path), {"good": good}).good
