@@ -12,7 +12,7 @@ import click
 from app.cli.common import fail, load, plainly, print_json, print_table, short
 from app.cli.progress import Progress
 from app.database import connection
-from app.replication import sites
+from app.replication import former
 from app.replication.failover import demotion, steps
 from app.replication.failover.remains import DemotionPlan, Kind, Remain
 from app.replication.failover.steps import Step
@@ -89,8 +89,8 @@ def demote(delete_gone: bool, accept_loss: bool, verbose: bool, yes: bool, dry_r
 
 def _say_what_is_missing() -> NoReturn:
     with connection():
-        former = sites.given_up()
-        lines = steps.told(steps.to_demote(former.url if former is not None else None))
+        given_up = former.given_up()
+        lines = steps.told(steps.to_demote(given_up.url if given_up is not None else None))
     fail("\n".join(["the environment has no secondary yet, set one of these:", *lines]), 2)
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from app.database import connection, in_batches, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.registry import Denied, NotFound, RegistryClient, RegistryError, Unauthorized, Unsupported
-from app.replication import marking, sites
+from app.replication import former, marking, sites
 from app.replication.context import Context
 from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.event_log import repository_ids
 from app.replication.failover.looking import Looking, Memory
 from app.replication.failover.remains import DemotionPlan, Kind, Remain
 from app.replication.scope import Scope
-from app.replication.sites import SiteError
+from app.replication.sites import Compared, SiteError
 from app.replication.tag_scope import TagScope
 from app.settings import Deletion, Settings
 
@@ -38,9 +38,11 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
     `progress` is told how many repositories of how many were looked at.
 
     Raises:
-        NotDemotable: when one of the two does not answer.
+        NotDemotable: when it is the primary, or one of the two does not answer.
     """
     settings = context.settings
+    assert settings.secondary is not None
+    _require_former(settings.secondary.url, settings)
     here, there = context.destination(), context.primary
     for side, client in (("secondary", here), ("primary", there)):
         try:
@@ -54,7 +56,6 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
     looked = Looking(here, there, memory, tags).look(paths, lambda done: progress(done, len(paths)))
     with connection():
         instant = now()
-    assert settings.secondary is not None
     made = DemotionPlan(
         url=settings.secondary.url,
         primary=settings.primary.url,
@@ -94,25 +95,39 @@ def demote(plan: DemotionPlan, context: Context, *, delete: bool = False) -> Sit
         NotDemotable: as `save`.
         SiteError: as `sites.apply_environment`.
     """
-    save(plan, context.destination())
     settings = context.settings
-    with transaction():
-        primary = Site.get_or_none(Site.primary)
-        if primary is not None and sites.same_address(primary.url, plan.url):
-            # Nobody has said here that another took over: the environment does.
-            sites.promote(settings.site_name, settings)
-        Site.update(given_up_at=None).where(Site.given_up_at.is_null(False)).execute()
-    site = sites.apply_environment(settings)
+    _require_former(plan.url, settings)
+    save(plan, context.destination())
+    # At once, or not at all: a former primary that nobody remembers would be overwritten by the next start.
+    site = sites.apply_environment(settings, compared=Compared(plan.url, _because(plan)))
     if site is None:
         raise NotDemotable("this deployment has no secondary (GEO_ROLE)")
-    with transaction():
-        Site.update(deletions_held_because=_because(plan)).where(Site.id == site.id).execute()
     if delete:
         for repository in plan.repositories:
             _condemn(site, repository.path, repository.of(Kind.DELETED))
     log.info("%s is a secondary of %s from now on", plan.url, plan.primary)
     with connection():
         return Site.get_by_id(site.id)
+
+
+def _require_former(url: str, settings: Settings) -> None:
+    """Nothing is written to a registry that has taken over, because an environment is still that of before.
+
+    Raises:
+        NotDemotable: when the registry at `url` is the primary, and its place is not the environment's to give away.
+    """
+    with connection():
+        primary = Site.get_or_none(Site.primary)
+        if primary is None or not sites.same_address(primary.url, url):
+            return
+        before = former.given_up(settings.primary.url)
+    if primary.promoted_at is None and before is None:
+        return
+    raise NotDemotable(
+        f"{primary.url} has taken over and is the primary, and the environment has it as the secondary: exchange"
+        " GEO_REGISTRY_REPLICATION_PRIMARY_API_URL and GEO_SECONDARY_REGISTRY_URL, then say it again. If"
+        f" {settings.primary.url} is to be the primary again, demote it first, and promote it after that"
+    )
 
 
 # --- what there is --------------------------------------------------------------------------------------------------
@@ -122,7 +137,7 @@ def _memory(settings: Settings) -> Memory:
     """What this deployment knows of the time before."""
     assert settings.secondary is not None
     with connection():
-        site = sites.given_up()
+        site = former.given_up(settings.secondary.url) or former.given_up()
         if site is None:
             here = Site.select().where(~Site.primary & ~Site.remote)
             site = next((each for each in here if sites.same_address(each.url, settings.secondary.url)), None)

@@ -11,7 +11,7 @@ from datetime import datetime
 from app.database import connection, now
 from app.models import Event, Site
 from app.registry import RegistryError, Unreachable
-from app.replication import sites, survey
+from app.replication import former, sites, survey
 from app.replication.context import Context
 from app.replication.failover import missing
 from app.replication.failover.missing import Finding
@@ -60,11 +60,13 @@ def promoted(settings: Settings) -> PromotionPlan | None:
         return None
     with connection():
         primary = Site.get_or_none(Site.primary)
-        former = sites.given_up()
-        if primary is None or former is None or not sites.same_address(primary.url, settings.secondary.url):
+        before = former.given_up(settings.primary.url)
+        if primary is None or before is None or before.readdressed:
             return None
-        at = former.given_up_at
-        return PromotionPlan(former.name, former.url, primary.url, at, None, compared=False, remote=_remote())
+        if not sites.same_address(primary.url, settings.secondary.url):
+            return None
+        at = before.given_up_at
+        return PromotionPlan(before.name, before.url, primary.url, at, None, compared=False, remote=_remote())
 
 
 def plan(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from app.database import connection
+from app.database import connection, now
 from app.models import Site, SyncState
 from app.replication.failover import demotion, promotion
 from app.replication.failover.demotion import NotDemotable, StillPushedTo
 from app.replication.failover.remains import DemotionPlan
+from app.replication.sites import NotDemoted
 from tests.replication.failover.conftest import Failover
 from tests.support import images
 from tests.support.compare import assert_same
@@ -297,6 +298,32 @@ def test_a_registry_that_takes_nothing_is_not_demoted(failover: Failover) -> Non
     with pytest.raises(NotDemotable, match="could not be saved"):
         demotion.demote(made, failover.geo.context)
     with pytest.raises(Exception, match="geo demote"):
+        failover.apply()
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_the_new_primary_is_not_demoted_with_the_environment_of_before(failover: Failover, applied: bool) -> None:
+    # Given a promotion, and an environment that nobody has changed, or that was changed back
+    failover.push(PATH, "v1")
+    push(failover.old, PATH, "v1", images.image())
+    promoted(failover)
+    if not applied:
+        with connection():
+            Site.update(promoted_at=now()).where(Site.primary).execute()
+    failover.boot(failover.env())
+    before = failover.held(failover.new, PATH)
+
+    # When it is demoted, planned anew or by a plan that there was, then it is refused
+    made = DemotionPlan(failover.new.url, failover.old.url, "secondary", now())
+    with pytest.raises(NotDemotable, match="has taken over and is the primary"):
+        demotion.plan(failover.geo.context)
+    with pytest.raises(NotDemotable, match="has taken over and is the primary"):
+        demotion.demote(made, failover.geo.context)
+
+    # And nothing was written to it, and the former primary is still to be compared
+    assert failover.held(failover.new, PATH) == before
+    failover.boot(failover.exchanged())
+    with pytest.raises(NotDemoted, match="geo demote"):
         failover.apply()
 
 

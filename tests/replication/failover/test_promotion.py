@@ -6,7 +6,7 @@ import pytest
 
 from app.database import connection, now
 from app.models import Cursor, Handover, Reference, Site, SyncState
-from app.replication import sites
+from app.replication import former
 from app.replication.failover import missing, promotion
 from app.replication.failover.missing import Kind
 from app.replication.failover.promotion import NotPromotable, PromotionPlan
@@ -181,4 +181,4 @@ def test_a_deployment_that_replicates_nothing_has_nothing_to_promote(state: Depl
     settings = type(state.context.settings).from_env(env)
     assert promotion.promoted(settings) is None
     with connection():
-        assert sites.given_up() is None
+        assert former.given_up() is None
