@@ -76,7 +76,8 @@ def demote(delete_gone: bool, accept_loss: bool, verbose: bool, yes: bool, dry_r
             fail("nothing was changed; --accept-loss goes on all the same, and what could not be told is replaced")
         if not yes and not click.confirm(f"\nMake {made.url} a secondary of {made.primary}?"):
             fail("nothing was changed")
-        demotion.demote(made, context, delete=delete_gone)
+        with _progress() as show:
+            made = demotion.demote(made, context, delete=delete_gone, progress=show).plan
     finally:
         context.close()
     todo = steps.after_demotion(made, deleting=delete_gone and bool(made.count(Kind.DELETED)))

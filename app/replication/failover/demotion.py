@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,8 @@ from app.replication import former, marking, sites
 from app.replication.context import Context
 from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.event_log import repository_ids
-from app.replication.failover.looking import Looking, Memory
-from app.replication.failover.remains import DemotionPlan, Kind, Remain
+from app.replication.failover.looking import EMPTY, Looking, Memory
+from app.replication.failover.remains import DemotionPlan, Kind, Remain, RepositoryRemains
 from app.replication.scope import Scope
 from app.replication.sites import Compared, SiteError
 from app.replication.tag_scope import TagScope
@@ -84,30 +85,76 @@ def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int],
     return saved
 
 
-def demote(plan: DemotionPlan, context: Context, *, delete: bool = False) -> Site:
-    """Make the plan's registry a secondary, after all that would be lost was saved; the site.
+@dataclass(frozen=True, slots=True)
+class Demotion:
+    """What was carried out: the site, and the plan by what was found at that moment."""
+
+    site: Site
+    plan: DemotionPlan
+
+
+def demote(
+    plan: DemotionPlan,
+    context: Context,
+    *,
+    delete: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Demotion:
+    """Make the plan's registry a secondary, after all that would be lost was saved.
+
+    Both are compared again: what was pushed there while the plan was read would be lost, and not told of. What the new
+    primary has got meanwhile is no obstacle. `progress` is as for `plan`.
 
     It is backfilled from the primary once the deployment is started. Nothing is deleted on it before a person releases
     it. With `delete`, what was deleted at the new primary since it took over is to be deleted here too, then: a person
     has said of each of these that it may be. What was known before proves nothing.
 
     Raises:
-        NotDemotable: as `save`.
+        StillPushedTo: when anything there is not as it was planned.
+        NotDemotable: as `plan` and `save`.
         SiteError: as `sites.apply_environment`.
     """
     settings = context.settings
     _require_former(plan.url, settings)
-    save(plan, context.destination())
+    found = _look_again(plan, context, progress)
+    save(found, context.destination())
     # At once, or not at all: a former primary that nobody remembers would be overwritten by the next start.
-    site = sites.apply_environment(settings, compared=Compared(plan.url, _because(plan)))
+    site = sites.apply_environment(settings, compared=Compared(plan.url, _because(found)))
     if site is None:
         raise NotDemotable("this deployment has no secondary (GEO_ROLE)")
     if delete:
-        for repository in plan.repositories:
-            _condemn(site, repository.path, repository.of(Kind.DELETED))
+        seen = {(each.path, remain.name) for each in plan.repositories for remain in each.of(Kind.DELETED)}
+        for each in found.repositories:
+            _condemn(site, each.path, [one for one in each.of(Kind.DELETED) if (each.path, one.name) in seen])
     log.info("%s is a secondary of %s from now on", plan.url, plan.primary)
     with connection():
-        return Site.get_by_id(site.id)
+        return Demotion(Site.get_by_id(site.id), found)
+
+
+def _look_again(before: DemotionPlan, context: Context, progress: Callable[[int, int], None]) -> DemotionPlan:
+    found = plan(context, progress)
+    if not sites.same_address(found.url, before.url):
+        raise NotDemotable(f"{before.url} is no longer the secondary here; plan it again")
+    then, current = ({each.path: each for each in one.repositories} for one in (before, found))
+    for path in sorted(then.keys() | current.keys()):
+        was, now_is = then.get(path), current.get(path)
+        told_then, told_now = (each is None or each.problem is None for each in (was, now_is))
+        if not told_now and told_then:
+            assert now_is is not None
+            raise NotDemotable(f"{path} could not be compared once more before anything is done: {now_is.problem}")
+        if told_then and told_now and _fingerprint(was) != _fingerprint(now_is):
+            raise StillPushedTo(
+                f"{path} is not as it was when it was compared: somebody still pushes to {before.url}. Keep everybody"
+                " else away from it, and look at the plan again"
+            )
+    if found.unclear > before.unclear:
+        raise NotDemotable("of more than before it could not be told what would be lost: look at the plan again")
+    return found
+
+
+def _fingerprint(repository: RepositoryRemains | None) -> str:
+    """A repository that was not found is as an empty one."""
+    return (repository.fingerprint if repository is not None else None) or EMPTY
 
 
 def _require_former(url: str, settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -118,8 +119,22 @@ class Looking:
         # A registry without the referrers API keeps lists under such tags, and one that has it, none.
         shown = [each for each in remains if each.kind is not Kind.ALONE or not _REFERRERS_TAG.fullmatch(each.name)]
         equal = sum(pair.here is not None and pair.here == pair.there for pair in pairs.values())
-        return RepositoryRemains(path, tuple(shown), equal, len(listed - held), len(outside))
+        return RepositoryRemains(
+            path, tuple(shown), equal, len(listed - held), len(outside), fingerprint=_fingerprint(held | outside, ours)
+        )
 
+
+def _fingerprint(held: Set[str], standing: Mapping[str, Standing]) -> str:
+    """A hash: of a million tags not each is kept until somebody has said yes. What was not told is as not asked."""
+    made = hashlib.sha256()
+    for name in sorted(held):
+        digest = standing.get(name)
+        made.update(f"{name} {digest if isinstance(digest, str) else ''}\n".encode())
+    return made.hexdigest()
+
+
+#: Of a repository without tags.
+EMPTY = _fingerprint(set(), {})
 
 #: A digest; None where the registry itself says that there is none; or what it said instead of an answer.
 Standing = str | None | RegistryError

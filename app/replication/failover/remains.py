@@ -103,6 +103,8 @@ class RepositoryRemains:
     out_of_scope: int = 0
     #: Why it could not be compared.
     problem: str | None = None
+    #: Of all its tags here and what they stand on: another one when any of them has changed.
+    fingerprint: str | None = None
 
     def of(self, kind: Kind) -> list[Remain]:
         return [each for each in self.remains if each.kind is kind]

@@ -90,7 +90,7 @@ def test_nothing_is_lost_and_nothing_comes_back(failover: Failover, released: bo
     on_new = failover.held(failover.new, PATH)
 
     # When the former primary is demoted, and everything is looked at
-    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context)
+    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context).site
     assert "has become its primary, and it holds 6 tags" in str(site.deletions_held_because)
     failover.apply()
     if released:
@@ -131,7 +131,7 @@ def test_what_was_deleted_since_goes_here_too_when_a_person_says_so_twice(failov
     digests = diverged(failover)
 
     # When that is to go on the former primary as well
-    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context, delete=True)
+    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context, delete=True).site
     failover.apply()
     failover.settle()
 
@@ -176,7 +176,7 @@ def test_proofs_of_before_prove_nothing(failover: Failover) -> None:
         failover.geo.store(event("delete", repository=PATH, digest=digests[name]))
 
     # When the former primary is demoted, deletions are released, and all is looked at, with events and without
-    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context)
+    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context).site
     failover.apply()
     failover.geo.site = site
     failover.release()
@@ -325,6 +325,34 @@ def test_the_new_primary_is_not_demoted_with_the_environment_of_before(failover:
     failover.boot(failover.exchanged())
     with pytest.raises(NotDemoted, match="geo demote"):
         failover.apply()
+
+
+@pytest.mark.parametrize("tag", ["same", "new", None])
+def test_what_is_pushed_while_the_plan_is_read_is_seen(failover: Failover, tag: str | None) -> None:
+    # Given a plan, after which somebody pushes to the former primary, or deletes there, what was in order
+    digests = failover.push(PATH, "same", "gone")
+    promoted(failover)
+    made = demotion.plan(failover.geo.context)
+    late = push(failover.old, PATH, tag, images.image()) if tag else None
+    if late is None:
+        delete_digest(failover.old, PATH, digests["gone"])
+    # And to the new one, as everybody may
+    push(failover.new, PATH, "fresh", images.image())
+    before = failover.held(failover.old, PATH)
+
+    # When it is carried out, then it is not
+    with pytest.raises(StillPushedTo, match="still pushes"):
+        demotion.demote(made, failover.geo.context)
+    assert failover.held(failover.old, PATH) == before
+    with pytest.raises(NotDemoted):
+        failover.apply()
+
+    # And planned again it is saved
+    demotion.demote(demotion.plan(failover.geo.context), failover.geo.context)
+    failover.settle()
+    here = failover.held(failover.old, PATH)
+    assert "fresh" in here
+    assert late is None or late in here.values()
 
 
 def test_one_that_does_not_answer_is_not_compared(failover: Failover) -> None:
