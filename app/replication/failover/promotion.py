@@ -134,7 +134,14 @@ def wait(
         sleep(POLL)
 
 
-def promote(plan: PromotionPlan, settings: Settings) -> None:
+def promote(
+    plan: PromotionPlan,
+    settings: Settings,
+    show: Callable[[float], None] = lambda _: None,
+    *,
+    clock: Callable[[], datetime] = now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Make the plan's site the primary: the addresses are exchanged, and the former primary is given up.
 
     Nothing is written to it any more, whatever the environment says, before it was demoted. Nothing that was known of
@@ -147,8 +154,19 @@ def promote(plan: PromotionPlan, settings: Settings) -> None:
     sites.require_applied(settings)
     if settings.secondary is None or not sites.same_address(settings.secondary.url, plan.successor):
         raise NotPromotable(f"{plan.successor} is no longer the secondary here; plan it again")
-    sites.promote(plan.site, settings, give_up=True)
+    done = sites.promote(plan.site, settings, give_up=True)
     log.info("%s is the primary, %s was given up", plan.successor, plan.former)
+    if done is not None and done.held_until is not None:
+        _await(done.held_until, show, clock, sleep)
+
+
+def _await(
+    until: datetime, show: Callable[[float], None], clock: Callable[[], datetime], sleep: Callable[[float], None]
+) -> None:
+    """Whoever held a row may be writing a tag, and has to see that he lost it; with the lease that is over."""
+    while (left := (until - clock()).total_seconds()) > 0:
+        show(left)
+        sleep(min(left, POLL))
 
 
 def _require_successor(context: Context) -> None:
