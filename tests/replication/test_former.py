@@ -9,7 +9,8 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepository, Handover, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import former, sites
+from app.replication import former, remote_sites, sites
+from app.replication.remote_sites import Change, Declaration, InvalidSite
 from app.replication.sites import Compared, ExchangedRegistries, NotDemoted
 from app.settings import Settings
 from tests.support.deployment import Deployment, offline_environment
@@ -175,6 +176,22 @@ def test_who_is_the_primary_again_is_remembered_no_more_but_the_other_is(state: 
         start(A, B)
     with connection():
         assert [row.name for row in Handover.select()] == ["v1"]
+
+
+def test_its_name_is_no_new_sites(state: Deployment) -> None:
+    # Given a former primary, remembered under the name that the secondary had
+    replicated(state.site, "v1")
+    start(B, None)
+
+    # When a site is added under that name, then it is refused, and nothing is forgotten
+    with pytest.raises(InvalidSite, match="until `geo demote` has compared it"):
+        remote_sites.apply([Change(None, Declaration(state.site.name))])
+    assert remembered() == {A: True}
+    with connection():
+        assert [row.name for row in Handover.select()] == ["v1"]
+
+    # But under another one it is not
+    remote_sites.apply([Change(None, Declaration("berlin"))])
 
 
 @pytest.mark.parametrize("applied", [True, False])
