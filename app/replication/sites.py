@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.database import connection, now, transaction
+from app.database import connection, lock, now, transaction
 from app.models import Site
 from app.replication import backfill, cursor, former
 from app.replication.binding import PRIMARY as PRIMARY
@@ -143,6 +143,7 @@ def promote(name: str, settings: Settings, *, give_up: bool = False) -> Promotio
         values = {"url": promoted, "promoted_at": instant, "updated_at": instant}
         Site.update(**values).where(Site.id == primary.id).execute()
         if site is not None and same_address(site.url, promoted):
+            lock(Site, [site.id])
             if give_up:
                 former.hand_over(site)
             displace(site, replaced, Deletion(site.deletion))
