@@ -151,7 +151,7 @@ def _of(made: DemotionPlan, kind: Kind) -> Iterator[tuple[str, Remain]]:
 
 def _note(remain: Remain) -> str | None:
     if remain.saved_as is not None:
-        return f"as {remain.saved_as}"
+        return f"as {remain.saved_as}" + ("" if remain.in_scope else "; not replicated, and not replaced before it is")
     if remain.is_saved:
         return "saved before"
     return remain.reason
@@ -190,6 +190,7 @@ def document(made: DemotionPlan, todo: list[Step], *, demoted: bool) -> dict[str
                         "pushed_at": remain.pushed_at,
                         "saved_as": remain.saved_as,
                         "reason": remain.reason,
+                        "in_scope": remain.in_scope,
                     }
                     for remain in each.remains
                 ],

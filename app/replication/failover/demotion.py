@@ -53,8 +53,7 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
     memory = _memory(settings)
     scope, tags = Scope(settings.repositories), TagScope(settings.tags)
     known, warnings = _repositories(here, scope)
-    paths = [path for path in known if scope.covers(path)]
-    looked = Looking(here, there, memory, tags).look(paths, lambda done: progress(done, len(paths)))
+    looked = Looking(here, there, memory, scope, tags).look(known, lambda done: progress(done, len(known)))
     with connection():
         instant = now()
     made = DemotionPlan(
@@ -64,9 +63,9 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
         at=instant,
         repositories=looked,
         since=memory.since,
-        out_of_scope=len(known) - len(paths),
+        out_of_scope=sum(not scope.covers(path) for path in known),
     )
-    return _warned(made, [*warnings, *_of_policy(settings, made)])
+    return _warned(made, [*warnings, *_of_names(made), *_of_scope(made), *_of_policy(settings, made)])
 
 
 def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -206,6 +205,24 @@ def _repositories(here: RegistryClient, scope: Scope) -> tuple[list[str], list[s
     except RegistryError as error:
         raise NotDemotable(f"the list of its repositories broke off: {error}") from error
     return sorted(found), []
+
+
+def _of_names(made: DemotionPlan) -> Iterator[str]:
+    alone = made.count(Kind.ALONE) + made.count(Kind.DELETED)
+    if alone:
+        yield (
+            f"What is kept here ({alone} {'tag' if alone == 1 else 'tags'}) is replaced, and not saved, once somebody"
+            " pushes a tag of that name to the new primary: bring it there or give it another name before, if it is"
+            " wanted."
+        )
+
+
+def _of_scope(made: DemotionPlan) -> Iterator[str]:
+    if made.unclear_out_of_scope:
+        yield (
+            f"Of {made.unclear_out_of_scope} tags or repositories that are not replicated it could not be told what"
+            " would be lost: compare them by hand before GEO_REPOSITORIES or GEO_TAGS covers them."
+        )
 
 
 def _of_policy(settings: Settings, made: DemotionPlan) -> Iterator[str]:

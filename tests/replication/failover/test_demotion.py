@@ -79,6 +79,10 @@ def test_the_plan_tells_everything_and_touches_nothing(failover: Failover) -> No
     assert made.since is not None
     assert made.unclear == 0
 
+    # And that what is kept stands there under its name alone
+    (warning,) = made.warnings
+    assert "What is kept here (3 tags) is replaced, and not saved" in warning
+
     # And nothing has changed
     assert (failover.held(failover.old, PATH), failover.held(failover.new, PATH)) == before
 
@@ -380,8 +384,7 @@ def test_what_lies_broken_is_told(failover: Failover) -> None:
 def test_a_mirror_is_warned_of(failover: Failover) -> None:
     diverged(failover, GEO_DELETION="mirror")
     made = demotion.plan(failover.geo.context)
-    (warning,) = made.warnings
-    assert "mirror" in warning
+    (warning,) = [each for each in made.warnings if "mirror" in each]
     assert ": 6 tags" in warning
 
     # And it takes nothing before a person says so
@@ -394,11 +397,42 @@ def test_a_mirror_is_warned_of(failover: Failover) -> None:
 def test_what_is_not_replicated_stays(failover: Failover) -> None:
     digests = diverged(failover, GEO_TAGS="same", GEO_REPOSITORIES=PATH)
     made = demotion.plan(failover.geo.context)
-    assert kinds(made) == {}
+    assert kinds(made) == dict.fromkeys(["latest", "both", "rolled"], "lost")
     assert made.out_of_scope == 1
     demotion.demote(made, failover.geo.context)
     failover.settle()
     assert digest_of(failover.old, PATH, "latest") == digests["lost"]
+
+
+def test_what_is_not_replicated_is_not_lost_when_it_is_later(failover: Failover) -> None:
+    # Given a failover to a site with less than everything, and what only the former primary had
+    failover.push(PATH, "latest")
+    lost = {
+        "other/app": push(failover.old, "other/app", "latest", images.image()),
+        PATH: push(failover.old, PATH, "nightly", images.image()),
+    }
+    promoted(failover, GEO_REPOSITORIES="team/*", GEO_TAGS="latest")
+    push(failover.new, "other/app", "latest", images.image())
+    push(failover.new, PATH, "nightly", images.image())
+
+    # When it is demoted
+    made = demotion.plan(failover.geo.context)
+    assert (kinds(made), kinds(made, "other/app")) == ({"nightly": "lost"}, {"latest": "lost"})
+    assert (made.out_of_scope, made.unclear, made.equal, made.coming) == (1, 0, 1, 0)
+    demotion.demote(made, failover.geo.context)
+    failover.settle()
+
+    # Then it stays as it is, while it is not replicated
+    assert digest_of(failover.old, "other/app", "latest") == lost["other/app"]
+
+    # And is still there when the scope becomes wider
+    failover.boot(failover.exchanged())
+    failover.apply()
+    failover.settle()
+    for path, digest in lost.items():
+        here = failover.held(failover.old, path)
+        assert digest_of(failover.new, path, "latest") == here["latest"]
+        assert digest in {each for name, each in here.items() if ".rescued-" in name}
 
 
 @pytest.mark.long
