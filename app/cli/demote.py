@@ -12,7 +12,7 @@ import click
 from app.cli.common import fail, load, plainly, print_json, print_table, short
 from app.cli.progress import Progress
 from app.database import connection
-from app.replication import sites
+from app.replication import former
 from app.replication.failover import demotion, steps
 from app.replication.failover.remains import DemotionPlan, Kind, Remain
 from app.replication.failover.steps import Step
@@ -76,7 +76,8 @@ def demote(delete_gone: bool, accept_loss: bool, verbose: bool, yes: bool, dry_r
             fail("nothing was changed; --accept-loss goes on all the same, and what could not be told is replaced")
         if not yes and not click.confirm(f"\nMake {made.url} a secondary of {made.primary}?"):
             fail("nothing was changed")
-        demotion.demote(made, context, delete=delete_gone)
+        with _progress() as show:
+            made = demotion.demote(made, context, delete=delete_gone, progress=show).plan
     finally:
         context.close()
     todo = steps.after_demotion(made, deleting=delete_gone and bool(made.count(Kind.DELETED)))
@@ -89,8 +90,8 @@ def demote(delete_gone: bool, accept_loss: bool, verbose: bool, yes: bool, dry_r
 
 def _say_what_is_missing() -> NoReturn:
     with connection():
-        former = sites.given_up()
-        lines = steps.told(steps.to_demote(former.url if former is not None else None))
+        given_up = former.given_up()
+        lines = steps.told(steps.to_demote(given_up.url if given_up is not None else None))
     fail("\n".join(["the environment has no secondary yet, set one of these:", *lines]), 2)
 
 
@@ -150,7 +151,7 @@ def _of(made: DemotionPlan, kind: Kind) -> Iterator[tuple[str, Remain]]:
 
 def _note(remain: Remain) -> str | None:
     if remain.saved_as is not None:
-        return f"as {remain.saved_as}"
+        return f"as {remain.saved_as}" + ("" if remain.in_scope else "; not replicated, and not replaced before it is")
     if remain.is_saved:
         return "saved before"
     return remain.reason
@@ -189,6 +190,7 @@ def document(made: DemotionPlan, todo: list[Step], *, demoted: bool) -> dict[str
                         "pushed_at": remain.pushed_at,
                         "saved_as": remain.saved_as,
                         "reason": remain.reason,
+                        "in_scope": remain.in_scope,
                     }
                     for remain in each.remains
                 ],

@@ -90,7 +90,7 @@ def promote(
             fail("nothing was changed; --accept-loss promotes all the same, and loses what is named above")
         if not yes and not click.confirm(f"\nMake {made.successor} the primary?"):
             fail("nothing was changed")
-        promotion.promote(made, settings)
+        promotion.promote(made, settings, _last_writes())
     finally:
         context.close()
     _print_done(made, settings, as_json=as_json, again=False)
@@ -110,6 +110,23 @@ def _require_here(name: str | None) -> None:
         remote = Site.get_or_none((Site.name == name) & Site.remote & ~Site.retired)
     if remote is not None:
         fail(f"{name} has a deployment of its own: it is promoted there, with that deployment's environment", 2)
+
+
+def _last_writes() -> Callable[[float], None]:
+    """Say once what is waited for."""
+    said = False
+
+    def show(seconds: float) -> None:
+        nonlocal said
+        if not said:
+            said = True
+            click.echo(
+                f"geo: it is the primary; waiting {seconds:.0f} seconds until nothing that was being synced can be"
+                " written to it any more. Let nobody push there before.",
+                err=True,
+            )
+
+    return show
 
 
 def _wait(site: Site, seconds: float) -> bool:

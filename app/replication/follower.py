@@ -11,11 +11,12 @@ from typing import Any
 
 from peewee import PeeweeException
 
-from app.database import DatabaseUnavailable, connection, now, one_at_a_time, transaction
+from app.database import DatabaseUnavailable, connection, lock, now, one_at_a_time, transaction
 from app.metrics import buffer
 from app.models import Follower as Row
 from app.models import Lease, Site
 from app.replication import claim, cursor, event_log, holds, sites
+from app.replication.binding import Binding, NotApplied
 from app.replication.context import Context
 from app.replication.lease import HeldLease, heartbeat, named, owner
 from app.replication.log import EventLog, LogUnavailable, Reading, Terms
@@ -70,6 +71,10 @@ class Follower:
             except (PeeweeException, DatabaseUnavailable) as error:
                 log.warning("following the primary waits for our database: %s", error)
                 self.stop.wait(STANDBY)
+            except NotApplied as error:
+                # Another environment was applied, or the site was promoted: what this process would write is untrue.
+                log.error("the primary's log is followed no more by this process: %s", error)
+                return
 
     def _follow(self, lease: HeldLease) -> None:
         while not self.stop.is_set() and lease.remaining() > 0:
@@ -97,6 +102,7 @@ class Follower:
 
         Raises:
             LogUnavailable: when the log cannot be read.
+            NotApplied: when it is not ours to follow any more.
         """
         row = self._row()
         reading = self.log.read(row.position, limit=BATCH, wait=wait)
@@ -119,19 +125,35 @@ class Follower:
 
     def _row(self) -> Row:
         with connection():
+            self._require_applied()
             found: Row | None = Row.get_or_none(Row.site == self.site)
             if found is not None:
                 return found
+        with transaction():
+            # So that no promotion comes between the look and the row: that would find it never came.
+            lock(Site, [self.site.id])
+            self._require_applied()
             new = Row.insert(site=self.site, created_at=now())
             new.on_conflict(action="NOTHING", conflict_target=[Row.site]).execute()
             return Row.get(Row.site == self.site)
+
+    def _require_applied(self) -> None:
+        """Make sure that the log is still the one of our primary. Inside a connection.
+
+        Raises:
+            NotApplied: when another environment was applied, or the site's registry is the primary now.
+        """
+        Binding.of(self.context.settings).site()
 
     def _write(self, before: Row, reading: Reading) -> int:
         """Write events and position in one transaction; how many events were new."""
         events, unreadable = as_registry_events(reading.events)
         with transaction():
             one_at_a_time(self.site.id, FOLLOWER_LOCK)
-            row = Row.get(Row.site == self.site)
+            self._require_applied()
+            row = Row.get_or_none(Row.site == self.site)
+            if row is None:
+                raise NotApplied(f"the primary's log is no longer followed for site {self.site.name}")
             if row.position != before.position:
                 log.warning("another process follows for %s as well; what it read is not read again", self.site.name)
                 return 0

@@ -221,6 +221,11 @@ def _write(declaration: Declaration) -> None:
         return
     if not known.remote and not known.retired:
         raise _of_environment(declaration.name)
+    if known.given_up_at is not None:
+        raise InvalidSite(
+            f"{declaration.name} is the name under which {known.url}, which was the primary, is remembered until"
+            " `geo demote` has compared it: take another name"
+        )
     if known.retired:
         values |= {"retired": False, "remote": True}
         _forget(known)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from peewee import Case
-
-from app.database import connection, in_batches, lock, now, transaction
-from app.models import CatalogWalk, Cursor, Follower, Handover, Reference, Site, SyncState, VerificationState
-from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import backfill, cursor, holds
+from app.database import connection, lock, now, transaction
+from app.models import Site
+from app.replication import backfill, cursor, former, holds
 from app.replication.binding import PRIMARY as PRIMARY
 from app.replication.binding import Binding
 from app.replication.binding import NotApplied as NotApplied
 from app.replication.binding import SiteError as SiteError
 from app.replication.binding import same_address as same_address
-from app.replication.drift import is_extra
+from app.replication.displacement import displace
+from app.replication.former import NotDemoted as NotDemoted
 from app.replication.policy import Policy
-from app.replication.verification.claim import UNKNOWN
 from app.settings import Deletion, Settings
 
 log = logging.getLogger(__name__)
@@ -37,17 +35,32 @@ class NotOurs(SiteError):
     """A site of this name follows from its own deployment, and is not the environment's."""
 
 
-class NotDemoted(SiteError):
-    """The former primary was given up, and nobody has looked since at what a secondary holds alone."""
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What has become of the sites when one took over."""
+
+    #: Until when a worker that held a row may still write to the registry that took over; None: nobody did.
+    held_until: datetime | None = None
 
 
-def apply_environment(settings: Settings) -> Site | None:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A registry that was compared with the primary, and holds nothing any more that would be lost as a secondary."""
+
+    url: str
+    #: Why nothing is deleted there before a person releases it.
+    held_because: str
+
+
+def apply_environment(settings: Settings, *, compared: Compared | None = None) -> Site | None:
     """Write the environment's sites to the database, anew at each start; return the secondary, if there is one.
+
+    With `compared` that is taken for the secondary, whatever it was before: the primary, or one that was given up.
 
     Raises:
         SameRegistry: when both addresses are one.
         ExchangedRegistries: when the secondary is the primary of until now.
-        NotDemoted: when a primary was given up, and the secondary may be it.
+        NotDemoted: when a primary was given up, or its address has changed, and the secondary may be it.
         NotOurs: when the secondary's name is that of a remote site.
     """
     secondary = settings.secondary
@@ -57,13 +70,23 @@ def apply_environment(settings: Settings) -> Site | None:
             " point one of them at the other registry."
         )
     with transaction():
+        if compared is not None:
+            _exchange(compared, settings)
         _refuse_exchange(settings)
-        _refuse_given_up(settings)
+        _replace_primary(settings)
+        if compared is not None:
+            former.demoted(compared.url)
+        if secondary is not None:
+            if compared is None or not same_address(compared.url, secondary.url):
+                former.require_demoted(secondary.url)
+            former.set_aside(settings.site_name, secondary.url)
         _upsert(PRIMARY, settings.primary.url, primary=True, settings=settings)
         _retire_others(settings.site_name, secondary.url if secondary is not None else None)
         if secondary is None:
             return None
         site = _upsert(settings.site_name, secondary.url, primary=False, settings=settings)
+        if compared is not None:
+            holds.hold(Site.id == site.id, compared.held_because)
     if cursor.begin(site):
         backfill.request("new site")
     with connection():
@@ -88,21 +111,14 @@ def require_applied(settings: Settings) -> None:
         Binding.of(settings).site()
 
 
-def given_up() -> Site | None:
-    """The registry that was the primary last, if nobody has demoted it since. Call it inside `connection()`."""
-    rows = Site.select().where(Site.given_up_at.is_null(False)).order_by(Site.given_up_at.desc())
-    found: Site | None = rows.first()
-    return found
-
-
-def promote(name: str, settings: Settings, *, give_up: bool = False) -> bool:
+def promote(name: str, settings: Settings, *, give_up: bool = False) -> Promotion | None:
     """Write down that the registry of the site `name` has taken over as primary, and the former primary its place.
 
     With `give_up` the former primary is no site before it is demoted (replication.failover.demotion), since it may
     hold what nobody else has; what both were known to have is kept to compare it with.
 
     The environment may name the former addresses still, or the new ones already; the site may have another name there
-    or no row yet (this was the deployment of the primary alone). False: it was promoted before, and no environment has
+    or no row yet (this was the deployment of the primary alone). None: it was promoted before, and no environment has
     been applied since.
 
     Everything that was known of the former secondary is forgotten: it says nothing of the registry in its place.
@@ -120,20 +136,21 @@ def promote(name: str, settings: Settings, *, give_up: bool = False) -> bool:
         if name not in {settings.site_name, site.name if site is not None else None}:
             raise SiteError(f"there is no site {name} here; the environment's is {settings.site_name} (GEO_SITE_NAME)")
         if primary.promoted_at is not None:
-            return False
-        instant, former = now(), primary.url
+            return None
+        instant, replaced = now(), primary.url
         promoted = _successor(primary, site, settings)
-        _moved(primary, promoted, Deletion(primary.deletion))
+        held_until = displace(primary, promoted, Deletion(primary.deletion))
         values = {"url": promoted, "promoted_at": instant, "updated_at": instant}
         Site.update(**values).where(Site.id == primary.id).execute()
         if site is not None and same_address(site.url, promoted):
+            lock(Site, [site.id])
             if give_up:
-                _hand_over(site)
-            _moved(site, former, Deletion(site.deletion))
-            given = {"retired": True, "given_up_at": instant} if give_up else {}
-            Site.update(url=former, updated_at=instant, **given).where(Site.id == site.id).execute()
+                former.hand_over(site)
+            displace(site, replaced, Deletion(site.deletion))
+            given = {"retired": True, "given_up_at": instant, "readdressed": False} if give_up else {}
+            Site.update(url=replaced, updated_at=instant, **given).where(Site.id == site.id).execute()
         backfill.request(f"{name} was promoted")
-        return True
+        return Promotion(held_until)
 
 
 def _successor(primary: Site, site: Site | None, settings: Settings) -> str:
@@ -149,43 +166,14 @@ def _successor(primary: Site, site: Site | None, settings: Settings) -> str:
     )
 
 
-def _hand_over(site: Site) -> None:
-    """Keep what the site is known to hold of the primary's, before that is forgotten; and let go of the log that told
-    of the former primary: what is read of it later would be asked of the new one.
-
-    Call it inside a transaction.
-    """
-    ids = [row.id for row in Registry.select(Registry.id).where(Registry.site == site)]
-    fields = [Handover.registry, Handover.name, Handover.digest]
-    for batch in in_batches(ids):
-        Handover.delete().where(Handover.registry.in_(list(batch))).execute()
-        held = Reference.observed_digest.is_null(False) & Reference.throwaway_digest.is_null() & Reference.is_tag
-        both = Reference.select(Reference.registry, Reference.name, Reference.observed_digest)
-        Handover.insert_from(both.where(Reference.registry.in_(list(batch)) & held), fields).execute()
-    Cursor.delete().where(Cursor.site == site).execute()
-    Follower.delete().where(Follower.site == site).execute()
-
-
-def _refuse_given_up(settings: Settings) -> None:
-    """Refuse any secondary, and not only that address: the former primary may have got another one."""
-    former = given_up()
-    if former is None or settings.secondary is None:
-        return
-    raise NotDemoted(
-        f"{former.url} was the primary until {former.given_up_at:%Y-%m-%d %H:%M} UTC, and nobody has seen since what a"
-        f" secondary at {settings.secondary.url} holds that the primary does not have, which would be overwritten:"
-        " `geo demote` shows and saves it"
-    )
-
-
 def _refuse_exchange(settings: Settings) -> None:
     primary = Site.get_or_none(Site.primary)
     if primary is None or settings.secondary is None or not same_address(settings.secondary.url, primary.url):
         return
     if same_address(settings.primary.url, primary.url):
         return
-    former = given_up()
-    if former is not None and same_address(settings.primary.url, former.url):
+    before = former.given_up(settings.primary.url)
+    if before is not None and not before.readdressed:
         raise ExchangedRegistries(
             f"{primary.url} was promoted and is the primary, and the environment has it as the secondary still:"
             " `geo promote` shows again which lines to change"
@@ -202,60 +190,17 @@ def _refuse_exchange(settings: Settings) -> None:
     )
 
 
-def _moved(site: Site, url: str, policy: Deletion) -> None:
-    """The registry of `site` is another one from now on. What is known of the former one proves nothing there.
-
-    Call it inside a transaction.
-    """
-    rows = Registry.select(Registry.id).order_by(Registry.id)
-    if not site.primary:
-        rows = rows.where(Registry.site == site)
-    for batch in in_batches([row.id for row in rows]):
-        # Before their references, as whoever records an outcome takes them.
-        lock(Registry, list(batch))
-        _fence(batch)
-        if site.primary:
-            # Deletions are tried again with witnesses from the new one.
-            witnessed = Reference.registry.in_(list(batch)) & Reference.delete_witness.is_null(False)
-            Reference.update(delete_witness=None, deletion_released_at=None).where(witnessed).execute()
-        else:
-            _disprove(batch)
-    if site.primary:
-        CatalogWalk.delete().execute()
-        because = f"the primary's address changed from {site.url} to {url}, and what is missing there may come yet"
-        holds.hold(~Site.primary, because)
-    elif policy is Deletion.MIRROR:
-        holds.hold_mirror(site, f"its address changed from {site.url} to {url}")
-    log.warning("the registry of site %s is now %s, no longer %s", site.name, url, site.url)
+def _exchange(compared: Compared, settings: Settings) -> None:
+    """Nobody has said here that another took over from what was compared: the environment does."""
+    primary = Site.get_or_none(Site.primary)
+    if primary is not None and same_address(primary.url, compared.url):
+        promote(settings.site_name, settings)
 
 
-def _fence(registry_ids: Sequence[int]) -> None:
-    """Whoever holds one of these rows, or is about to, works with the former registry and must write nothing down
-    about the new one."""
-    held = Registry.state == SyncState.STARTED
-    verified = Registry.verification_state == VerificationState.STARTED
-    Registry.update(
-        state=Case(None, [(held, SyncState.PENDING)], Registry.state),
-        lease_token=Registry.lease_token + 1,
-        lease_owner=None,
-        lease_expires_at=None,
-        verification_state=Case(None, [(verified, VerificationState.PENDING)], Registry.verification_state),
-        verification_lease_token=Registry.verification_lease_token + 1,
-        verification_lease_owner=None,
-        verification_lease_expires_at=None,
-    ).where(Registry.id.in_(list(registry_ids))).execute()
-
-
-def _disprove(registry_ids: Sequence[int]) -> None:
-    """Forget what was seen on the secondary, and that anything there is ours."""
-    there = Reference.registry.in_(list(registry_ids))
-    Reference.delete().where(there & is_extra()).execute()
-    proofs: dict[str, Any] = {"observed_digest": None, "throwaway_digest": None, "delete_witness": None}
-    proofs |= {"drift_digest": None, "drift_since": None, "deletion_reserved_at": None}
-    proofs |= {"deletion_released_at": None}
-    proofs |= {"verified_digest": None, "verified_at": None, "verification_level": None}
-    Reference.update(**proofs).where(there).execute()
-    Registry.update(**UNKNOWN).where(Registry.id.in_(list(registry_ids))).execute()
+def _replace_primary(settings: Settings) -> None:
+    primary = Site.get_or_none(Site.primary)
+    if primary is not None and not same_address(primary.url, settings.primary.url):
+        former.replace(primary, settings.primary.url)
 
 
 def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
@@ -283,7 +228,7 @@ def _upsert(name: str, url: str, *, primary: bool, settings: Settings) -> Site:
         # The primary's deployment limits what is replicated; the follower has written it down.
         granted = {name: getattr(site, name) for name in granted}
     if not same_address(site.url, url):
-        _moved(site, url, settings.deletion)
+        displace(site, url, settings.deletion)
     wanted: dict[str, Any] = {"url": url, "repositories": patterns, "tags": tags, "capacity": settings.capacity}
     wanted |= {"deletion": settings.deletion.value, "protected_tags": protected, **granted}
     if any(getattr(site, name) != value for name, value in wanted.items()):

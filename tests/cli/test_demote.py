@@ -28,6 +28,12 @@ def test_a_former_primary_comes_back(
     lost = push(primary, "team/app", "v1", images.image())
     push(primary, "team/app", "v2", images.image())
     assert wired("promote", "--yes", "--accept-loss").exit_code == 0
+
+    # When it is said with the environment of before, then the new primary is left alone
+    early = wired("demote", "--yes")
+    assert early.exit_code != 0
+    assert f"{secondary.url} has taken over and is the primary" in early.output
+    assert len(tags(secondary, "team/app")) == 1
     wired.env |= {"GEO_ROLE": "primary", "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": secondary.url}
     assert wired("migrate").exit_code == 0
 

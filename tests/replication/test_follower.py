@@ -231,6 +231,36 @@ def test_one_follows_and_another_takes_over_when_it_ends(state: Deployment, monk
             wait_until(lambda: len(second.asked) > 3)
 
 
+@pytest.mark.parametrize("while_it_reads", [True, False])
+def test_it_ends_when_its_site_is_promoted_and_leaves_nothing_behind(
+    state: Deployment, while_it_reads: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a follower that has begun
+    one, log = follower(state, reading("1"))
+    one.step()
+
+    # When its site becomes the primary, while it reads, or before
+    def promote() -> None:
+        sites.promote(SITE, state.context.settings, give_up=True)
+
+    if while_it_reads:
+        log.said = [reading("2", [told(2, "v2")])]
+        log.before = promote
+    else:
+        promote()
+    with running(one) as thread:
+        thread.join(30)
+
+        # Then it has ended by itself, and said why
+        assert not thread.is_alive()
+    assert "followed no more" in caplog.text
+
+    # And has written nothing of the former primary's, nor a row that a later promotion would wait for
+    assert tags() == []
+    with connection():
+        assert Row.select().count() == 0
+
+
 def test_a_process_that_ends_while_it_waits_gives_the_lease_up(state: Deployment) -> None:
     # Given a follower that waits for the primary
     one, log = follower(state)

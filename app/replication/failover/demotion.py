@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from app.database import connection, in_batches, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.registry import Denied, NotFound, RegistryClient, RegistryError, Unauthorized, Unsupported
-from app.replication import marking, sites
+from app.replication import former, marking, sites
 from app.replication.context import Context
 from app.replication.deletion import TAG_WRITE_LIMIT
 from app.replication.event_log import repository_ids
-from app.replication.failover.looking import Looking, Memory
-from app.replication.failover.remains import DemotionPlan, Kind, Remain
+from app.replication.failover.looking import EMPTY, Looking, Memory
+from app.replication.failover.remains import DemotionPlan, Kind, Remain, RepositoryRemains
 from app.replication.scope import Scope
-from app.replication.sites import SiteError
+from app.replication.sites import Compared, SiteError
 from app.replication.tag_scope import TagScope
 from app.settings import Deletion, Settings
 
@@ -38,9 +39,11 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
     `progress` is told how many repositories of how many were looked at.
 
     Raises:
-        NotDemotable: when one of the two does not answer.
+        NotDemotable: when it is the primary, or one of the two does not answer.
     """
     settings = context.settings
+    assert settings.secondary is not None
+    _require_former(settings.secondary.url, settings)
     here, there = context.destination(), context.primary
     for side, client in (("secondary", here), ("primary", there)):
         try:
@@ -50,11 +53,9 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
     memory = _memory(settings)
     scope, tags = Scope(settings.repositories), TagScope(settings.tags)
     known, warnings = _repositories(here, scope)
-    paths = [path for path in known if scope.covers(path)]
-    looked = Looking(here, there, memory, tags).look(paths, lambda done: progress(done, len(paths)))
+    looked = Looking(here, there, memory, scope, tags).look(known, lambda done: progress(done, len(known)))
     with connection():
         instant = now()
-    assert settings.secondary is not None
     made = DemotionPlan(
         url=settings.secondary.url,
         primary=settings.primary.url,
@@ -62,9 +63,9 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
         at=instant,
         repositories=looked,
         since=memory.since,
-        out_of_scope=len(known) - len(paths),
+        out_of_scope=sum(not scope.covers(path) for path in known),
     )
-    return _warned(made, [*warnings, *_of_policy(settings, made)])
+    return _warned(made, [*warnings, *_of_names(made), *_of_scope(made), *_of_policy(settings, made)])
 
 
 def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -83,36 +84,96 @@ def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int],
     return saved
 
 
-def demote(plan: DemotionPlan, context: Context, *, delete: bool = False) -> Site:
-    """Make the plan's registry a secondary, after all that would be lost was saved; the site.
+@dataclass(frozen=True, slots=True)
+class Demotion:
+    """What was carried out: the site, and the plan by what was found at that moment."""
+
+    site: Site
+    plan: DemotionPlan
+
+
+def demote(
+    plan: DemotionPlan,
+    context: Context,
+    *,
+    delete: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Demotion:
+    """Make the plan's registry a secondary, after all that would be lost was saved.
+
+    Both are compared again: what was pushed there while the plan was read would be lost, and not told of. What the new
+    primary has got meanwhile is no obstacle. `progress` is as for `plan`.
 
     It is backfilled from the primary once the deployment is started. Nothing is deleted on it before a person releases
     it. With `delete`, what was deleted at the new primary since it took over is to be deleted here too, then: a person
     has said of each of these that it may be. What was known before proves nothing.
 
     Raises:
-        NotDemotable: as `save`.
+        StillPushedTo: when anything there is not as it was planned.
+        NotDemotable: as `plan` and `save`.
         SiteError: as `sites.apply_environment`.
     """
-    save(plan, context.destination())
     settings = context.settings
-    with transaction():
-        primary = Site.get_or_none(Site.primary)
-        if primary is not None and sites.same_address(primary.url, plan.url):
-            # Nobody has said here that another took over: the environment does.
-            sites.promote(settings.site_name, settings)
-        Site.update(given_up_at=None).where(Site.given_up_at.is_null(False)).execute()
-    site = sites.apply_environment(settings)
+    _require_former(plan.url, settings)
+    found = _look_again(plan, context, progress)
+    save(found, context.destination())
+    # At once, or not at all: a former primary that nobody remembers would be overwritten by the next start.
+    site = sites.apply_environment(settings, compared=Compared(plan.url, _because(found)))
     if site is None:
         raise NotDemotable("this deployment has no secondary (GEO_ROLE)")
-    with transaction():
-        Site.update(deletions_held_because=_because(plan)).where(Site.id == site.id).execute()
     if delete:
-        for repository in plan.repositories:
-            _condemn(site, repository.path, repository.of(Kind.DELETED))
+        seen = {(each.path, remain.name) for each in plan.repositories for remain in each.of(Kind.DELETED)}
+        for each in found.repositories:
+            _condemn(site, each.path, [one for one in each.of(Kind.DELETED) if (each.path, one.name) in seen])
     log.info("%s is a secondary of %s from now on", plan.url, plan.primary)
     with connection():
-        return Site.get_by_id(site.id)
+        return Demotion(Site.get_by_id(site.id), found)
+
+
+def _look_again(before: DemotionPlan, context: Context, progress: Callable[[int, int], None]) -> DemotionPlan:
+    found = plan(context, progress)
+    if not sites.same_address(found.url, before.url):
+        raise NotDemotable(f"{before.url} is no longer the secondary here; plan it again")
+    then, current = ({each.path: each for each in one.repositories} for one in (before, found))
+    for path in sorted(then.keys() | current.keys()):
+        was, now_is = then.get(path), current.get(path)
+        told_then, told_now = (each is None or each.problem is None for each in (was, now_is))
+        if not told_now and told_then:
+            assert now_is is not None
+            raise NotDemotable(f"{path} could not be compared once more before anything is done: {now_is.problem}")
+        if told_then and told_now and _fingerprint(was) != _fingerprint(now_is):
+            raise StillPushedTo(
+                f"{path} is not as it was when it was compared: somebody still pushes to {before.url}. Keep everybody"
+                " else away from it, and look at the plan again"
+            )
+    if found.unclear > before.unclear:
+        raise NotDemotable("of more than before it could not be told what would be lost: look at the plan again")
+    return found
+
+
+def _fingerprint(repository: RepositoryRemains | None) -> str:
+    """A repository that was not found is as an empty one."""
+    return (repository.fingerprint if repository is not None else None) or EMPTY
+
+
+def _require_former(url: str, settings: Settings) -> None:
+    """Nothing is written to a registry that has taken over, because an environment is still that of before.
+
+    Raises:
+        NotDemotable: when the registry at `url` is the primary, and its place is not the environment's to give away.
+    """
+    with connection():
+        primary = Site.get_or_none(Site.primary)
+        if primary is None or not sites.same_address(primary.url, url):
+            return
+        before = former.given_up(settings.primary.url)
+    if primary.promoted_at is None and before is None:
+        return
+    raise NotDemotable(
+        f"{primary.url} has taken over and is the primary, and the environment has it as the secondary: exchange"
+        " GEO_REGISTRY_REPLICATION_PRIMARY_API_URL and GEO_SECONDARY_REGISTRY_URL, then say it again. If"
+        f" {settings.primary.url} is to be the primary again, demote it first, and promote it after that"
+    )
 
 
 # --- what there is --------------------------------------------------------------------------------------------------
@@ -122,7 +183,7 @@ def _memory(settings: Settings) -> Memory:
     """What this deployment knows of the time before."""
     assert settings.secondary is not None
     with connection():
-        site = sites.given_up()
+        site = former.given_up(settings.secondary.url) or former.given_up()
         if site is None:
             here = Site.select().where(~Site.primary & ~Site.remote)
             site = next((each for each in here if sites.same_address(each.url, settings.secondary.url)), None)
@@ -144,6 +205,24 @@ def _repositories(here: RegistryClient, scope: Scope) -> tuple[list[str], list[s
     except RegistryError as error:
         raise NotDemotable(f"the list of its repositories broke off: {error}") from error
     return sorted(found), []
+
+
+def _of_names(made: DemotionPlan) -> Iterator[str]:
+    alone = made.count(Kind.ALONE) + made.count(Kind.DELETED)
+    if alone:
+        yield (
+            f"What is kept here ({alone} {'tag' if alone == 1 else 'tags'}) is replaced, and not saved, once somebody"
+            " pushes a tag of that name to the new primary: bring it there or give it another name before, if it is"
+            " wanted."
+        )
+
+
+def _of_scope(made: DemotionPlan) -> Iterator[str]:
+    if made.unclear_out_of_scope:
+        yield (
+            f"Of {made.unclear_out_of_scope} tags or repositories that are not replicated it could not be told what"
+            " would be lost: compare them by hand before GEO_REPOSITORIES or GEO_TAGS covers them."
+        )
 
 
 def _of_policy(settings: Settings, made: DemotionPlan) -> Iterator[str]:

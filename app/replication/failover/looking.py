@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
@@ -17,6 +19,7 @@ from app.registry.limits import always_bulk
 from app.replication.drift import _REFERRERS_TAG
 from app.replication.failover.remains import Facts, Kind, Remain, RepositoryRemains, judge
 from app.replication.reading import Reader, Side
+from app.replication.scope import Scope
 from app.replication.tag_scope import TagScope
 
 #: Requests to each of the two registries at a time, and repositories looked at beside each other.
@@ -66,11 +69,15 @@ class Memory:
 
 @dataclass
 class Looking:
-    """One look at both: `here` was the primary, `there` is. `tags` is what is replicated."""
+    """One look at both: `here` was the primary, `there` is.
+
+    `scope` and `tags` are what is replicated. What is not is looked at too, for what would be lost once they are wider.
+    """
 
     here: Reader
     there: Reader
     memory: Memory
+    scope: Scope
     tags: TagScope
 
     def look(
@@ -94,16 +101,15 @@ class Looking:
         try:
             return self._repository(path, here, there)
         except RegistryError as error:
-            return RepositoryRemains(path, problem=str(error))
+            return RepositoryRemains(path, problem=str(error), in_scope=self.scope.covers(path))
 
     def _repository(self, path: str, here: Side, there: Side) -> RepositoryRemains:
         asked = there.ask(_listing(there), [path])
         held = set(here.ask(_listing(here), [path]).answer())
-        listed = {name for name in asked.answer() if self.tags.covers(name)}
-        outside = {name for name in held if not self.tags.covers(name)}
-        held -= outside
+        listed, whole = set(asked.answer()), self.scope.covers(path)
+        outside = {name for name in held | listed if not (whole and self.tags.covers(name))}
         before = self.memory.before(path)
-        missing = (listed - held) & before.keys()
+        missing = (listed - held - outside) & before.keys()
         answers = here.ask(_standing(here, path), held), there.ask(_standing(there, path), (held & listed) | missing)
         ours, theirs = (dict(each.answers()) for each in answers)
         pairs = {name: _Pair(name, ours.get(name), theirs.get(name), name in held) for name in sorted(held | missing)}
@@ -114,12 +120,37 @@ class Looking:
             self.memory.deleted(path, digests),
             self.memory.pushed(path, digests),
         )
-        remains = [remain for pair in pairs.values() if (remain := known.judged(pair)) is not None]
+        judged = [remain for pair in pairs.values() if (remain := known.judged(pair)) is not None]
+        # Of what is not replicated nothing is replaced, now; that it would be once it is, is to be seen to before.
+        remains = [each for each in judged if each.name not in outside]
+        saved = (each for each in judged if each.name in outside and each.kind in {Kind.LOST, Kind.UNCLEAR})
+        remains += [dataclasses.replace(each, in_scope=False) for each in saved]
         # A registry without the referrers API keeps lists under such tags, and one that has it, none.
         shown = [each for each in remains if each.kind is not Kind.ALONE or not _REFERRERS_TAG.fullmatch(each.name)]
-        equal = sum(pair.here is not None and pair.here == pair.there for pair in pairs.values())
-        return RepositoryRemains(path, tuple(shown), equal, len(listed - held), len(outside))
+        inside = [pair for pair in pairs.values() if pair.name not in outside]
+        equal = sum(pair.here is not None and pair.here == pair.there for pair in inside)
+        return RepositoryRemains(
+            path,
+            tuple(shown),
+            equal,
+            len(listed - held - outside),
+            len(outside & held),
+            fingerprint=_fingerprint(held, ours),
+            in_scope=whole,
+        )
 
+
+def _fingerprint(held: Set[str], standing: Mapping[str, Standing]) -> str:
+    """A hash: of a million tags not each is kept until somebody has said yes. What was not told is as not asked."""
+    made = hashlib.sha256()
+    for name in sorted(held):
+        digest = standing.get(name)
+        made.update(f"{name} {digest if isinstance(digest, str) else ''}\n".encode())
+    return made.hexdigest()
+
+
+#: Of a repository without tags.
+EMPTY = _fingerprint(set(), {})
 
 #: A digest; None where the registry itself says that there is none; or what it said instead of an answer.
 Standing = str | None | RegistryError

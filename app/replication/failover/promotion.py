@@ -11,7 +11,7 @@ from datetime import datetime
 from app.database import connection, now
 from app.models import Event, Site
 from app.registry import RegistryError, Unreachable
-from app.replication import sites, survey
+from app.replication import former, sites, survey
 from app.replication.context import Context
 from app.replication.failover import missing
 from app.replication.failover.missing import Finding
@@ -60,11 +60,13 @@ def promoted(settings: Settings) -> PromotionPlan | None:
         return None
     with connection():
         primary = Site.get_or_none(Site.primary)
-        former = sites.given_up()
-        if primary is None or former is None or not sites.same_address(primary.url, settings.secondary.url):
+        before = former.given_up(settings.primary.url)
+        if primary is None or before is None or before.readdressed:
             return None
-        at = former.given_up_at
-        return PromotionPlan(former.name, former.url, primary.url, at, None, compared=False, remote=_remote())
+        if not sites.same_address(primary.url, settings.secondary.url):
+            return None
+        at = before.given_up_at
+        return PromotionPlan(before.name, before.url, primary.url, at, None, compared=False, remote=_remote())
 
 
 def plan(
@@ -132,7 +134,14 @@ def wait(
         sleep(POLL)
 
 
-def promote(plan: PromotionPlan, settings: Settings) -> None:
+def promote(
+    plan: PromotionPlan,
+    settings: Settings,
+    show: Callable[[float], None] = lambda _: None,
+    *,
+    clock: Callable[[], datetime] = now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Make the plan's site the primary: the addresses are exchanged, and the former primary is given up.
 
     Nothing is written to it any more, whatever the environment says, before it was demoted. Nothing that was known of
@@ -145,8 +154,19 @@ def promote(plan: PromotionPlan, settings: Settings) -> None:
     sites.require_applied(settings)
     if settings.secondary is None or not sites.same_address(settings.secondary.url, plan.successor):
         raise NotPromotable(f"{plan.successor} is no longer the secondary here; plan it again")
-    sites.promote(plan.site, settings, give_up=True)
+    done = sites.promote(plan.site, settings, give_up=True)
     log.info("%s is the primary, %s was given up", plan.successor, plan.former)
+    if done is not None and done.held_until is not None:
+        _await(done.held_until, show, clock, sleep)
+
+
+def _await(
+    until: datetime, show: Callable[[float], None], clock: Callable[[], datetime], sleep: Callable[[float], None]
+) -> None:
+    """Whoever held a row may be writing a tag, and has to see that he lost it; with the lease that is over."""
+    while (left := (until - clock()).total_seconds()) > 0:
+        show(left)
+        sleep(min(left, POLL))
 
 
 def _require_successor(context: Context) -> None:

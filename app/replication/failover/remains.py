@@ -76,6 +76,8 @@ class Remain:
     pushed_at: datetime | None = None
     #: What could not be told, and why.
     reason: str | None = None
+    #: Whether it is replicated, as the settings are. What is not is saved as well: they may become wider later.
+    in_scope: bool = True
 
     @property
     def saved_as(self) -> str | None:
@@ -103,6 +105,10 @@ class RepositoryRemains:
     out_of_scope: int = 0
     #: Why it could not be compared.
     problem: str | None = None
+    #: Of all its tags here and what they stand on: another one when any of them has changed.
+    fingerprint: str | None = None
+    #: Whether it is replicated, as the settings are.
+    in_scope: bool = True
 
     def of(self, kind: Kind) -> list[Remain]:
         return [each for each in self.remains if each.kind is kind]
@@ -120,7 +126,7 @@ class DemotionPlan:
     repositories: tuple[RepositoryRemains, ...] = ()
     #: When the other one took over, where that was said here.
     since: datetime | None = None
-    #: Repositories that are not replicated, and stay as they are.
+    #: Repositories that are not replicated, and stay as they are, but for what is saved in them.
     out_of_scope: int = 0
     #: What a person should know before it is carried out, in sentences.
     warnings: tuple[str, ...] = ()
@@ -143,10 +149,20 @@ class DemotionPlan:
 
     @property
     def problems(self) -> tuple[RepositoryRemains, ...]:
-        """Repositories that could not be compared."""
-        return tuple(each for each in self.repositories if each.problem is not None)
+        """Repositories that are replicated, and could not be compared."""
+        return tuple(each for each in self.repositories if each.problem is not None and each.in_scope)
 
     @property
     def unclear(self) -> int:
         """Of how many tags and repositories it could not be told what would be lost."""
-        return self.count(Kind.UNCLEAR) + len(self.problems)
+        return self._unclear(in_scope=True) + len(self.problems)
+
+    @property
+    def unclear_out_of_scope(self) -> int:
+        """The same of what is not replicated: nothing replaces it before the settings are wider."""
+        left = [each for each in self.repositories if each.problem is not None and not each.in_scope]
+        return self._unclear(in_scope=False) + len(left)
+
+    def _unclear(self, *, in_scope: bool) -> int:
+        found = (remain for each in self.repositories for remain in each.of(Kind.UNCLEAR))
+        return sum(remain.in_scope is in_scope for remain in found)

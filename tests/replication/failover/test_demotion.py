@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from app.database import connection
+from app.database import connection, now
 from app.models import Site, SyncState
 from app.replication.failover import demotion, promotion
 from app.replication.failover.demotion import NotDemotable, StillPushedTo
 from app.replication.failover.remains import DemotionPlan
+from app.replication.sites import NotDemoted
 from tests.replication.failover.conftest import Failover
 from tests.support import images
 from tests.support.compare import assert_same
@@ -78,6 +79,10 @@ def test_the_plan_tells_everything_and_touches_nothing(failover: Failover) -> No
     assert made.since is not None
     assert made.unclear == 0
 
+    # And that what is kept stands there under its name alone
+    (warning,) = made.warnings
+    assert "What is kept here (3 tags) is replaced, and not saved" in warning
+
     # And nothing has changed
     assert (failover.held(failover.old, PATH), failover.held(failover.new, PATH)) == before
 
@@ -89,7 +94,7 @@ def test_nothing_is_lost_and_nothing_comes_back(failover: Failover, released: bo
     on_new = failover.held(failover.new, PATH)
 
     # When the former primary is demoted, and everything is looked at
-    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context)
+    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context).site
     assert "has become its primary, and it holds 6 tags" in str(site.deletions_held_because)
     failover.apply()
     if released:
@@ -130,7 +135,7 @@ def test_what_was_deleted_since_goes_here_too_when_a_person_says_so_twice(failov
     digests = diverged(failover)
 
     # When that is to go on the former primary as well
-    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context, delete=True)
+    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context, delete=True).site
     failover.apply()
     failover.settle()
 
@@ -175,7 +180,7 @@ def test_proofs_of_before_prove_nothing(failover: Failover) -> None:
         failover.geo.store(event("delete", repository=PATH, digest=digests[name]))
 
     # When the former primary is demoted, deletions are released, and all is looked at, with events and without
-    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context)
+    site = demotion.demote(demotion.plan(failover.geo.context), failover.geo.context).site
     failover.apply()
     failover.geo.site = site
     failover.release()
@@ -300,6 +305,60 @@ def test_a_registry_that_takes_nothing_is_not_demoted(failover: Failover) -> Non
         failover.apply()
 
 
+@pytest.mark.parametrize("applied", [True, False])
+def test_the_new_primary_is_not_demoted_with_the_environment_of_before(failover: Failover, applied: bool) -> None:
+    # Given a promotion, and an environment that nobody has changed, or that was changed back
+    failover.push(PATH, "v1")
+    push(failover.old, PATH, "v1", images.image())
+    promoted(failover)
+    if not applied:
+        with connection():
+            Site.update(promoted_at=now()).where(Site.primary).execute()
+    failover.boot(failover.env())
+    before = failover.held(failover.new, PATH)
+
+    # When it is demoted, planned anew or by a plan that there was, then it is refused
+    made = DemotionPlan(failover.new.url, failover.old.url, "secondary", now())
+    with pytest.raises(NotDemotable, match="has taken over and is the primary"):
+        demotion.plan(failover.geo.context)
+    with pytest.raises(NotDemotable, match="has taken over and is the primary"):
+        demotion.demote(made, failover.geo.context)
+
+    # And nothing was written to it, and the former primary is still to be compared
+    assert failover.held(failover.new, PATH) == before
+    failover.boot(failover.exchanged())
+    with pytest.raises(NotDemoted, match="geo demote"):
+        failover.apply()
+
+
+@pytest.mark.parametrize("tag", ["same", "new", None])
+def test_what_is_pushed_while_the_plan_is_read_is_seen(failover: Failover, tag: str | None) -> None:
+    # Given a plan, after which somebody pushes to the former primary, or deletes there, what was in order
+    digests = failover.push(PATH, "same", "gone")
+    promoted(failover)
+    made = demotion.plan(failover.geo.context)
+    late = push(failover.old, PATH, tag, images.image()) if tag else None
+    if late is None:
+        delete_digest(failover.old, PATH, digests["gone"])
+    # And to the new one, as everybody may
+    push(failover.new, PATH, "fresh", images.image())
+    before = failover.held(failover.old, PATH)
+
+    # When it is carried out, then it is not
+    with pytest.raises(StillPushedTo, match="still pushes"):
+        demotion.demote(made, failover.geo.context)
+    assert failover.held(failover.old, PATH) == before
+    with pytest.raises(NotDemoted):
+        failover.apply()
+
+    # And planned again it is saved
+    demotion.demote(demotion.plan(failover.geo.context), failover.geo.context)
+    failover.settle()
+    here = failover.held(failover.old, PATH)
+    assert "fresh" in here
+    assert late is None or late in here.values()
+
+
 def test_one_that_does_not_answer_is_not_compared(failover: Failover) -> None:
     failover.push(PATH, "v1")
     promoted(failover)
@@ -325,8 +384,7 @@ def test_what_lies_broken_is_told(failover: Failover) -> None:
 def test_a_mirror_is_warned_of(failover: Failover) -> None:
     diverged(failover, GEO_DELETION="mirror")
     made = demotion.plan(failover.geo.context)
-    (warning,) = made.warnings
-    assert "mirror" in warning
+    (warning,) = [each for each in made.warnings if "mirror" in each]
     assert ": 6 tags" in warning
 
     # And it takes nothing before a person says so
@@ -339,11 +397,42 @@ def test_a_mirror_is_warned_of(failover: Failover) -> None:
 def test_what_is_not_replicated_stays(failover: Failover) -> None:
     digests = diverged(failover, GEO_TAGS="same", GEO_REPOSITORIES=PATH)
     made = demotion.plan(failover.geo.context)
-    assert kinds(made) == {}
+    assert kinds(made) == dict.fromkeys(["latest", "both", "rolled"], "lost")
     assert made.out_of_scope == 1
     demotion.demote(made, failover.geo.context)
     failover.settle()
     assert digest_of(failover.old, PATH, "latest") == digests["lost"]
+
+
+def test_what_is_not_replicated_is_not_lost_when_it_is_later(failover: Failover) -> None:
+    # Given a failover to a site with less than everything, and what only the former primary had
+    failover.push(PATH, "latest")
+    lost = {
+        "other/app": push(failover.old, "other/app", "latest", images.image()),
+        PATH: push(failover.old, PATH, "nightly", images.image()),
+    }
+    promoted(failover, GEO_REPOSITORIES="team/*", GEO_TAGS="latest")
+    push(failover.new, "other/app", "latest", images.image())
+    push(failover.new, PATH, "nightly", images.image())
+
+    # When it is demoted
+    made = demotion.plan(failover.geo.context)
+    assert (kinds(made), kinds(made, "other/app")) == ({"nightly": "lost"}, {"latest": "lost"})
+    assert (made.out_of_scope, made.unclear, made.equal, made.coming) == (1, 0, 1, 0)
+    demotion.demote(made, failover.geo.context)
+    failover.settle()
+
+    # Then it stays as it is, while it is not replicated
+    assert digest_of(failover.old, "other/app", "latest") == lost["other/app"]
+
+    # And is still there when the scope becomes wider
+    failover.boot(failover.exchanged())
+    failover.apply()
+    failover.settle()
+    for path, digest in lost.items():
+        here = failover.held(failover.old, path)
+        assert digest_of(failover.new, path, "latest") == here["latest"]
+        assert digest in {each for name, each in here.items() if ".rescued-" in name}
 
 
 @pytest.mark.long

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from app.database import connection, now
 from app.models import Cursor, Handover, Reference, Site, SyncState
-from app.replication import sites
+from app.replication import former
 from app.replication.failover import missing, promotion
 from app.replication.failover.missing import Kind
 from app.replication.failover.promotion import NotPromotable, PromotionPlan
@@ -128,6 +130,37 @@ def test_the_former_primary_is_left_alone_until_it_is_demoted(failover: Failover
     assert digest_of(failover.old, "team/app", "v1") == digests["v1"]
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_it_is_done_when_nobody_writes_for_the_former_primary_any_more(failover: Failover, held: bool) -> None:
+    # Given a site, and a worker that has just taken a row of it, or none
+    failover.push("team/app", "v1")
+    failover.geo.store(event(tag="v1"))
+    failover.geo.mark()
+    if held:
+        assert failover.geo.take() is not None
+    row = failover.geo.row("team/app")
+    told: list[float] = []
+    times = [now()]
+
+    # When it is promoted
+    promotion.promote(
+        plan(failover, compare=False),
+        failover.geo.context.settings,
+        told.append,
+        clock=lambda: times[-1],
+        sleep=lambda seconds: times.append(times[-1] + timedelta(seconds=seconds)),
+    )
+
+    # Then it is done once the lease is over, with which the last write is
+    assert failover.primary() == failover.new.url
+    if held:
+        assert row.lease_expires_at is not None
+        assert times[-1] >= row.lease_expires_at
+        assert told == sorted(told, reverse=True) != []
+    else:
+        assert (told, len(times)) == ([], 1)
+
+
 def test_a_plan_that_has_aged_is_not_carried_out(failover: Failover) -> None:
     failover.push("team/app", "v1")
     made = plan(failover)
@@ -181,4 +214,4 @@ def test_a_deployment_that_replicates_nothing_has_nothing_to_promote(state: Depl
     settings = type(state.context.settings).from_env(env)
     assert promotion.promoted(settings) is None
     with connection():
-        assert sites.given_up() is None
+        assert former.given_up() is None
