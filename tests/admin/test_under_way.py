@@ -141,6 +141,7 @@ def test_a_large_blob_is_seen_growing_to_its_end(line: Line) -> None:
     assert line.running() == []
 
 
+@pytest.mark.long
 def test_where_nothing_is_told_the_page_shows_what_it_knows(line: Line, valkey: Valkey) -> None:
     # Given a sync under way that was told of
     push(line.primary, PATH, "v1", images.image([images.layer(SIZE)]))

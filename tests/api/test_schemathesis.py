@@ -77,6 +77,7 @@ def operations() -> set[tuple[str, str]]:
     return {(method.upper(), path) for path, methods in document()["paths"].items() for method in methods}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_boundaries_of_every_parameter(served: Stand, tmp_path: Path) -> None:
     check(served, tmp_path, "--phases", "examples,coverage")

@@ -752,6 +752,7 @@ def _posts_are_quick(web: Web) -> None:
     assert sorted(took)[8] < REGISTRY_TIMEOUT, took
 
 
+@pytest.mark.long
 def test_a_registrys_queue_drains_also_after_we_were_away(tmp_path: Path, registry_factory: RegistryFactory) -> None:
     # Given a Distribution that notifies the web process, pulls and blobs too
     env = offline_environment(f"sqlite:///{tmp_path / 'geo.db'}", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")

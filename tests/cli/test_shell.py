@@ -131,6 +131,7 @@ def known(*paths: str) -> None:
         ContainerRepository.insert_many([{"path": path, "created_at": now()} for path in paths]).execute()
 
 
+@pytest.mark.long
 def test_commands_options_sites_and_repositories_are_completed(geo: Geo) -> None:
     # Given
     known("team/app", "team/other", "solo")

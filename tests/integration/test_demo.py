@@ -79,6 +79,7 @@ def test_once(home: Path) -> None:
     assert_nothing_is_left(home, port)
 
 
+@pytest.mark.long
 def test_it_stays_until_ctrl_c(home: Path) -> None:
     # Given the demonstration on a terminal
     port = free_port()

@@ -74,6 +74,7 @@ def test_a_push_arrives_and_everything_tells_of_it(deploy: DeploymentFactory) ->
     assert lines[3] == "2"
 
 
+@pytest.mark.long
 def test_postgresql_and_a_broker_of_ones_own(deploy: DeploymentFactory, postgres: Postgres, valkey: Valkey) -> None:
     # Given a deployment on PostgreSQL and a Valkey that somebody else runs, with two worker processes
     pair = deploy(
@@ -156,6 +157,7 @@ def test_events_are_taken_in_while_the_queue_is_down(deploy: DeploymentFactory, 
     arrives(pair, "team/app", "v1", timeout=60)
 
 
+@pytest.mark.long
 def test_a_secondary_that_is_away_is_caught_up_with(deploy: DeploymentFactory) -> None:
     # Given a secondary that is down
     pair = deploy()
@@ -175,6 +177,7 @@ def test_a_secondary_that_is_away_is_caught_up_with(deploy: DeploymentFactory) -
     arrives(pair, "team/app", "v1", timeout=60)
 
 
+@pytest.mark.long
 def test_sync_by_hand_finds_what_no_event_told_of(deploy: DeploymentFactory) -> None:
     # Given images that were pushed before the deployment existed
     pair = deploy(primary={"notify": []})
@@ -206,6 +209,7 @@ def test_sigterm_ends_everything(deploy: DeploymentFactory) -> None:
     assert processes_of(pair.geo.path) == []
 
 
+@pytest.mark.long
 def test_no_process_survives_its_killed_supervisor(deploy: DeploymentFactory) -> None:
     # Given
     pair = deploy()
@@ -217,6 +221,7 @@ def test_no_process_survives_its_killed_supervisor(deploy: DeploymentFactory) ->
     wait_until(lambda: processes_of(pair.geo.path) == [], timeout=30, message="an orphan is left")
 
 
+@pytest.mark.long
 def test_what_dies_is_started_again(deploy: DeploymentFactory) -> None:
     # Given
     pair = deploy()
@@ -232,6 +237,7 @@ def test_what_dies_is_started_again(deploy: DeploymentFactory) -> None:
     arrives(pair, "team/app", "v1", timeout=30)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["primary", "secondary"])
 def test_the_registrys_configuration_can_be_printed(deploy: DeploymentFactory, role: str) -> None:
     # Given

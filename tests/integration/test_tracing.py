@@ -120,6 +120,7 @@ def ancestors(span: Told, spans: list[Told]) -> list[Told]:
     return found
 
 
+@pytest.mark.long
 def test_a_collector_that_does_not_answer_keeps_nobody(deploy: DeploymentFactory) -> None:
     # Given one that takes connections and says nothing
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -101,6 +101,7 @@ def test_a_worker_that_has_to_end_gives_its_row_to_another(
     assert_same(primary, secondary, "team/slow", "v1")
 
 
+@pytest.mark.long
 def test_a_worker_that_has_to_end_finishes_what_is_nearly_done(
     stage: Stage, proxy: Proxy, primary: DistributionRegistry, secondary: DistributionRegistry
 ) -> None:
@@ -150,6 +151,7 @@ def test_a_restart_of_the_queue_loses_nothing(
     wait_until(lambda: arrived(primary, secondary, "team/after"), timeout=5, message=lambda: worker.log_text[-3000:])
 
 
+@pytest.mark.long
 def test_a_dead_worker_does_not_keep_the_next_from_being_woken(
     stage: Stage, valkey: Valkey, proxy: Proxy, primary: DistributionRegistry, secondary: DistributionRegistry
 ) -> None:
