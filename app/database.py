@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import peewee
 from peewee import fn
 from playhouse.db_url import connect as connect_url
-from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase, PooledSqliteDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledDatabase, PooledPostgresqlDatabase, PooledSqliteDatabase
 
 T = TypeVar("T")
 M = TypeVar("M", bound=peewee.Model)
@@ -103,6 +103,17 @@ def configure(url: str) -> peewee.Database:
     made: peewee.Database = _sqlite(url) if url.startswith("sqlite:") else _postgresql(url)
     database.initialize(made)
     return made
+
+
+def close() -> None:
+    """Close this thread's connection and all that nobody uses. Does nothing before `configure`.
+
+    Not those that other threads use, as the pool's `close_all` would: SQLite then takes the process down with it.
+    """
+    made = database.obj
+    if isinstance(made, PooledDatabase):
+        made.close()
+        made.close_idle()
 
 
 class _Sqlite(PooledSqliteDatabase):  # type: ignore[misc]  # untyped

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -131,6 +131,31 @@ class Child:
         """End the whole process group at once."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
             os.killpg(self._process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Have SIGINT and SIGTERM wait until the end. They come to the main thread: in another, this does nothing.
+
+    A handler that raises (Python's own for SIGINT does) between a fork and the assignment of what it made leaves a
+    child that nobody knows. Blocking the signals would not do: another thread's share of them raises here all the same,
+    and a child inherits the mask.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    replaced = [number for number, handler in before.items() if callable(handler)]
+    for number in replaced:
+        signal.signal(number, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, before[number])
+        for late in dict.fromkeys(held):
+            signal.raise_signal(late)
 
 
 def describe_exit(status: int) -> str:

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Self, TextIO
 
 from app.output import OWN_NAME, PrefixedOutput
-from app.processes import Child, Program, describe_exit, die_with_parent
+from app.processes import Child, Program, describe_exit, die_with_parent, signals_held
 
 __all__ = ["Program", "Supervisor", "die_with_parent"]
 
@@ -197,12 +197,13 @@ class Supervisor:
 
     def _start(self, slot: _Slot, now: float) -> None:
         slot.started_at = now
-        try:
-            slot.child = Child(slot.program)
-        except OSError as error:
-            self._retry_later(slot, f"{slot.program.name} could not be started ({error})", now)
-            return
-        self._output.follow(slot.program.name, slot.child.output)
+        with signals_held():
+            try:
+                slot.child = Child(slot.program)
+            except OSError as error:
+                self._retry_later(slot, f"{slot.program.name} could not be started ({error})", now)
+                return
+            self._output.follow(slot.program.name, slot.child.output)
 
     def _became_ready(self, slot: _Slot, now: float) -> bool:
         if slot.notice_at is None:

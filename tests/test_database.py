@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -322,3 +323,29 @@ def test_batches_cover_everything_once() -> None:
     assert [row for batch in batches for row in batch] == rows
     assert [len(batch) for batch in batches] == [500, 500, 203]
     assert list(database.in_batches([])) == []
+
+
+def test_closing_leaves_alone_what_another_thread_uses(migrated: str) -> None:
+    # Given a thread in the middle of its unit of work, and a connection that nobody uses
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work() -> int:
+        with connection():
+            begun.set()
+            assert go_on.wait(20)
+            return ContainerRepository.select().count()
+
+    with connection():
+        pass
+    with ThreadPoolExecutor(1) as other:
+        counted = other.submit(work)
+        assert begun.wait(20)
+
+        # When
+        database.close()
+
+        # Then its own is still there, and only that
+        assert len(database.database._in_use) == 1
+        assert database.database._connections == []
+        go_on.set()
+        assert counted.result(20) == 0

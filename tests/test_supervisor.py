@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app.processes import Child
 from app.supervisor import KILL_AFTER, Program, Supervisor
 from tests.support.wait import wait_until
 
@@ -375,6 +376,26 @@ def test_an_error_in_the_supervisor_leaves_no_child(out: io.StringIO) -> None:
         supervisor.run()
     assert pids
     assert all(reaped(pid) for pid in pids)
+
+
+def test_ctrl_c_in_the_middle_of_a_start_leaves_no_child(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a Ctrl-C that comes when the process is there and nobody has it yet
+    made: list[Child] = []
+
+    def make(program: Program) -> Child:
+        made.append(Child(program))
+        signal.raise_signal(signal.SIGINT)
+        return made[-1]
+
+    monkeypatch.setattr("app.supervisor.Child", make)
+
+    # When, then it is raised, as always
+    with pytest.raises(KeyboardInterrupt), Supervisor([python("sleeper", SLEEPS)], out=out):
+        pass
+
+    # And the child is gone
+    assert reaped(made[0].pid)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_starting_from_another_thread_is_refused(out: io.StringIO) -> None:

@@ -14,15 +14,14 @@ from urllib.parse import unquote
 
 import click
 from peewee import PeeweeException
-from playhouse.pool import PooledDatabase
 
-from app import correlation, metrics, tracing
+from app import correlation, database, metrics, tracing
 from app.boot import boot
 from app.cli import names
 from app.cli.text import print_table as print_table
 from app.cli.text import scope_text as scope_text
 from app.cli.text import short as short
-from app.database import DatabaseUnavailable, connection, database
+from app.database import DatabaseUnavailable, connection
 from app.embedded import EmbeddedValkey
 from app.logging import configure as configure_logging
 from app.models import Site
@@ -72,8 +71,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
         finally:
             metrics.buffer.close()
             tracing.close()
-            if isinstance(database.obj, PooledDatabase):
-                database.obj.close_all()
+            database.close()
 
     return wrapped
 

@@ -49,7 +49,6 @@ def complete_repository(_context: click.Context, _parameter: click.Parameter, in
 
 def _read(query: Callable[[str], list[str]], incomplete: str) -> list[str]:
     """What the database says; nothing where it cannot be asked: a shell that completes has no use for an error."""
-    from playhouse.pool import PooledDatabase
 
     from app import database
     from app.boot import bind_database
@@ -66,8 +65,7 @@ def _read(query: Callable[[str], list[str]], incomplete: str) -> list[str]:
     except Exception:  # noqa: BLE001 - whatever it is, the next command says it
         return []
     finally:
-        if isinstance(database.database.obj, PooledDatabase):
-            database.database.obj.close_all()
+        database.close()
 
 
 def _sites(_incomplete: str) -> list[str]:

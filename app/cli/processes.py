@@ -64,7 +64,7 @@ def prepare(settings: Settings) -> None:
         click.echo(f"geo: applied migration {name}", err=True)
     sites.apply_environment(settings)
     # What follows is forked or executed; it opens connections of its own.
-    database.database.obj.close_all()
+    database.close()
 
 
 @click.command(short_help="Run the web process (gunicorn) in the foreground.")

@@ -110,7 +110,7 @@ def _prepare(settings: Settings) -> None:
     database.configure(settings.database_url.value)
     migrations.migrate()
     sites.apply_environment(settings)
-    database.database.obj.close_all()
+    database.close()
 
 
 def _environment(

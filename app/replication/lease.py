@@ -25,6 +25,9 @@ TTL = 45.0
 #: Seconds between heartbeats; three may fail before the lease is lost.
 HEARTBEAT = 10.0
 
+#: Seconds that who lets go of a lease waits for a beat of it that is under way. A database that hangs keeps nobody.
+LEAVING = 5.0
+
 
 def monotonic() -> float:
     """Seconds on a clock that nobody sets and that runs on while the machine sleeps, where there is one."""
@@ -75,9 +78,13 @@ class Heartbeat:
         self._held: set[HeldLease] = set()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        #: The one that is being renewed.
+        self._beating: HeldLease | None = None
 
     @contextlib.contextmanager
     def keeping(self, lease: HeldLease) -> Iterator[HeldLease]:
+        """Renew the lease meanwhile. Not after that: a beat under way is waited for, since whoever is done may close
+        all connections, and one that is closed while another thread uses it takes the process down with it (SQLite)."""
         with self._changed:
             self._held.add(lease)
             if self._thread is None or not self._thread.is_alive():
@@ -88,6 +95,7 @@ class Heartbeat:
         finally:
             with self._changed:
                 self._held.discard(lease)
+                self._changed.wait_for(lambda: self._beating is not lease, LEAVING)
 
     def _run(self) -> None:
         while True:
@@ -95,11 +103,22 @@ class Heartbeat:
             with self._changed:
                 held = list(self._held)
             for lease in held:
-                try:
-                    with connection():
-                        lease.beat()
-                except Exception as error:  # noqa: BLE001 - whatever it is, the next beat tries again
-                    log.warning("heartbeat failed: %s", error)
+                self._beat(lease)
+
+    def _beat(self, lease: HeldLease) -> None:
+        with self._changed:
+            if lease not in self._held:
+                return
+            self._beating = lease
+        try:
+            with connection():
+                lease.beat()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next beat tries again
+            log.warning("heartbeat failed: %s", error)
+        finally:
+            with self._changed:
+                self._beating = None
+                self._changed.notify_all()
 
 
 #: The process's own. A fork's child starts a thread of its own with its first lease.

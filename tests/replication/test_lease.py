@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -114,3 +116,73 @@ def test_the_heartbeat_goes_on_after_a_failure(state: Deployment) -> None:
     with heart.keeping(HeldLease(renew=lambda: beats.append("last") or True, deadline=lease.monotonic() + 30)):  # type: ignore[func-returns-value]
         wait_until(lambda: beats.count("last") > 3)
     assert "sound" not in beats[seen + 1 :]
+
+
+def test_who_lets_go_waits_for_the_beat_under_way(state: Deployment) -> None:
+    # Given a beat that is still asking
+    asking, answer = threading.Event(), threading.Event()
+
+    def renew() -> bool:
+        asking.set()
+        return answer.wait(20)
+
+    heart = Heartbeat(interval=0.02)
+    held = HeldLease(renew=renew, deadline=lease.monotonic() + 30)
+    left = threading.Event()
+
+    def hold() -> None:
+        with heart.keeping(held):
+            assert asking.wait(20)
+        left.set()
+
+    # When its holder lets go
+    holder = threading.Thread(target=hold)
+    holder.start()
+    wait_until(lambda: asking.is_set() and held not in heart._held)
+
+    # Then he goes on when it has been answered: he may close the connection
+    assert not left.is_set()
+    answer.set()
+    assert left.wait(20)
+    holder.join()
+    assert not held.lost
+
+
+def test_a_database_that_hangs_keeps_nobody(state: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEAVING", 0.05)
+    asking, answer = threading.Event(), threading.Event()
+    heart = Heartbeat(interval=0.02)
+    with heart.keeping(HeldLease(renew=lambda: asking.set() or answer.wait(20), deadline=lease.monotonic() + 30)):  # type: ignore[func-returns-value]
+        assert asking.wait(20)
+    assert not answer.is_set()
+    answer.set()
+
+
+def test_what_was_let_go_before_its_turn_is_not_renewed(state: Deployment) -> None:
+    # Given two leases, the first of which is being renewed while the other is let go
+    asking, answer = threading.Event(), threading.Event()
+    beats: list[str] = []
+    heart = Heartbeat(interval=0.02)
+
+    def make(name: str) -> HeldLease:
+        def renew() -> bool:
+            beats.append(name)
+            asking.set()
+            return answer.wait(20)
+
+        return HeldLease(renew=renew, deadline=lease.monotonic() + 30)
+
+    with contextlib.ExitStack() as one, contextlib.ExitStack() as other:
+        leases = {"one": make("one"), "other": make("other")}
+        one.enter_context(heart.keeping(leases["one"]))
+        other.enter_context(heart.keeping(leases["other"]))
+        assert asking.wait(20)
+        first = beats[0]
+        {"one": other, "other": one}[first].close()
+
+        # When the first has been answered
+        answer.set()
+        wait_until(lambda: beats.count(first) > 2)
+
+    # Then the other has never been asked for
+    assert set(beats) == {first}

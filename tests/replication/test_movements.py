@@ -218,7 +218,8 @@ def test_what_a_failure_leaves_behind_is_expected_no_more(
     image = images.image(count=60)
     digest = push(primary, repository, "v1", image)
     before_primary.rule("GET .*/blobs/", delay=0.1)
-    before_primary.rule(f"GET .*/blobs/{image.blobs[0].digest}", status=404)
+    unknown = b'{"errors": [{"code": "BLOB_UNKNOWN"}]}'
+    before_primary.rule(f"GET .*/blobs/{image.blobs[0].digest}", status=404, body=unknown)
 
     # When it is brought as far as that goes
     geo.store(event(repository=repository, tag="v1", digest=digest))
