@@ -59,6 +59,7 @@ def tables(db: peewee.Database) -> list[type[peewee.Model]]:
         deletions_held_because = TextField(null=True)
         promoted_at = DateTimeField(null=True)
         given_up_at = DateTimeField(null=True)
+        held_until = DateTimeField(null=True)
         readdressed = BooleanField()
         reconcile_requested_at = DateTimeField(null=True)
         reconcile_reason = TextField(null=True)

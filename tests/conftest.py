@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,10 +24,32 @@ FOREIGN |= {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_D
 FOREIGN_PREFIXES = ("GEO_", "REGISTRY_", "PG", "WORKER_", "OTEL_")
 
 
+#: Folders of tests of what people and scripts see.
+FACES = [Path(__file__).parent / name for name in ("admin", "api", "cli")]
+
+#: Where files are in memory, and the bytes that must be free there for all that tests write.
+MEMORY, ROOM = Path("/dev/shm"), 8 * 1024**3
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    # Thousands of commits are waited for; that the disk has them is tested by nobody here, nor could be.
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
     for name in list(os.environ):
         if name in FOREIGN or name.startswith(FOREIGN_PREFIXES) or name.lower().endswith("_proxy"):
             del os.environ[name]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What faces show is asked of functions that are tested on each kind of database by themselves: on PostgreSQL they
+    are left to the long tests. Not the webhook, which stores."""
+    for item in items:
+        given = getattr(item, "callspec", None)
+        on_postgresql = given is not None and given.params.get("database_url") == "postgresql"
+        if on_postgresql and any(map(item.path.is_relative_to, FACES)) and "webhook" not in item.path.as_posix():
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True)

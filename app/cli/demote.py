@@ -16,6 +16,7 @@ from app.replication import former
 from app.replication.failover import demotion, steps
 from app.replication.failover.remains import DemotionPlan, Kind, Remain
 from app.replication.failover.steps import Step
+from app.visible import visible
 
 #: Tags that are shown to people without --verbose.
 SHOWN = 30
@@ -124,7 +125,7 @@ def _print_plan(made: DemotionPlan, *, every: bool, delete_gone: bool) -> None:
             click.echo(f"and {len(rows) - len(shown):,} more (--verbose)")
         click.echo()
     for each in made.problems:
-        click.echo(f"{click.style('not compared', fg='red')}  {each.path}: {each.problem}")
+        click.echo(f"{click.style('not compared', fg='red')}  {each.path}: {visible(str(each.problem))}")
     counts = [f"{made.count(kind):,} {fate}" for kind, fate in fates.items() if made.count(kind)]
     looked = count(len(made.repositories), "repository", "repositories")
     click.echo(f"{looked}: {count(made.equal, 'tag is', 'tags are')} the same, {made.coming:,} to come.")

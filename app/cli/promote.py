@@ -21,6 +21,7 @@ from app.replication.failover.promotion import PromotionPlan
 from app.replication.failover.steps import Step
 from app.replication.survey import Progress as Surveyed
 from app.settings import Settings
+from app.visible import visible
 
 #: Things of a kind that are named to people; `--json` names more.
 SHOWN = 10
@@ -69,6 +70,7 @@ def promote(
         _require_secondary(settings)
         before = promotion.promoted(settings)
         if before is not None:
+            promotion.outlast(before, _last_writes())
             _print_done(before, settings, as_json=as_json, again=True)
             return
         sites.require_applied(settings)
@@ -158,7 +160,7 @@ def _progress() -> Iterator[Callable[[Surveyed], None]]:
 def _print_plan(made: PromotionPlan) -> None:
     click.echo(f"{made.site}: {made.successor} takes over as primary from {made.former}")
     if made.silent is not None:
-        click.echo(f"\nThe primary cannot be asked: {made.silent}")
+        click.echo(f"\nThe primary cannot be asked: {visible(made.silent)}")
         newest = f"{made.last_event_at:%Y-%m-%d %H:%M:%S} UTC" if made.last_event_at else "never"
         click.echo(
             f"What it took without telling of it is not known here. The newest event is of {newest}."
@@ -182,9 +184,9 @@ def _print_plan(made: PromotionPlan) -> None:
 
 
 def _print_finding(finding: Finding) -> None:
-    click.echo(f"  {finding.text}")
+    click.echo(f"  {visible(finding.text)}")
     for named in finding.named[:SHOWN]:
-        click.echo(f"    {named}")
+        click.echo(f"    {visible(str(named))}")
     if len(finding.named) > SHOWN:
         click.echo(f"    and {finding.count - SHOWN:,} more (--json names {len(finding.named):,})")
 

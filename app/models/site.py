@@ -55,6 +55,8 @@ class Site(BaseModel):
     promoted_at = UTCDateTimeField(null=True)
     #: Of a registry that was the primary: when another took over. Nothing is written to it before `geo demote`.
     given_up_at = UTCDateTimeField(null=True)
+    #: Of such: until when a worker that held a row of it then may still write to the registry that took over.
+    held_until = UTCDateTimeField(null=True)
     #: Of such: no site's registry took over, only the address became another in the environment. It may be the primary
     #: itself under a former name, and so nothing but a secondary at this very address is refused.
     readdressed = BooleanField(default=False)

@@ -113,7 +113,7 @@ def demoted(url: str) -> None:
     """The registry at `url` was compared, and what it alone held is saved; others stay as they are remembered."""
     for site in Site.select().where(Site.given_up_at.is_null(False)):
         if same_address(site.url, url):
-            Site.update(given_up_at=None, readdressed=False).where(Site.id == site.id).execute()
+            Site.update(given_up_at=None, readdressed=False, held_until=None).where(Site.id == site.id).execute()
 
 
 def set_aside(name: str, url: str) -> None:

@@ -147,8 +147,9 @@ def promote(name: str, settings: Settings, *, give_up: bool = False) -> Promotio
             if give_up:
                 former.hand_over(site)
             displace(site, replaced, Deletion(site.deletion))
-            given = {"retired": True, "given_up_at": instant, "readdressed": False} if give_up else {}
-            Site.update(url=replaced, updated_at=instant, **given).where(Site.id == site.id).execute()
+            given = {"retired": True, "given_up_at": instant, "readdressed": False, "held_until": held_until}
+            values = {"url": replaced, "updated_at": instant} | (given if give_up else {})
+            Site.update(**values).where(Site.id == site.id).execute()
         backfill.request(f"{name} was promoted")
         return Promotion(held_until)
 

@@ -109,6 +109,7 @@ def line(tmp_path: Path, valkey: Valkey) -> Iterator[Line]:
         yield Line(env, tmp_path, pages, primary, slow)
 
 
+@pytest.mark.long
 def test_a_large_blob_is_seen_growing_to_its_end(line: Line) -> None:
     # Given a large image, and a worker in a process of its own
     push(line.primary, PATH, "v1", images.image([images.layer(SIZE)]))

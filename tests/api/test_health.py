@@ -170,6 +170,7 @@ def _total(name: str) -> float:
         return value(metrics.exposition([]).decode(), name)
 
 
+@pytest.mark.long
 def test_counters_never_go_down(tmp_path: Path) -> None:
     # Given what one process counted, and a scrape of it
     env = offline_environment(f"sqlite:///{tmp_path / 'geo.db'}", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
@@ -202,6 +203,7 @@ def test_counters_never_go_down(tmp_path: Path) -> None:
     assert second["geo_copied_bytes_total", frozenset({("site", "secondary")})] == 7
 
 
+@pytest.mark.long
 def test_what_was_counted_in_the_last_second_is_written_at_the_end(tmp_path: Path) -> None:
     # Given a process that counts and is told to end at once
     env = offline_environment(f"sqlite:///{tmp_path / 'geo.db'}", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")

@@ -226,6 +226,7 @@ def run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_nothing_is_coloured_where_no_terminal_is(tmp_path: Path) -> None:
     assert run(tmp_path, "migrate").returncode == 0
     for arguments in (("status",), ("sites",), ("repositories",), ("why", "team/app")):

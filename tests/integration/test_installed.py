@@ -64,6 +64,7 @@ def bin_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
+@pytest.mark.long
 def test_it_runs_installed_beside_modules_of_the_same_names(
     bin_directory: Path, tmp_path: Path, registry_factory: RegistryFactory, token_auth: TokenAuth
 ) -> None:

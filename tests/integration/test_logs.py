@@ -159,6 +159,7 @@ def test_one_id_goes_from_one_deployment_to_the_other(tmp_path: Path) -> None:
         assert_no_secret(text, SECRET, ADMIN_TOKEN, token)
 
 
+@pytest.mark.long
 def test_commands_write_the_same_file(deploy: DeploymentFactory, tmp_path: Path) -> None:
     # Given
     pair = deploy(primary={"notify": []}, GEO_LOG_PATH=str(tmp_path / "geo.log"))

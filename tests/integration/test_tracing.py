@@ -26,6 +26,7 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 TAG = "PUT /v2/<name>/manifests/<reference>"
 
 
+@pytest.mark.long
 def test_one_trace_goes_from_the_webhook_to_the_tag_and_no_secret_is_told(
     deploy: DeploymentFactory, tmp_path: Path
 ) -> None:

@@ -23,6 +23,7 @@ from tests.support.wire import digest_of, push
 pytestmark = [pytest.mark.timeout(300)]
 
 
+@pytest.mark.long
 def test_a_site_without_any_key_of_the_primary_follows_it(tmp_path: Path) -> None:
     with TwoSites(tmp_path) as sites:
         # Given an image that was there before, and a site that is added and started

@@ -12,6 +12,7 @@ from tests.support.deployment import ADMIN_TOKEN
 from tests.support.wire import digest_of, push
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_a_job_waits_until_a_site_has_what_it_pushed_verified(deploy: DeploymentFactory) -> None:
     # Given a deployment that has never heard of the repository

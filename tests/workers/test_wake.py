@@ -170,6 +170,7 @@ def test_a_wake_without_a_queue_is_dropped_and_the_next_is_not(
             assert wiring.sent("events") == 1
 
 
+@pytest.mark.long
 def test_a_queue_that_never_answers_keeps_nobody_waiting(
     stub_broker: StubBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,8 @@ class PromotionPlan:
     last_event_at: datetime | None = None
     #: Sites with deployments of their own that follow this one.
     remote: tuple[str, ...] = ()
+    #: Once it was carried out: until when a worker of before may still write to the successor; None: nobody may.
+    held_until: datetime | None = None
 
     @property
     def losses(self) -> tuple[Finding, ...]:
@@ -65,8 +67,16 @@ def promoted(settings: Settings) -> PromotionPlan | None:
             return None
         if not sites.same_address(primary.url, settings.secondary.url):
             return None
-        at = before.given_up_at
-        return PromotionPlan(before.name, before.url, primary.url, at, None, compared=False, remote=_remote())
+        return PromotionPlan(
+            site=before.name,
+            former=before.url,
+            successor=primary.url,
+            at=before.given_up_at,
+            silent=None,
+            compared=False,
+            remote=_remote(),
+            held_until=before.held_until,
+        )
 
 
 def plan(
@@ -157,6 +167,19 @@ def promote(
     done = sites.promote(plan.site, settings, give_up=True)
     log.info("%s is the primary, %s was given up", plan.successor, plan.former)
     if done is not None and done.held_until is not None:
+        _await(done.held_until, show, clock, sleep)
+
+
+def outlast(
+    done: PromotionPlan,
+    show: Callable[[float], None] = lambda _: None,
+    *,
+    clock: Callable[[], datetime] = now,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait, as `promote` does, until nothing that was being synced then can be written any more: whoever promoted may
+    have been interrupted in it."""
+    if done.held_until is not None:
         _await(done.held_until, show, clock, sleep)
 
 

@@ -160,6 +160,18 @@ def test_it_is_done_when_nobody_writes_for_the_former_primary_any_more(failover:
     else:
         assert (told, len(times)) == ([], 1)
 
+    # And so it is for who was interrupted in that, and says it again
+    times[1:] = []
+    again = promotion.promoted(failover.geo.context.settings)
+    assert again is not None
+    promotion.outlast(
+        again,
+        clock=lambda: times[-1],
+        sleep=lambda seconds: times.append(times[-1] + timedelta(seconds=seconds)),
+    )
+    assert (len(times) > 1) == held
+    assert again.held_until is None or times[-1] >= again.held_until
+
 
 def test_a_plan_that_has_aged_is_not_carried_out(failover: Failover) -> None:
     failover.push("team/app", "v1")

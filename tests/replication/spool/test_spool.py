@@ -184,6 +184,7 @@ def test_a_line_that_breaks_all_the_time_brings_it_in_the_end(lab: Lab) -> None:
     assert lab.link.carried < 40 * MIB * 1.1
 
 
+@pytest.mark.long
 def test_ranges_are_fetched_in_parallel_where_a_connection_is_slow(lab: Lab) -> None:
     # Given a line that brings 15 MB/s over each connection
     blob = lab.pushed(PARALLEL + 60 * MIB + 1)
