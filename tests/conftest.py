@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,15 +25,8 @@ FOREIGN_PREFIXES = ("GEO_", "REGISTRY_", "PG", "WORKER_", "OTEL_")
 #: Folders of tests of what people and scripts see.
 FACES = [Path(__file__).parent / name for name in ("admin", "api", "cli")]
 
-#: Where files are in memory, and the bytes that must be free there for all that tests write.
-MEMORY, ROOM = Path("/dev/shm"), 8 * 1024**3
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Thousands of commits are waited for; that the disk has them is tested by nobody here, nor could be.
-    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
-        os.environ["TMPDIR"] = str(MEMORY)
-        tempfile.tempdir = None
     for name in list(os.environ):
         if name in FOREIGN or name.startswith(FOREIGN_PREFIXES) or name.lower().endswith("_proxy"):
             del os.environ[name]
