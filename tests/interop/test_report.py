@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.interop.report import BEGIN, END, Report, Tried, markdown, written
+from tests.interop.report import BEGIN, END, PAGE, Report, Tried, markdown, written
 from tests.interop.results import Check, Outcome, Pairing, Result, refusal
 from tests.support.answering import Answer, Server
 from tests.support.registries import Address
@@ -89,6 +89,20 @@ def test_results_take_the_place_of_the_former_ones() -> None:
     assert written(once, report) == once
     with pytest.raises(ValueError, match="no place"):
         written("# Interop\n", report)
+
+
+def test_the_page_has_a_place_for_results_and_a_row_for_every_pairing() -> None:
+    # Given the page, and the tables in it
+    results = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
+    tables = [
+        [[cell.strip() for cell in line.split(" | ")] for line in block.splitlines()]
+        for block in results.split("\n\n")
+        if block.startswith("|")
+    ]
+
+    # Then each registry was tried with each
+    titles = [row[0].strip("| ") for row in tables[0][2:]]
+    assert [(row[0].strip("| "), row[1]) for row in tables[1][2:]] == [(a, b) for a in titles for b in titles]
 
 
 @pytest.mark.parametrize(
