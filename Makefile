@@ -6,7 +6,7 @@ LOCK := uv pip compile pyproject.toml --generate-hashes --universal --python-ver
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long chaos bench lint format lock wheel clean docs
+.PHONY: help setup demo test test-long chaos bench interop lint format lock wheel clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ chaos: ## Break things on purpose: the long form of tests/chaos
 bench: ## Measure copying beside skopeo, crane and regsync, such as ARGS="--scenario cold --json FILE"
 	@deploy/setup.sh test
 	@$(PYTHON) -m tests.benchmarks $(ARGS)
+
+interop: ## Replicate between all registries that can be had here; writes docs/interop.md
+	@deploy/setup.sh interop
+	@$(PYTHON) -m tests.interop $(ARGS)
 
 lint: ## Check format, style and types
 	@deploy/setup.sh lint

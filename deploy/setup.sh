@@ -2,6 +2,7 @@
 # Makes this checkout ready, on a fresh Debian 12 machine too, and does nothing where all is there:
 #
 #   deploy/setup.sh demo|test|long|lint     .venv with the locked dependencies, .venv/bin/geo, system packages
+#   deploy/setup.sh interop                 the same as test, and registries that only Go can build, where there is Go
 #   deploy/setup.sh --install PACKAGE… only the system packages, as root, leaving no service behind
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -156,9 +157,39 @@ EOF
   mv .venv/bin/geo.new .venv/bin/geo
 }
 
+# --- registries in Go ------------------------------------------------------------------------------------------
+
+# Seconds that one of them may take to be fetched and built.
+go_limit=600
+
+# Programs of the interop run that Debian does not package: name, Go package, build tags. The last is the OCI
+# conformance suite.
+go_packages() {
+  echo registry github.com/distribution/distribution/v3/cmd/registry@v3.1.1
+  echo zot zotregistry.dev/zot/v2/cmd/zot@v2.1.20 events
+  echo olareg github.com/olareg/olareg/cmd/olareg@latest
+  echo conformance github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
+}
+
+# Those that are missing, into ~/go/bin, where the tests look. What cannot be had here is said, and left out.
+go_programs() {
+  local go name package tags
+  if ! go=$(command -v go || command -v /usr/local/go/bin/go); then
+    say "There is no Go: the interop run goes without what it would build."
+    return 0
+  fi
+  while read -r name package tags; do
+    if command -v "$name" >/dev/null || [ -x "$HOME/go/bin/$name" ]; then continue; fi
+    say "Installing $package into ~/go/bin ..."
+    GOBIN="$HOME/go/bin" CGO_ENABLED=0 timeout "$go_limit" "$go" install -tags "$tags" "$package" </dev/null ||
+      say "$name cannot be had here: the interop run goes without it."
+  done < <(go_packages)
+}
+
 case "${1:-}" in
   --install) shift; install_packages "$@" ;;
   demo) system_packages demo; virtual_environment requirements.txt ;;
   test | long | lint) system_packages "$1"; virtual_environment tests/requirements.txt ;;
-  *) say "usage: deploy/setup.sh demo|test|long|lint"; exit 2 ;;
+  interop) system_packages test; virtual_environment tests/requirements.txt; go_programs ;;
+  *) say "usage: deploy/setup.sh demo|test|long|lint|interop"; exit 2 ;;
 esac

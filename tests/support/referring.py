@@ -64,7 +64,10 @@ def _entry(referrer: Image) -> dict[str, object]:
     document = referrer.document
     entry: dict[str, object] = dict(referrer.descriptor)
     entry.pop("platform", None)
-    entry["artifactType"] = document.get("artifactType") or document["config"]["mediaType"]
+    artifact_type = document.get("artifactType") or document.get("config", {}).get("mediaType")
+    # An index may have none.
+    if artifact_type:
+        entry["artifactType"] = artifact_type
     if document.get("annotations"):
         entry["annotations"] = document["annotations"]
     return entry
