@@ -13,10 +13,11 @@ from app.models import Reference, Site, SyncState
 from app.replication import status
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment, event
+from tests.support.deployment import Deployment, environment
 from tests.support.keys import TokenAuth
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
+from tests.support.replicated import replicated
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
@@ -44,14 +45,6 @@ def policy(geo: Deployment, deletion: str, *protected: str) -> None:
     with connection():
         values = {"deletion": deletion, "protected_tags": "\n".join(protected)}
         Site.update(**values).where(Site.id == geo.site.id).execute()
-
-
-def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:
-    digests = {name: push(primary, repository, name, images.image()) for name in names}
-    geo.store(*(event(repository=repository, tag=name, digest=digest) for name, digest in digests.items()))
-    geo.settle()
-    assert geo.row(repository).state == SyncState.SYNCED
-    return digests
 
 
 def counts(geo: Deployment) -> tuple[int, int, int]:
