@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,25 +25,6 @@ from tests.support.wait import wait_until
 from tests.support.wire import delete_digest, digest_of, fetch, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(scope="package")
-def secondary_3(tmp_path_factory: pytest.TempPathFactory, token_auth: TokenAuth) -> Iterator[DistributionRegistry]:
-    """Distribution 3, which deletes by tag."""
-    with DistributionRegistry(tmp_path_factory.mktemp("secondary-3"), version="3", token=token_auth) as registry:
-        yield registry
-
-
-@pytest.fixture(params=["2.8", "3"])
-def either(
-    request: pytest.FixtureRequest, primary: DistributionRegistry, tmp_path: Path
-) -> Iterator[tuple[Deployment, DistributionRegistry]]:
-    """A deployment with a secondary of each version."""
-    name = {"2.8": "secondary", "3": "secondary_3"}[request.param]
-    registry: DistributionRegistry = request.getfixturevalue(name)
-    deployment = Deployment.start(environment(primary, registry, f"sqlite:///{tmp_path / 'geo.db'}"))
-    yield deployment, registry
-    deployment.close()
 
 
 def settle_again(geo: Deployment, repository: str) -> None:
