@@ -16,6 +16,7 @@ from typing import Protocol
 import pytest
 
 from app import database, migrate
+from tests.admin.face import Face, face
 from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
@@ -171,3 +172,10 @@ def proxied(
         deployment = Deployment.start(env)
         stack.callback(deployment.close)
         yield deployment, before_primary, before_secondary
+
+
+@pytest.fixture
+def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
+    """The web application with its site on each kind of database, and nothing behind it."""
+    with face(database_url, tmp_path / "state") as started:
+        yield started

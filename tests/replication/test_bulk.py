@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +12,8 @@ from app.replication import bulk, marking, replicator
 from app.replication.context import Context
 from app.replication.queries import Filter
 from app.settings import VerificationLevel
-from tests.admin.face import SITE, Face, face
+from tests.admin.face import SITE, Face
 from tests.admin.seed import Seeded, seed
-
-
-@pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
 
 
 @pytest.fixture

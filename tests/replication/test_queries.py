@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,14 +9,15 @@ from app.models import ContainerRepository, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import queries
 from app.replication.queries import Filter, InvalidQuery
-from tests.admin.face import Face, face
+from tests.admin.face import Face
 from tests.admin.seed import Seeded, seed
 
 
 @pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started, connection():
-        yield started
+def installation(installation: Face) -> Iterator[Face]:
+    """Within a connection, as queries want it."""
+    with connection():
+        yield installation
 
 
 @pytest.fixture
