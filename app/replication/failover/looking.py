@@ -13,7 +13,7 @@ from app.database import connection, in_batches
 from app.models import ContainerRepository, Event, Handover, Site
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryError
-from app.replication.drift import _REFERRERS_TAG
+from app.replication.drift import REFERRERS_TAG
 from app.replication.failover.remains import Facts, Kind, Remain, RepositoryRemains, judge
 from app.replication.reading import Reader, Side, look_at_each
 from app.replication.scope import Scope
@@ -109,7 +109,7 @@ class Looking:
         saved = (each for each in judged if each.name in outside and each.kind in {Kind.LOST, Kind.UNCLEAR})
         remains += [dataclasses.replace(each, in_scope=False) for each in saved]
         # A registry without the referrers API keeps lists under such tags, and one that has it, none.
-        shown = [each for each in remains if each.kind is not Kind.ALONE or not _REFERRERS_TAG.fullmatch(each.name)]
+        shown = [each for each in remains if each.kind is not Kind.ALONE or not REFERRERS_TAG.fullmatch(each.name)]
         inside = [pair for pair in pairs.values() if pair.name not in outside]
         equal = sum(pair.here is not None and pair.here == pair.there for pair in inside)
         return RepositoryRemains(
