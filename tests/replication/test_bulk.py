@@ -10,7 +10,7 @@ from app.models import ContainerRepository, Reference, Site, SyncState, Verifica
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import bulk, marking, replicator
 from app.replication.context import Context
-from app.replication.queries import Filter
+from app.replication.narrowing import Filter
 from app.settings import VerificationLevel
 from tests.admin.face import SITE, Face
 from tests.admin.seed import Seeded, seed
