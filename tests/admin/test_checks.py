@@ -7,7 +7,7 @@ import pytest
 
 from app.replication.check import turn
 from tests.admin.checked import Checked
-from tests.admin.face import Face, csrf, face
+from tests.support.face import Face, csrf, face
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from app.notifications import Quarantined
 from app.replication import event_log
 from app.replication.event_log import Origin
 from tests.admin.checked import Checked
-from tests.admin.face import Face, csrf
-from tests.admin.seed import digest, seed
+from tests.support.face import Face, csrf
+from tests.support.seed import digest, seed
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
 from tests.admin.checked import Checked
-from tests.admin.face import Face, csrf
-from tests.admin.seed import LONG, Seeded, digest, seed
+from tests.support.face import Face, csrf
+from tests.support.seed import LONG, Seeded, digest, seed
 
 
 @pytest.fixture

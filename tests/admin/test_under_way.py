@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.admin.face import SITE, Face, face
 from tests.support import images
 from tests.support.deployment import ADMIN_TOKEN, SECRET
+from tests.support.face import SITE, Face, face
 from tests.support.proxy import Proxy, Rule
 from tests.support.registries import DistributionRegistry
 from tests.support.running import ROOT

@@ -16,8 +16,8 @@ from typing import Protocol
 import pytest
 
 from app import database, migrate
-from tests.admin.face import Face, face
 from tests.support.deployment import Deployment, environment, offline_environment
+from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy

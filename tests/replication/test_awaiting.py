@@ -10,8 +10,8 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Reference, Site, SyncState
 from app.replication import awaiting
 from app.replication.awaiting import OTHER_DIGEST, UNVERIFIED, Awaited, Delay
-from tests.admin.face import Face
-from tests.admin.seed import Seeded, digest, seed
+from tests.support.face import Face
+from tests.support.seed import Seeded, digest, seed
 
 PATH = "library/nginx"
 

@@ -12,8 +12,8 @@ from app.replication import bulk, marking, replicator
 from app.replication.context import Context
 from app.replication.narrowing import Filter
 from app.settings import VerificationLevel
-from tests.admin.face import SITE, Face
-from tests.admin.seed import Seeded, seed
+from tests.support.face import SITE, Face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture

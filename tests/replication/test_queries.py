@@ -10,8 +10,8 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import queries
 from app.replication.narrowing import Filter
 from app.replication.queries import InvalidQuery
-from tests.admin.face import Face
-from tests.admin.seed import Seeded, seed
+from tests.support.face import Face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture

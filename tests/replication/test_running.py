@@ -8,8 +8,8 @@ from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
 from app.replication.running import Running, running
-from tests.admin.face import Face
-from tests.admin.seed import Seeded, seed
+from tests.support.face import Face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from app.database import connection, transaction
 from app.models import ContainerRepository, Site, SyncAttempt
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication.throughput import HOURS, Day, Memory, last_day
-from tests.admin.face import Face
+from tests.support.face import Face
 
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 
