@@ -18,10 +18,11 @@ from tests.support import parts
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.keys import TokenAuth
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
 from tests.support.seed import digest
 from tests.support.site_report import REPORT
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/api.md"
+PAGE = ROOT / "docs/api.md"
 
 
 def operations() -> set[tuple[str, str]]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import MARK, ROOT, Block, Page, pages
+from tests.docs.markdown import MARK, Block, Page, pages
 from tests.docs.scripts import CHECKOUT, ELSEWHERE, SCRIPTS, Script
 from tests.support import parts
 from tests.support.ports import DEMONSTRATION, free_port, listening
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
 
 #: What a shell reads.
 SHELL = frozenset({"sh", "bash", "shell", "console"})

@@ -16,7 +16,8 @@ import pytest
 from tests.support.parts import required_here
 from tests.support.ports import DEMONSTRATION, free_port, listening
 from tests.support.processes import Process, clean_environment
-from tests.support.running import ROOT, processes_of
+from tests.support.root import ROOT
+from tests.support.running import processes_of
 from tests.support.skopeo import skopeo_copy
 from tests.support.wait import wait_until
 

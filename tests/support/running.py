@@ -16,9 +16,8 @@ from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.registries import DistributionRegistry, Endpoint
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 WEBHOOK = "/api/v4/container_registry_event/events"
 
@@ -142,4 +141,4 @@ def processes_of(path: Path) -> list[int]:
     return found
 
 
-__all__ = ["ROOT", "WEBHOOK", "Running", "endpoint", "free_port", "notify", "processes_of"]
+__all__ = ["WEBHOOK", "Running", "endpoint", "free_port", "notify", "processes_of"]

@@ -18,10 +18,11 @@ from app.registry import (
 )
 from app.replication.spool import Spool, SpoolDirectory
 from tests.support import wire
-from tests.support.copying import ROOT, command
+from tests.support.copying import command
 from tests.support.link import Link
 from tests.support.processes import Process
 from tests.support.registries import DistributionRegistry
+from tests.support.root import ROOT
 
 MIB = 1024 * 1024
 REPOSITORY = "team/large"

@@ -14,8 +14,9 @@ from app.registry import (
     Digest,
 )
 from tests.replication.spool.lab import MIB, REPOSITORY, Lab
-from tests.support.copying import ROOT, command
+from tests.support.copying import command
 from tests.support.processes import Process
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
 
 

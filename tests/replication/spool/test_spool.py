@@ -27,9 +27,10 @@ from app.replication.spool import LARGE, PARALLEL
 from tests.replication.spool.lab import MIB, REPOSITORY, Blob, Lab
 from tests.support import images, wire
 from tests.support.compare import assert_same
-from tests.support.copying import ROOT, command
+from tests.support.copying import command
 from tests.support.deployment import Deployment, environment
 from tests.support.noting import Noting
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
 
 
