@@ -9,8 +9,7 @@ from app.metrics import DEFINITIONS
 from app.settings import Settings
 from tests.support.deployment import Deployment, environment
 from tests.support.registries import DistributionRegistry
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.support.root import ROOT
 
 
 def test_every_metric_is_in_the_table(

@@ -24,9 +24,8 @@ from app.embedded import (
     binary,
 )
 from app.supervisor import Supervisor
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 class Clock:

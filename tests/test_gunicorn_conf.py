@@ -9,9 +9,8 @@ import requests
 
 from tests.support.ports import free_port
 from tests.support.processes import Process, clean_environment
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-ROOT = Path(__file__).resolve().parents[1]
 
 #: Any WSGI application: only the configuration is under test.
 APPLICATION = "wsgiref.simple_server:demo_app"

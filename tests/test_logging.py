@@ -28,7 +28,7 @@ from app.logging import (
     conceal,
     configure,
 )
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 
 #: The lines that were written since it was called last: to standard output, and to standard error.
 Lines: TypeAlias = Callable[[], tuple[list[str], list[str]]]

@@ -6,12 +6,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-import app
 from app import database, metrics, migrate
 from app.database import connection
 from app.metrics import DEFINITIONS, Buffer, Samples, exposition
@@ -19,11 +17,11 @@ from app.models import MetricValue
 from app.replication.gauges import gauges
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
 from tests.support.sessions import at_once, undone
 
 pytestmark = pytest.mark.timeout(60)
 
-ROOT = Path(app.__file__).parents[1]
 
 #: What a label may be: none of these grows with repositories, tags or users.
 BOUNDED = {"site", "reason", "outcome", "action", "how", "status", "registry", "operation", "kind", "name", "url"}

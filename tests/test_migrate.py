@@ -6,20 +6,17 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import peewee
 import pytest
 
-import app
 from app import database, migrate
 from app.database import connection
 from app.models import MODELS
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
 
 pytestmark = pytest.mark.timeout(60)
-
-ROOT = Path(app.__file__).parents[1]
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.processes import Child, Program, describe_exit
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-ROOT = Path(__file__).resolve().parents[1]
 
 #: A process that forks one that dies with it, and waits. `{body}` is what the fork does before it prints its pid.
 PARENT = """

@@ -13,9 +13,8 @@ import pytest
 
 from app.processes import Child
 from app.supervisor import KILL_AFTER, Program, Supervisor
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-ROOT = Path(__file__).resolve().parents[1]
 
 #: Seconds after which a condition that should hold by now fails the test.
 PATIENCE = 20.0

@@ -15,7 +15,8 @@ from app.api.webhook import PATH as WEBHOOK
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry_config import InvalidRegistryConfig, distribution_yaml
 from app.replication import queries
-from app.replication.queries import Filter, Page
+from app.replication.narrowing import Filter
+from app.replication.queries import Page
 from app.replication.throughput import Memory
 
 M = TypeVar("M", bound=Model)

@@ -15,7 +15,7 @@ from app.api.context import context
 from app.database import connection
 from app.models import Site, VerificationState
 from app.replication import bulk, queries
-from app.replication.queries import Filter, Order
+from app.replication.narrowing import Filter, Order
 from app.settings import VerificationLevel
 
 #: In which order lists can be read, in words.

@@ -12,6 +12,9 @@ from typing import Self, TextIO
 from app.speed import Speed
 from app.units import duration, size
 
+#: Seconds between two looks at what a bar shows.
+TICK = 0.2
+
 #: Seconds between lines where there is no terminal.
 QUIET_INTERVAL = 5.0
 

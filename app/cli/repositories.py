@@ -12,7 +12,7 @@ from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
 from app.replication import queries
-from app.replication.queries import Filter
+from app.replication.narrowing import Filter
 
 #: How the states are called; the numbers are GitLab's.
 WORDS = {

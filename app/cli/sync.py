@@ -16,7 +16,7 @@ from peewee import PeeweeException
 
 from app.cli.common import fail, load, plainly, print_json, site_named
 from app.cli.names import complete_repository, complete_site, meant_repository
-from app.cli.progress import BYTES, Progress
+from app.cli.progress import BYTES, TICK, Progress
 from app.cli.text import number, repositories
 from app.database import DatabaseUnavailable, connection
 from app.models import Reference, Site, SyncState
@@ -33,9 +33,6 @@ PATIENCE = 90.0
 
 #: Seconds that waking them may take.
 WAKING = 3.0
-
-#: Seconds between two looks at what is shown.
-TICK = 0.2
 
 
 @click.command(short_help="Sync one repository now, or mark all, or those that failed.")

@@ -11,7 +11,7 @@ import click
 
 from app.cli.common import fail, load, plainly, print_json, site_named
 from app.cli.names import complete_repository, complete_site, meant_repository
-from app.cli.progress import Progress
+from app.cli.progress import TICK, Progress
 from app.cli.text import number, repositories
 from app.database import connection
 from app.models import ContainerRepository, Site, SyncState, VerificationState
@@ -216,7 +216,7 @@ def _wait(site: Site, *, replication_enabled: bool) -> None:
             progress.show(total - left, total)
             if not left:
                 return
-            time.sleep(0.2)
+            time.sleep(TICK)
 
 
 def _failures(site: Site) -> list[dict[str, str]]:

@@ -11,7 +11,7 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState
 from app.replication import queries, replicator
 from app.replication.context import Context
-from app.replication.queries import Filter
+from app.replication.narrowing import Filter
 from app.replication.verification import asking
 from app.settings import VerificationLevel
 

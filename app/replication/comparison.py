@@ -11,7 +11,7 @@ from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import Descriptor, Manifest, NotFound, RegistryError
 from app.replication.copy import MAX_DEPTH, MAX_MANIFESTS, GraphTooLarge
-from app.replication.drift import _REFERRERS_TAG
+from app.replication.drift import REFERRERS_TAG
 from app.replication.plan import Action, Found, Graph, Policy, RepositoryPlan, TagPlan, judge, repository_plan
 from app.replication.planner import RepositoryMissing
 from app.replication.reading import Asked, Side
@@ -132,7 +132,7 @@ class Comparison:
         except NotFound as error:
             self._require_nothing_of_ours(error, records, tracked)
             listed, complete = set(), False
-        held = {tag for tag in theirs.answer() if tag in listed or tag in records or not _REFERRERS_TAG.fullmatch(tag)}
+        held = {tag for tag in theirs.answer() if tag in listed or tag in records or not REFERRERS_TAG.fullmatch(tag)}
         scope = TagScope.of(self._site)
         outside = len({name for name in listed | held if not scope.covers(name)})
         listed, held = ({name for name in names if scope.covers(name)} for names in (listed, held))

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 #: A registry without the referrers API is told of them by such a tag (OCI distribution specification, "Referrers Tag
 #: Schema"), and one that has it, by none: on one side alone it is no difference.
-_REFERRERS_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64}")
+REFERRERS_TAG = re.compile(r"sha(256|512)-[0-9a-f]{64}")
 
 
 def is_extra() -> Expression:
@@ -69,7 +69,7 @@ def look(claim: Claim, primary: Listed, secondary: There, before: Mapping[int, i
     earlier, and that never came, is drift again.
     """
     there = secondary.tags
-    extras = {tag for tag in there - primary.tags if not _REFERRERS_TAG.fullmatch(tag)}
+    extras = {tag for tag in there - primary.tags if not REFERRERS_TAG.fullmatch(tag)}
     with connection():
         site = claim.site_now()
         scope, known = TagScope.of(site), _known(claim)

@@ -18,6 +18,7 @@ from app.replication.level import Level
 from app.replication.log.local import LocalLog
 from app.replication.log.position import InvalidPosition, Position
 from app.replication.progress import Backfill
+from app.replication.site_numbers import SiteNumbers
 from app.settings import Deletion, VerificationLevel
 
 log = logging.getLogger(__name__)
@@ -70,41 +71,18 @@ class InvalidReport(ValueError):
     """Not a report; the message says which member is wrong."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """A site's status as its own deployment counts it; the numbers mean what they do in `SiteStatus`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report(SiteNumbers):
+    """A site's status as its own deployment counts it. `name` is GEO_SITE_NAME there."""
 
-    #: GEO_SITE_NAME there, and the address of its registry.
-    name: str
-    url: str
     version: str
     level: Level
     headline: str
     advice: str
     #: Where it reads our event log: FEED or STANDBY.
     follows: str
-    enabled: bool
     replication_enabled: bool
-    total: int
-    pending: int
-    started: int
-    synced: int
-    failed: int
-    references: int
-    references_synced: int
-    references_failed: int
-    drift: int
-    out_of_scope: int
-    references_out_of_scope: int
-    verification_total: int
-    verified: int
-    verification_failed: int
-    checksummed: int
-    checksum_failed: int
     oldest_pending_seconds: float
-    last_synced_at: datetime | None
-    first_failure: str | None
-    first_verification_failure: str | None
     #: What it replicates: the settings of its own deployment, which we limit.
     repositories: tuple[str, ...]
     tags: tuple[str, ...]
@@ -115,7 +93,6 @@ class Report:
     verification: VerificationLevel | None
     #: How far it has read our log, where that is on a standby: of its requests for events we know by ourselves.
     position: PositionText | None
-    backfill: Backfill | None
 
 
 def dump(report: Report) -> dict[str, Any]:

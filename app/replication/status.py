@@ -29,16 +29,9 @@ from app.replication import event_log, progress, reference_counts, repository_co
 from app.replication.brake import DeletionHeld
 from app.replication.event_log import Position
 from app.replication.lease import TTL
-from app.replication.progress import Backfill
 from app.replication.repository_counts import Group as Repositories
+from app.replication.site_numbers import COUNTED, SiteNumbers
 from app.replication.site_reports import Reported
-
-#: Numbers and texts of a remote site that come from its report alone.
-REPORTED = (
-    *("total", "pending", "started", "synced", "failed", "references", "references_synced", "references_failed"),
-    *("drift", "out_of_scope", "references_out_of_scope", "verification_total", "verified", "verification_failed"),
-    *("checksummed", "checksum_failed", "last_synced_at", "first_failure", "first_verification_failure", "backfill"),
-)
 
 #: Seconds that a site can say that something waits there: a hundred years are no date any more.
 LONGEST = 3_000_000_000.0
@@ -65,22 +58,10 @@ class FollowerStatus:
     report_failure: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SiteStatus:
-    """One secondary, counted. Repositories unless it says references."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStatus(SiteNumbers):
+    """One secondary, counted. The numbers of a remote site are those of its last report, however old, or 0 without."""
 
-    name: str
-    url: str
-    enabled: bool
-    total: int
-    pending: int
-    started: int
-    synced: int
-    failed: int
-    references: int
-    references_synced: int
-    references_failed: int
-    drift: int
     unread_events: int
     last_event_id: int
     last_event_at: datetime | None
@@ -89,24 +70,11 @@ class SiteStatus:
     #: Since when the oldest reference has been waiting, and that in seconds.
     oldest_pending_at: datetime | None
     oldest_pending_seconds: float
-    last_synced_at: datetime | None
-    first_failure: str | None
     reconcile_reason: str | None
-    #: Repositories to verify: all, unless verification is switched off; those found whole; those found wanting, or of
-    #: which it could not be told.
-    verification_total: int = 0
-    verified: int = 0
-    verification_failed: int = 0
-    #: What the site replicated once and does not any more: kept as it was, and in none of the other numbers.
-    out_of_scope: int = 0
-    references_out_of_scope: int = 0
-    #: The last look at everything.
-    backfill: Backfill | None = None
-    first_verification_failure: str | None = None
     #: It follows from a deployment of its own, which alone knows of its repositories; when that last read our log.
     remote: bool = False
     seen_at: datetime | None = None
-    #: What that last said of itself: the numbers of a remote site are from there, however old, or 0 without one.
+    #: What that last said of itself.
     report: Reported | None = None
     #: How this deployment follows the primary's, where it does.
     follower: FollowerStatus | None = None
@@ -118,9 +86,6 @@ class SiteStatus:
     granted_repositories: tuple[str, ...] = ()
     granted_tags: tuple[str, ...] = ()
     granted_capacity: int | None = None
-    #: Repositories whose tags on the primary are known, and those of which the primary could not tell.
-    checksummed: int = 0
-    checksum_failed: int = 0
     #: Deletions that wait for a person's consent.
     deletions_held: int = 0
 
@@ -242,7 +207,7 @@ def _reported(counted: SiteStatus, last: Reported | None) -> SiteStatus:
         report=last,
         oldest_pending_at=last.received_at - waits if waits else None,
         oldest_pending_seconds=waits.total_seconds(),
-        **{name: getattr(said, name) for name in REPORTED},
+        **{name: getattr(said, name) for name in COUNTED},
     )
 
 

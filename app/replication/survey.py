@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -14,7 +12,6 @@ from app.database import connection
 from app.models import ContainerRepository, Reference, Site
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
-from app.registry.limits import always_bulk
 from app.replication import holds
 from app.replication.backfill import NoCatalog
 from app.replication.brake import FLOOR, SHARE
@@ -25,23 +22,14 @@ from app.replication.explanation import obstacles
 from app.replication.plan import Action, Problem, RepositoryPlan, SitePlan, with_mounts
 from app.replication.planner import RepositoryMissing
 from app.replication.presence import Presence
-from app.replication.reading import Reader, Side
+from app.replication.reading import Reader, Side, look_at_each
 from app.replication.replicator import UnknownRepository
 from app.replication.scope import Scope
 
 log = logging.getLogger(__name__)
 
-#: Requests to each of the two registries at a time.
-REQUESTS = 16
-
-#: Repositories looked at beside each other.
-REPOSITORIES = 8
-
 #: Repositories in a row that a registry does not answer for before the others are not asked any more.
 GIVE_UP_AFTER = 3
-
-#: Seconds between reports of progress.
-INTERVAL = 0.2
 
 
 class Catalog(Protocol):
@@ -154,16 +142,7 @@ class Survey:
         What goes wrong with one repository is told in its plan, and the others go on. `progress` is called now and
         then, by this thread.
         """
-        with ExitStack() as stack:
-            repositories = _threads(stack, REPOSITORIES, "repository")
-            # Left first, so that nothing waits for an answer that will not come when this is broken off.
-            primary, secondary = (Side(reader, _threads(stack, REQUESTS, "request")) for reader in self._readers)
-            futures = [repositories.submit(self._repository, path, primary, secondary) for path in sorted(set(paths))]
-            waiting: set[Future[RepositoryPlan]] = set(futures)
-            while waiting:
-                _, waiting = wait(waiting, timeout=INTERVAL)
-                progress(self._progress)
-            plans = [future.result() for future in futures]
+        plans = look_at_each(paths, self._repository, self._readers, lambda _done: progress(self._progress))
         return SitePlan(self._site.name, tuple(with_mounts(plans, self._elsewhere)))
 
     def _repository(self, path: str, primary: Side, secondary: Side) -> RepositoryPlan:
@@ -196,10 +175,3 @@ class Survey:
         with self._lock:
             now = self._progress
             self._progress = replace(now, tags=now.tags + known, tags_looked_at=now.tags_looked_at + looked_at)
-
-
-def _threads(stack: ExitStack, number: int, name: str) -> ThreadPoolExecutor:
-    # Somebody waits for the plan, but the registries may be busy with what was just pushed.
-    threads = ThreadPoolExecutor(number, thread_name_prefix=name, initializer=always_bulk)
-    stack.callback(threads.shutdown, wait=True, cancel_futures=True)
-    return threads

@@ -8,10 +8,10 @@ from playwright.sync_api import Browser, sync_playwright
 
 from app.admin import guard
 from app.api.throttle import Throttle
-from tests.admin.face import Face, face
 
 # A deployment that really replicates, for what is watched in a browser.
 from tests.integration.conftest import deploy as deploy
+from tests.support.face import Face, face
 from tests.support.parts import require
 
 

@@ -15,11 +15,11 @@ from werkzeug.serving import make_server
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState, VerificationState
-from tests.admin.face import Face, face
-from tests.admin.seed import Seeded, busy_day, remote_site, seed
 from tests.integration.conftest import DeploymentFactory, Pair
 from tests.support import images
 from tests.support.deployment import ADMIN_TOKEN
+from tests.support.face import Face, face
+from tests.support.seed import Seeded, busy_day, remote_site, seed
 from tests.support.site_report import REPORT
 from tests.support.wait import wait_until
 from tests.support.wire import delete_digest, digest_of, push

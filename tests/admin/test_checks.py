@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from app.replication.check import turn
-from tests.admin.face import Face, csrf, face
-from tests.admin.test_pages import Checked
+from tests.admin.checked import Checked
+from tests.support.face import Face, csrf, face
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from app.models import Event, QuarantinedEvent
 from app.notifications import Quarantined
 from app.replication import event_log
 from app.replication.event_log import Origin
-from tests.admin.face import Face, csrf
-from tests.admin.seed import digest, seed
-from tests.admin.test_pages import Checked
+from tests.admin.checked import Checked
+from tests.support.face import Face, csrf
+from tests.support.seed import digest, seed
 
 
 @pytest.fixture

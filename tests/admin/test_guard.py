@@ -8,8 +8,8 @@ from werkzeug.test import TestResponse
 from app.admin import guard
 from app.database import database
 from app.models import SyncState
-from tests.admin.face import Face, csrf, face
-from tests.admin.seed import seed
+from tests.support.face import Face, csrf, face
+from tests.support.seed import seed
 
 PAGES = (
     "/admin",

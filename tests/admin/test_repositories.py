@@ -7,9 +7,9 @@ import pytest
 from app.database import connection
 from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
-from tests.admin.face import Face, csrf
-from tests.admin.seed import Seeded, seed
-from tests.admin.test_pages import Checked
+from tests.admin.checked import Checked
+from tests.support.face import Face, csrf
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture

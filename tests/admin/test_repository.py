@@ -9,11 +9,11 @@ import pytest
 from app.database import connection
 from app.models import ContainerRepository, Reference, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
-from tests.admin.face import Face, csrf, face
-from tests.admin.seed import Seeded, seed
-from tests.admin.test_pages import Checked
+from tests.admin.checked import Checked
 from tests.support import images
+from tests.support.face import Face, csrf, face
 from tests.support.registries import DistributionRegistry
+from tests.support.seed import Seeded, seed
 from tests.support.wire import push
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.admin import session
-from tests.admin.face import Face, face
+from tests.support.face import Face, face
 
 
 def test_processes_that_start_together_share_one_key(tmp_path: Path) -> None:

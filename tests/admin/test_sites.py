@@ -8,9 +8,9 @@ from app.models import Site, VerificationState
 from app.replication import remote_sites
 from app.replication.level import Level
 from app.replication.remote_sites import Change, Declaration
-from tests.admin.face import Face
-from tests.admin.seed import busy_day, remote_site, seed
-from tests.admin.test_pages import Checked
+from tests.admin.checked import Checked
+from tests.support.face import Face
+from tests.support.seed import busy_day, remote_site, seed
 from tests.support.site_report import REPORT
 
 

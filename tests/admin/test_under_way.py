@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.admin.face import SITE, Face, face
 from tests.support import images
 from tests.support.deployment import ADMIN_TOKEN, SECRET
+from tests.support.face import SITE, Face, face
 from tests.support.proxy import Proxy, Rule
 from tests.support.registries import DistributionRegistry
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 from tests.support.wire import push

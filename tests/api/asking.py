@@ -7,8 +7,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from tests.admin.face import Face
 from tests.support.deployment import ADMIN_TOKEN
+from tests.support.face import Face
 
 REPOSITORIES = "/api/v4/geo/container_repositories"
 

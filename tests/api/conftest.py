@@ -9,9 +9,9 @@ from app.api import site_auth
 from app.api.rate_limit import RateLimit
 from app.api.resources import guard
 from app.api.throttle import Throttle
-from tests.admin.face import face
-from tests.admin.seed import Seeded, seed
 from tests.api.asking import Asking
+from tests.support.face import face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture(autouse=True)

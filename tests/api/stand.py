@@ -18,9 +18,9 @@ from app.database import connection
 from app.models import Site
 from app.replication import remote_sites, site_tokens
 from app.replication.remote_sites import Change, Declaration
-from tests.admin.face import Face, face
-from tests.admin.seed import Seeded, seed
+from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
+from tests.support.seed import Seeded, seed
 
 #: A site with a deployment of its own.
 REMOTE = "berlin"

@@ -9,9 +9,9 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState, VerificationState
 from app.replication import remote_sites
 from app.replication.remote_sites import Change, Declaration
-from tests.admin.face import SITE
-from tests.admin.seed import Seeded
 from tests.api.asking import REPOSITORIES, Asking
+from tests.support.face import SITE
+from tests.support.seed import Seeded
 
 
 def asked_for_sync() -> int:

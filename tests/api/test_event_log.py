@@ -6,8 +6,8 @@ import pytest
 
 from app.database import connection
 from app.models import Event
-from tests.admin.seed import Seeded
 from tests.api.asking import Asking
+from tests.support.seed import Seeded
 
 EVENTS = "/api/v4/geo/event_log"
 

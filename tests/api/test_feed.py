@@ -22,8 +22,8 @@ from app.replication.event_log import Origin
 from app.replication.log import local, wire
 from app.replication.log.position import Position
 from app.replication.remote_sites import Change, Declaration
-from tests.admin.face import Face, face
 from tests.support.deployment import ADMIN_TOKEN, event
+from tests.support.face import Face, face
 from tests.support.ports import free_port
 from tests.support.wait import wait_until
 from tests.support.web import Web

@@ -22,9 +22,9 @@ from app.registry import is_repository, is_tag
 from app.registry.references import Digest
 from app.replication import remote_sites, site_reports, site_tokens
 from app.replication.remote_sites import Change, Declaration
-from tests.admin.seed import Seeded, digest
 from tests.api.asking import REPOSITORIES, Asking
 from tests.support.deployment import SECRET
+from tests.support.seed import Seeded, digest
 from tests.support.site_report import REPORT
 
 #: What the document is about; pages are for people.

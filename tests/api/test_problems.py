@@ -9,9 +9,9 @@ from flask import Blueprint
 
 from app.api import webhook
 from app.replication import site_reports
-from tests.admin.face import face
 from tests.api.asking import Asking
 from tests.support.deployment import ADMIN_TOKEN, SECRET
+from tests.support.face import face
 
 WEBHOOK = "/api/v4/container_registry_event/events"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from app.api.rate_limit import RateLimit
-from tests.admin.face import face
 from tests.api.asking import Asking
 from tests.support.deployment import SECRET
+from tests.support.face import face
 
 
 @pytest.fixture

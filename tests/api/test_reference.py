@@ -13,15 +13,16 @@ from app.api.openapi import document
 from app.database import connection
 from app.models import Reference
 from app.replication import site_reports
-from tests.admin.seed import digest
 from tests.api.stand import REMOTE, stand
 from tests.support import parts
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.keys import TokenAuth
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
+from tests.support.seed import digest
 from tests.support.site_report import REPORT
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/api.md"
+PAGE = ROOT / "docs/api.md"
 
 
 def operations() -> set[tuple[str, str]]:

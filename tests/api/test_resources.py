@@ -15,9 +15,9 @@ from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState, VerificationState
-from tests.admin.face import SITE, Face, face
-from tests.admin.seed import HOSTILE, LONG, Seeded, digest, seed
 from tests.support.deployment import ADMIN_TOKEN
+from tests.support.face import SITE, Face, face
+from tests.support.seed import HOSTILE, LONG, Seeded, digest, seed
 
 REPOSITORIES = "/api/v4/geo/container_repositories"
 

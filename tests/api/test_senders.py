@@ -18,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from app.api import webhook
 from app.notifications import DIALECTS
-from tests.api.test_webhook import Intake, counts, quarantined, running, stored
+from tests.api.webhook.intake import Intake, counts, quarantined, running, stored
 from tests.notifications.delivering import HEADERS, raw
 from tests.support.deployment import SECRET, offline_environment
 from tests.support.identity import identity_token, key_set, serving

@@ -21,8 +21,8 @@ from app.replication.log.local import LocalLog
 from app.replication.remote_sites import Change, Declaration
 from app.replication.site_reports import REPORT_LIMIT, STANDBY
 from app.settings import Deletion
-from tests.admin.face import Face, face
 from tests.support.deployment import ADMIN_TOKEN, event
+from tests.support.face import Face, face
 from tests.support.site_report import REPORT
 
 ADDRESS = "/api/v4/geo/site_status"

@@ -11,9 +11,9 @@ from app.api.resources import waiting
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
-from tests.admin.face import csrf
-from tests.admin.seed import Seeded
 from tests.api.asking import REPOSITORIES, Asking
+from tests.support.face import csrf
+from tests.support.seed import Seeded
 
 
 def marked() -> int:

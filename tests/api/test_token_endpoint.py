@@ -19,8 +19,8 @@ from app.database import connection
 from app.models import MetricValue, Site
 from app.replication import remote_sites, site_tokens
 from app.replication.remote_sites import Change, Declaration
-from tests.admin.face import Face, face
 from tests.support import images
+from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
 from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.wire import push

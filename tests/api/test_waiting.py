@@ -18,9 +18,9 @@ from app.models import Reference, Site, SyncState
 from app.replication import remote_sites
 from app.replication.remote_sites import Change, Declaration
 from app.settings import Secret, SourceSettings
-from tests.admin.face import SITE, Face
-from tests.admin.seed import Seeded, digest
 from tests.api.asking import REPOSITORIES, Asking
+from tests.support.face import SITE, Face
+from tests.support.seed import Seeded, digest
 from tests.support.wait import wait_until
 
 WAIT = f"{REPOSITORIES}/wait"

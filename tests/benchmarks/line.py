@@ -15,8 +15,7 @@ from typing import Self, cast
 
 from tests.support.ports import free_port
 from tests.support.processes import Process, clean_environment
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 #: Bytes under way in one direction of a connection, as a TCP window would bound them; a rated one has twice what
 #: fits into a round trip.

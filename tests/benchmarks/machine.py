@@ -13,8 +13,7 @@ from typing import Any
 
 from tests.benchmarks.peers import Peer
 from tests.support import parts
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 
 def machine() -> dict[str, Any]:

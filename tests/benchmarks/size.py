@@ -32,7 +32,8 @@ from tests.benchmarks.report import OURS, Aim, Row
 from tests.benchmarks.stage import Stage
 from tests.support.deployment import ADMIN_TOKEN, SECRET, offline_environment
 from tests.support.postgres import Postgres
-from tests.support.running import ROOT, WEBHOOK
+from tests.support.root import ROOT
+from tests.support.running import WEBHOOK
 
 #: Repositories of the two populations, each with 100 references.
 SMALL, LARGE = 100, 10_000

@@ -17,9 +17,10 @@ from typing import Any
 
 import requests
 
-from tests.support.copying import ROOT, command
+from tests.support.copying import command
 from tests.support.link import Link
 from tests.support.registries import DistributionRegistry
+from tests.support.root import ROOT
 
 MIB = 1024 * 1024
 

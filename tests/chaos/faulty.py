@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import random
 import re
@@ -11,10 +10,9 @@ import socket
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
 
+from tests.support.intermediary import Intermediary, ask, body_of, headers_of
 from tests.support.registries import DistributionRegistry
 
 #: What can befall a request. Where it does not fit (there is no list to truncate, no body to cut) another is drawn.
@@ -26,7 +24,6 @@ RETRY_AFTER = 1
 #: A slow loris: seconds between its bytes, and bytes after which it says nothing more and keeps the connection.
 LORIS_PAUSE, LORIS_BYTES = 0.05, 400
 
-_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})
 _LIST = re.compile(r"/v2/(_catalog|.+/tags/list)(\?.*)?")
 _MANIFEST = re.compile(r"/v2/.+/manifests/[^/]+")
 
@@ -43,70 +40,28 @@ class _Answer:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
-class FaultyRegistry:
+class FaultyRegistry(Intermediary):
     """`with FaultyRegistry(registry, share=0.1, seed=7) as faulty:` stands before `registry` at `faulty.url`.
 
     `share` may be changed at any time. `requests` and `faults` count what came and what was done to it.
     """
 
     def __init__(self, upstream: DistributionRegistry, *, share: float = 0.0, seed: int = 0) -> None:
-        self.upstream = upstream
+        super().__init__(upstream)
         self.share = share
         self.seed = seed
         self.faults: Counter[str] = Counter()
         self._requests = 0
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        #: Set when the test is over: nothing waits any more.
-        self._over = threading.Event()
-        faulty = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def _any(self) -> None:
-                faulty._handle(self)
-
-            do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except OSError:
-                    self.close_connection = True
-
-            def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-                pass
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def requests(self) -> int:
         with self._lock:
             return self._requests
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
-        length = handler.headers.get("Content-Length")
-        body = handler.rfile.read(int(length)) if length else None
-        answer = self._ask(handler, body)
+        answer = self._ask(handler, body_of(handler))
         fault = self._draw(handler, answer)
         if fault == "server_error":
             page = b"<html><h1>Internal Server Error</h1></html>"
@@ -127,11 +82,9 @@ class FaultyRegistry:
             _give(handler, answer)
 
     def _ask(self, handler: BaseHTTPRequestHandler, body: bytes | None) -> _Answer:
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.upstream.port, timeout=60)) as connection:
-            connection.request(handler.command, handler.path, body, dict(handler.headers.items()))
-            answer = connection.getresponse()
-            headers = tuple((name, value) for name, value in answer.getheaders() if name.lower() not in _HOP)
-            return _Answer(answer.status, headers, answer.read())
+        with contextlib.closing(self._connection()) as connection:
+            answer = ask(connection, handler, body)
+            return _Answer(answer.status, tuple(headers_of(answer)), answer.read())
 
     def _draw(self, handler: BaseHTTPRequestHandler, answer: _Answer) -> str | None:
         """The fault of this request, or None."""
@@ -176,14 +129,6 @@ class FaultyRegistry:
                 with contextlib.suppress(TimeoutError):
                     if not handler.connection.recv(1):
                         return
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Keep quiet: clients that break off are what the tests are about."""
 
 
 def _fits(fault: str, handler: BaseHTTPRequestHandler, answer: _Answer) -> bool:

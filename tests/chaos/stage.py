@@ -30,7 +30,8 @@ from tests.support.keys import TokenAuth
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
 from tests.support.registries import DistributionRegistry, Version
-from tests.support.running import ROOT, WEBHOOK, endpoint
+from tests.support.root import ROOT
+from tests.support.running import WEBHOOK, endpoint
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 

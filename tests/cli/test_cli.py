@@ -14,7 +14,7 @@ from app.cli import COMMANDS
 from tests.cli.conftest import Geo, settings
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 
 #: Commands that look at the database, with what they need.
 READERS = [

@@ -12,11 +12,8 @@ from tests.support import images
 from tests.support.registries import DistributionRegistry
 from tests.support.wire import digest_of, push, tags
 
-
-@pytest.fixture
-def database_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """SQLite alone: what differs between databases is tested with the replication."""
-    return f"sqlite:///{tmp_path_factory.mktemp('database')}/geo.db"
+#: SQLite alone: what differs between databases is tested with the replication.
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def test_a_former_primary_comes_back(

@@ -12,7 +12,7 @@ from tests.cli.conftest import Geo, settings
 from tests.support import images
 from tests.support.receivers import Receiver
 from tests.support.registries import DistributionRegistry
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
 from tests.support.wire import push
 

@@ -18,7 +18,7 @@ from tests.support import images
 from tests.support.deployment import environment
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.wire import delete_digest, digest_of, push, tags
 
 

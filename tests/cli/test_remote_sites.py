@@ -17,7 +17,7 @@ from app.replication import site_reports, site_tokens
 from app.replication.remote_sites import Declaration
 from app.replication.site_tokens import PREFIX
 from tests.cli.conftest import Geo
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.site_report import REPORT
 
 

@@ -16,7 +16,7 @@ import pytest
 from app.cli import COMMANDS, SUMMARIES, main
 from tests.cli.conftest import Geo, settings, stored
 from tests.support import parts
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 
 #: Commands of a command, whose help is checked as well.
 NESTED = [("sites", name) for name in ("pause", "resume", "release-deletions")]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.cli.conftest import Geo, settings
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.terminal import Terminal
 from tests.support.wait import wait_until
 

@@ -18,7 +18,7 @@ from tests.cli.conftest import Geo, stored
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.registries import DistributionRegistry
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.valkey import Valkey
 from tests.support.wire import push
 

@@ -22,7 +22,7 @@ from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import environment
 from tests.support.registries import DistributionRegistry
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
 from tests.support.wire import push
 

@@ -6,10 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 PROMETHEUS = ROOT / "deploy/prometheus"
 RULES = PROMETHEUS / "geo-registry.rules.yml"

@@ -10,7 +10,7 @@ from unittest import mock
 import click
 
 from app.cli import main
-from tests.docs.markdown import ROOT
+from tests.support.root import ROOT
 
 PAGE = ROOT / "docs/commands.md"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 #: What stands, in the text right before a block, where no test runs it.
 MARK = "*Not run by us.*"

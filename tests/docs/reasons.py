@@ -14,7 +14,7 @@ from types import ModuleType
 import app.registry
 import app.replication
 from app.registry import answers
-from tests.docs.markdown import ROOT
+from tests.support.root import ROOT
 
 #: Where references, repositories and verifications get their reasons from.
 PACKAGES = (app.registry, app.replication)

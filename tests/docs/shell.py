@@ -28,10 +28,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.docs.markdown import ROOT, Block
+from tests.docs.markdown import Block
 from tests.support import images
 from tests.support.ports import free_port
 from tests.support.processes import leash
+from tests.support.root import ROOT
 from tests.support.skopeo import write_layout
 from tests.support.wait import wait_until
 

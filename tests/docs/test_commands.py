@@ -7,7 +7,7 @@ import sys
 
 from app.cli import COMMANDS
 from tests.docs.commands import PAGE
-from tests.docs.markdown import ROOT
+from tests.support.root import ROOT
 
 
 def rendered() -> str:

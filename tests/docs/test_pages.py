@@ -10,7 +10,8 @@ import pytest
 
 from app import models
 from app.cli import main
-from tests.docs.markdown import ROOT, Page, pages
+from tests.docs.markdown import Page, pages
+from tests.support.root import ROOT
 
 PAGES = pages()
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import MARK, ROOT, Block, Page, pages
+from tests.docs.markdown import MARK, Block, Page, pages
 from tests.docs.scripts import CHECKOUT, ELSEWHERE, SCRIPTS, Script
-from tests.integration.test_demo import PORTS, listening
 from tests.support import parts
-from tests.support.ports import free_port
+from tests.support.ports import DEMONSTRATION, free_port, listening
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
 
 #: What a shell reads.
 SHELL = frozenset({"sh", "bash", "shell", "console"})
@@ -41,7 +41,7 @@ def test_the_commands_of_a_page_work(script: Script, tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_the_commands_of_the_checkout_work(page: str, tmp_path: Path) -> None:
     # Given a page that speaks of the checkout, with the words that make its commands end soon
-    if page == "README.md" and (taken := [port for port in PORTS if listening(port)]):
+    if page == "README.md" and (taken := [port for port in DEMONSTRATION if listening(port)]):
         assert not parts.required_here()
         pytest.skip(f"somebody has the demonstration's ports: {taken}")
     words = {old: new.format(port=free_port(), scratch=tmp_path) for old, new in CHECKOUT[page].items()}

@@ -14,27 +14,20 @@ from pathlib import Path
 import pytest
 
 from tests.support.parts import required_here
-from tests.support.ports import free_port
+from tests.support.ports import DEMONSTRATION, free_port, listening
 from tests.support.processes import Process, clean_environment
-from tests.support.running import ROOT, processes_of
+from tests.support.root import ROOT
+from tests.support.running import processes_of
 from tests.support.skopeo import skopeo_copy
 from tests.support.wait import wait_until
-
-#: Primary, secondary and token service.
-PORTS = (5001, 5002, 5003)
 
 #: Colours and the like.
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    taken = [port for port in PORTS if listening(port)]
+    taken = [port for port in DEMONSTRATION if listening(port)]
     if taken and not required_here():
         pytest.skip(f"somebody has the demonstration's ports: {taken}")
     assert not taken
@@ -51,7 +44,7 @@ def environ() -> dict[str, str]:
 
 def assert_nothing_is_left(home: Path, *ports: int) -> None:
     assert processes_of(home) == []
-    assert not [port for port in (*PORTS, *ports) if listening(port)]
+    assert not [port for port in (*DEMONSTRATION, *ports) if listening(port)]
 
 
 def test_once(home: Path) -> None:
@@ -120,7 +113,7 @@ def test_it_may_be_ended_while_it_starts(home: Path, number: signal.Signals) -> 
     port = free_port()
     with Process(demo("--port", str(port)), log=home / "demo.log", env=environ(), cwd=home) as process:
         wait_until(lambda: "Starting" in process.log_text)
-        wait_until(lambda: listening(PORTS[0]), timeout=60, message=lambda: process.log_text)
+        wait_until(lambda: listening(DEMONSTRATION[0]), timeout=60, message=lambda: process.log_text)
 
         # When
         os.kill(process.pid, number)
@@ -134,7 +127,7 @@ def test_it_may_be_ended_while_it_starts(home: Path, number: signal.Signals) -> 
 def test_it_says_which_port_is_taken(home: Path) -> None:
     # Given somebody on the secondary's port and on the web's
     web = free_port()
-    with socket.create_server(("127.0.0.1", PORTS[1])), socket.create_server(("127.0.0.1", web)):
+    with socket.create_server(("127.0.0.1", DEMONSTRATION[1])), socket.create_server(("127.0.0.1", web)):
         done = subprocess.run(
             demo("--once", "--port", str(web)),
             env=environ(),
@@ -147,9 +140,9 @@ def test_it_says_which_port_is_taken(home: Path) -> None:
 
     # Then
     assert done.returncode == 1
-    assert f"{PORTS[1]} (secondary)" in done.stderr
+    assert f"{DEMONSTRATION[1]} (secondary)" in done.stderr
     assert f"{web} (web)" in done.stderr
-    assert f"{PORTS[0]}" not in done.stderr
+    assert f"{DEMONSTRATION[0]}" not in done.stderr
     assert "Traceback" not in done.stderr
     assert_nothing_is_left(home)
 

@@ -6,7 +6,6 @@ Judged by what both registries hold in the end, read and hashed without the prod
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +17,13 @@ from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import SECRET
 from tests.support.keys import TokenAuth, make_rsa
-from tests.support.registries import DistributionRegistry, RegistryFactory
-from tests.support.running import Running, endpoint
+from tests.support.registries import RegistryFactory
+from tests.support.running import Running, endpoint, notify
 from tests.support.two_sites import TwoSites, token_in
 from tests.support.wait import wait_until
 from tests.support.wire import delete_digest, digest_of, push, tags
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
-
-
-def set_lines(geo: Running, lines: Sequence[str]) -> None:
-    """Change the environment as a person does who reads these lines."""
-    for line in lines:
-        name, separator, value = line.partition("=")
-        if separator and name.isupper():
-            geo.env[name] = value
-        elif line.endswith("(take it out)"):
-            geo.env.pop(line.split()[0], None)
 
 
 def command(geo: Running, *arguments: str, status: int = 0) -> dict[str, Any]:
@@ -52,13 +41,6 @@ def rows(geo: Running, site: str) -> list[Row]:
 def faults(verdict: Verdict) -> list[str]:
     """What is not on the one as on the other, or gone."""
     return [str(fault) for fault in (*verdict.lost, *verdict.wrongly_deleted, *verdict.wrongly_synced)]
-
-
-def notify(registry: DistributionRegistry, port: int | None) -> None:
-    """Write a registry's notifications into its configuration, or take them out, and start it anew."""
-    registry.stop()
-    registry.notify = () if port is None else (endpoint(port, ignore=True),)
-    registry.start()
 
 
 @pytest.mark.parametrize("delete_gone", [False, True])
@@ -100,7 +82,7 @@ def test_a_primary_that_is_gone_and_comes_back(deploy: DeploymentFactory, delete
 
     # And with the environment of before nothing starts; with the lines that were printed all does
     assert "geo promote" in geo.geo("migrate", status=2)
-    set_lines(geo, done["steps"][0]["lines"])
+    geo.set_lines(done["steps"][0]["lines"])
     notify(new, geo.port)
     with geo:
         # And the new primary is pushed to, and deleted from
@@ -113,7 +95,7 @@ def test_a_primary_that_is_gone_and_comes_back(deploy: DeploymentFactory, delete
 
     # When the former primary comes back, then it is left alone until it was compared
     notify(old, None)
-    set_lines(geo, done["steps"][-1]["lines"])
+    geo.set_lines(done["steps"][-1]["lines"])
     assert "geo demote" in geo.geo("migrate", status=2)
     held = {path: {tag: digest_of(old, path, tag) for tag in tags(old, path)} for path in ("team/app", "team/late")}
     plan = command(geo, "demote", "--dry-run")
@@ -192,7 +174,7 @@ def test_a_planned_switch_there_and_back(deploy: DeploymentFactory) -> None:
         assert done["compared"]
         assert not done["loses"]
         geo.stop()
-        set_lines(geo, done["steps"][0]["lines"])
+        geo.set_lines(done["steps"][0]["lines"])
         secondary.stop()
         secondary.readonly, secondary.notify = False, (endpoint(geo.port, ignore=True),)
         secondary.start()
@@ -201,7 +183,7 @@ def test_a_planned_switch_there_and_back(deploy: DeploymentFactory) -> None:
         primary.stop()
         primary.readonly, primary.notify = False, ()
         primary.start()
-        set_lines(geo, done["steps"][-1]["lines"])
+        geo.set_lines(done["steps"][-1]["lines"])
         plan = command(geo, "demote", "--yes")
         assert plan["repositories"] == []
         geo.start()
@@ -255,7 +237,7 @@ def test_the_whole_place_of_the_primary_is_gone(tmp_path: Path, registry_factory
 
         # Then a site is promoted in its own deployment, and keeps a log and takes events in
         done = command(berlin, "promote", "--yes")
-        set_lines(berlin, done["steps"][0]["lines"])
+        berlin.set_lines(done["steps"][0]["lines"])
         berlin.env["GEO_NOTIFICATION_SECRET"] = SECRET
         for name in ("GEO_PRIMARY_URL", "GEO_SITE_TOKEN", "GEO_SECONDARY_REGISTRY_KEY_PATH"):
             assert name not in berlin.env

@@ -18,7 +18,8 @@ from tests.support.parts import required_here
 from tests.support.ports import free_port
 from tests.support.processes import clean_environment
 from tests.support.registries import RegistryFactory
-from tests.support.running import ROOT, Running, endpoint, processes_of
+from tests.support.root import ROOT
+from tests.support.running import Running, endpoint, processes_of
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
 

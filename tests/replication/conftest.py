@@ -17,6 +17,7 @@ import pytest
 
 from app import database, migrate
 from tests.support.deployment import Deployment, environment, offline_environment
+from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
@@ -90,6 +91,13 @@ def secondary(shared_secondary: DistributionRegistry) -> DistributionRegistry:
     return shared_secondary
 
 
+@pytest.fixture(scope="package")
+def secondary_3(tmp_path_factory: pytest.TempPathFactory, token_auth: TokenAuth) -> Iterator[DistributionRegistry]:
+    """Distribution 3, which deletes by tag; shared too."""
+    with DistributionRegistry(tmp_path_factory.mktemp("secondary-3"), version="3", token=token_auth) as registry:
+        yield registry
+
+
 @pytest.fixture
 def repository() -> str:
     """A repository that no other test uses."""
@@ -102,6 +110,20 @@ def geo(primary: DistributionRegistry, secondary: DistributionRegistry, database
     deployment = Deployment.start(environment(primary, secondary, database_url))
     try:
         yield deployment
+    finally:
+        deployment.close()
+
+
+@pytest.fixture(params=["2.8", "3"])
+def either(
+    request: pytest.FixtureRequest, primary: DistributionRegistry, sqlite_database: str
+) -> Iterator[tuple[Deployment, DistributionRegistry]]:
+    """A deployment with a secondary of each version, and that secondary."""
+    name = {"2.8": "secondary", "3": "secondary_3"}[request.param]
+    registry: DistributionRegistry = request.getfixturevalue(name)
+    deployment = Deployment.start(environment(primary, registry, sqlite_database))
+    try:
+        yield deployment, registry
     finally:
         deployment.close()
 
@@ -150,3 +172,10 @@ def proxied(
         deployment = Deployment.start(env)
         stack.callback(deployment.close)
         yield deployment, before_primary, before_secondary
+
+
+@pytest.fixture
+def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
+    """The web application with its site on each kind of database, and nothing behind it."""
+    with face(database_url, tmp_path / "state") as started:
+        yield started

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,10 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Reference, Site, SyncState
 from app.replication import awaiting
 from app.replication.awaiting import OTHER_DIGEST, UNVERIFIED, Awaited, Delay
-from tests.admin.face import Face, face
-from tests.admin.seed import Seeded, digest, seed
+from tests.support.face import Face
+from tests.support.seed import Seeded, digest, seed
 
 PATH = "library/nginx"
-
-
-@pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
 
 
 @pytest.fixture

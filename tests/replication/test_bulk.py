@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -12,16 +10,10 @@ from app.models import ContainerRepository, Reference, Site, SyncState, Verifica
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import bulk, marking, replicator
 from app.replication.context import Context
-from app.replication.queries import Filter
+from app.replication.narrowing import Filter
 from app.settings import VerificationLevel
-from tests.admin.face import SITE, Face, face
-from tests.admin.seed import Seeded, seed
-
-
-@pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
+from tests.support.face import SITE, Face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture

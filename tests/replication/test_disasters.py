@@ -20,10 +20,11 @@ from app.replication.sites import ExchangedRegistries, NotApplied
 from app.settings import Settings
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment, event
+from tests.support.deployment import Deployment, environment
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
 from tests.support.registries import DistributionRegistry, RegistryFactory, Version
+from tests.support.replicated import replicated
 from tests.support.wire import delete_digest, delete_tag, digest_of, push, tags
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
@@ -84,14 +85,6 @@ def world(
         )
         stack.enter_context(made.stack)
         yield made
-
-
-def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:
-    digests = {name: push(primary, repository, name, images.image()) for name in names}
-    geo.store(*(event(repository=repository, tag=name, digest=digest) for name, digest in digests.items()))
-    geo.settle()
-    assert geo.row(repository).state == SyncState.SYNCED
-    return digests
 
 
 def reconcile(geo: Deployment) -> None:

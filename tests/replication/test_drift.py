@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,45 +11,19 @@ from app.models import Reference, Site, SyncState
 from app.replication import status
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment, event
-from tests.support.keys import TokenAuth
+from tests.support.deployment import Deployment
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
+from tests.support.replicated import replicated
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(scope="module")
-def secondary_3(tmp_path_factory: pytest.TempPathFactory, token_auth: TokenAuth) -> Iterator[DistributionRegistry]:
-    """Distribution 3, which deletes by tag."""
-    with DistributionRegistry(tmp_path_factory.mktemp("secondary-3"), version="3", token=token_auth) as registry:
-        yield registry
-
-
-@pytest.fixture(params=["2.8", "3"])
-def either(
-    request: pytest.FixtureRequest, primary: DistributionRegistry, tmp_path: Path
-) -> Iterator[tuple[Deployment, DistributionRegistry]]:
-    """A deployment with a secondary of each version."""
-    registry: DistributionRegistry = request.getfixturevalue({"2.8": "secondary", "3": "secondary_3"}[request.param])
-    deployment = Deployment.start(environment(primary, registry, f"sqlite:///{tmp_path / 'geo.db'}"))
-    yield deployment, registry
-    deployment.close()
 
 
 def policy(geo: Deployment, deletion: str, *protected: str) -> None:
     with connection():
         values = {"deletion": deletion, "protected_tags": "\n".join(protected)}
         Site.update(**values).where(Site.id == geo.site.id).execute()
-
-
-def replicated(geo: Deployment, primary: DistributionRegistry, repository: str, *names: str) -> dict[str, str]:
-    digests = {name: push(primary, repository, name, images.image()) for name in names}
-    geo.store(*(event(repository=repository, tag=name, digest=digest) for name, digest in digests.items()))
-    geo.settle()
-    assert geo.row(repository).state == SyncState.SYNCED
-    return digests
 
 
 def counts(geo: Deployment) -> tuple[int, int, int]:

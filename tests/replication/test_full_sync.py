@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncState
-from app.registry import ServerError
-from app.replication import backfill, planner, replicator
+from app.models import SyncState
+from app.replication import planner, replicator
 from app.replication.claim import LeaseLost
 from app.replication.outcome import MISSED
-from app.replication.planner import RepositoryMissing
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment, event
-from tests.support.keys import TokenAuth
+from tests.support.deployment import Deployment, event
 from tests.support.proxy import Proxy
-from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
 from tests.support.sessions import Session
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
@@ -245,6 +241,22 @@ def test_pushes_are_copied_although_the_listing_is_broken(
     assert "500" in geo.failure(repository)
 
 
+def test_a_bug_in_the_listing_is_a_failure_that_is_seen_and_not_a_row_left_to_its_lease(
+    geo: Deployment, primary: DistributionRegistry, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicated(geo, primary, repository, "v1")
+
+    def broken(*_: object, **__: object) -> int:
+        raise ValueError("nobody thought of this")
+
+    monkeypatch.setattr("app.replication.planner.plan", broken)
+    closed = geo.row(repository).replicator.sync()
+
+    assert closed.state == SyncState.FAILED
+    assert "internal error" in geo.failure(repository)
+    assert geo.row(repository).lease_owner is None
+
+
 # --- what happens meanwhile -------------------------------------------------------------------------------------------
 
 
@@ -388,204 +400,3 @@ def test_what_was_deleted_before_we_heard_of_its_push_is_no_failure_for_ever(
     assert tries == MISSED
     assert geo.row(repository).state == SyncState.SYNCED
     assert geo.references(repository).keys() == {"v1"}
-
-
-# --- finding repositories ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def alone(
-    registry_factory: RegistryFactory, secondary: DistributionRegistry, token_auth: TokenAuth, database_url: str
-) -> Iterator[tuple[Deployment, DistributionRegistry, Proxy]]:
-    """A deployment whose primary, and so its catalog, is its own."""
-    primary = registry_factory("primary", token=token_auth)
-    with Proxy(primary) as proxy:
-        env = environment(primary, secondary, database_url)
-        env["GEO_REGISTRY_REPLICATION_PRIMARY_API_URL"] = proxy.url
-        geo = Deployment.start(env)
-        yield geo, primary, proxy
-        geo.close()
-
-
-def test_a_backfill_finds_what_was_there_before(
-    alone: tuple[Deployment, DistributionRegistry, Proxy], secondary: DistributionRegistry, repository: str
-) -> None:
-    # Given repositories on the primary that no event ever named, and a site that leaves one of them out
-    geo, primary, _ = alone
-    paths = [f"{repository}/{name}" for name in ("a", "b", "secret")]
-    for path in paths:
-        push(primary, path, "v1", images.image())
-    with connection():
-        Site.update(repositories=f"{repository}/**\n!{repository}/secret").where(Site.id == geo.site.id).execute()
-
-    # When they are looked for
-    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 2
-
-    # Then they are synced
-    assert geo.settle() == 2
-    assert [tags(secondary, path) for path in paths] == [["v1"], ["v1"], []]
-    site = geo.fresh_site()
-    assert (site.reconcile_requested_at, site.reconcile_reason) == (None, None)
-    assert site.reconciled_at is not None
-
-
-def test_a_catalog_that_breaks_off_leaves_the_backfill_owed(
-    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
-) -> None:
-    geo, primary, proxy = alone
-    for name in "abc":
-        push(primary, f"{repository}/{name}", "v1", images.image())
-    page = json.dumps({"repositories": [f"{repository}/a"]}).encode()
-    proxy.rule("_catalog", status=500)
-    proxy.rule("_catalog", status=200, body=page, headers={"Link": '</v2/_catalog?last=a&n=1>; rel="next"'}, times=1)
-    with pytest.raises(ServerError):
-        backfill.mark_all(geo.fresh_site(), geo.context.primary)
-
-    # What was found until then is marked; the request stands.
-    assert geo.due() == 1
-    assert geo.fresh_site().reconcile_requested_at is not None
-
-
-def test_a_backfill_asked_for_during_a_backfill_stays_asked_for(
-    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
-) -> None:
-    # Given a backfill that is under way
-    geo, primary, proxy = alone
-    push(primary, repository, "v1", images.image())
-    slow = proxy.rule("_catalog", delay=0.4)
-    with Session() as scheduler:
-        running = scheduler.start(lambda: backfill.mark_all(geo.fresh_site(), geo.context.primary))
-        assert slow.arrived.wait(20)
-
-        # When something asks for another
-        backfill.request("events were lost")
-        assert running.result(30) == 1
-
-    # Then it is still due
-    site = geo.fresh_site()
-    assert site.reconcile_reason == "events were lost"
-    assert site.reconcile_requested_at is not None
-
-
-def test_without_a_catalog_the_repositories_named_are_taken(
-    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
-) -> None:
-    geo, primary, proxy = alone
-    push(primary, repository, "v1", images.image())
-    refused = json.dumps({"errors": [{"code": "UNSUPPORTED", "message": "no catalog"}]}).encode()
-    proxy.rule("_catalog", status=405, body=refused)
-    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
-        backfill.mark_all(geo.fresh_site(), geo.context.primary)
-    with connection():
-        Site.update(repositories=f"{repository}\nteam/**").where(Site.id == geo.site.id).execute()
-    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
-
-
-# --- the replicator's small things ------------------------------------------------------------------------------------
-
-
-def test_names_that_are_no_repositories_are_refused(geo: Deployment, repository: str) -> None:
-    site = geo.fresh_site()
-    for name in ("", "Team/App", "registry.example.com/app:v1", "../etc"):
-        with pytest.raises(replicator.UnknownRepository):
-            replicator.find(site, name, geo.context.primary)
-    with pytest.raises(RepositoryMissing):
-        replicator.find(site, repository, geo.context.primary)
-
-
-def test_failed_digests_of_a_synced_row_are_taken_up_again(
-    geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
-) -> None:
-    # Given a row that is synced although a digest without a tag failed
-    made = images.image()
-    push(primary, repository, None, made)
-    primary.blob_path(made.blobs[-1].digest).unlink()
-    geo.store(event(repository=repository, digest=made.digest))
-    geo.settle()
-    assert geo.row(repository).state == SyncState.SYNCED
-    assert replicator.awaken_digests() == 0
-
-    # When its time comes, and it can be had again
-    primary.blob_path(made.blobs[-1].digest).write_bytes(made.blobs[-1].data)
-    with connection():
-        Reference.update(retry_at=now() - timedelta(seconds=1)).execute()
-    assert replicator.awaken_digests() == 1
-    geo.settle()
-
-    # Then it is copied
-    assert_same(primary, secondary, repository, made.digest)
-
-
-def test_replication_switched_off_syncs_nothing(
-    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str, repository: str
-) -> None:
-    env = environment(primary, secondary, database_url, GEO_REGISTRY_REPLICATION_ENABLED="false")
-    geo = Deployment.start(env)
-    try:
-        assert not Registry.replication_enabled()
-        geo.event("push", repository, "v1", push(primary, repository, "v1", images.image()))
-        assert geo.settle() == 0
-        assert geo.due() == 1
-    finally:
-        geo.close()
-
-
-def test_attempts_are_forgotten_in_time(geo: Deployment, primary: DistributionRegistry, repository: str) -> None:
-    replicated(geo, primary, repository, "v1", "v2")
-    assert replicator.prune_attempts(timedelta(days=1)) == 0
-    assert replicator.prune_attempts(timedelta(seconds=-5), limit=1) == 1
-    assert len(geo.attempts(repository)) == 1
-
-
-def test_repositories_that_are_all_named_need_no_catalog(
-    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
-) -> None:
-    # Given a registry that refuses its catalog, and a list of repositories
-    geo, primary, proxy = alone
-    push(primary, repository, "v1", images.image())
-    refused = proxy.rule("_catalog", status=401)
-    with connection():
-        Site.update(repositories=repository).where(Site.id == geo.site.id).execute()
-
-    # When everything is looked for
-    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
-
-    # Then nobody asked for the catalog, and the request is settled
-    assert not refused.arrived.is_set()
-    assert geo.fresh_site().reconcile_requested_at is None
-
-
-@pytest.mark.parametrize("status", [404, 405])
-def test_without_a_catalog_what_is_known_is_looked_at(
-    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str, status: int
-) -> None:
-    geo, primary, proxy = alone
-    proxy.rule("_catalog", status=status)
-
-    # Given nothing to go by
-    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
-        backfill.mark_all(geo.fresh_site(), geo.context.primary)
-
-    # When one repository is known
-    digest = push(primary, repository, "v1", images.image())
-    geo.event("push", repository, "v1", digest)
-    geo.mark()
-
-    # Then that is looked at
-    assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
-
-
-def test_a_bug_in_the_listing_is_a_failure_that_is_seen_and_not_a_row_left_to_its_lease(
-    geo: Deployment, primary: DistributionRegistry, repository: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    replicated(geo, primary, repository, "v1")
-
-    def broken(*_: object, **__: object) -> int:
-        raise ValueError("nobody thought of this")
-
-    monkeypatch.setattr("app.replication.planner.plan", broken)
-    closed = geo.row(repository).replicator.sync()
-
-    assert closed.state == SyncState.FAILED
-    assert "internal error" in geo.failure(repository)
-    assert geo.row(repository).lease_owner is None

@@ -35,6 +35,15 @@ WELL = SiteStatus(
     oldest_pending_seconds=0.0,
     last_synced_at=NOW - timedelta(hours=1),
     first_failure=None,
+    out_of_scope=0,
+    references_out_of_scope=0,
+    verification_total=0,
+    verified=0,
+    verification_failed=0,
+    checksummed=0,
+    checksum_failed=0,
+    first_verification_failure=None,
+    backfill=None,
     reconcile_reason=None,
 )
 

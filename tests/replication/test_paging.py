@@ -10,7 +10,7 @@ from app.database import connection
 from app.models import ContainerRepository
 from app.replication import paging
 from app.replication.paging import InvalidQuery, Page
-from tests.admin.face import face
+from tests.support.face import face
 
 
 @pytest.fixture

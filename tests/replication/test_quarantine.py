@@ -15,7 +15,7 @@ from app.replication import event_log, quarantine
 from app.replication.context import Context
 from app.replication.event_log import Origin
 from app.replication.quarantine import Replayed
-from tests.admin.face import Face, face
+from tests.support.face import Face, face
 
 
 @pytest.fixture

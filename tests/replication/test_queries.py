@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,15 +8,17 @@ from app.database import connection
 from app.models import ContainerRepository, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import queries
-from app.replication.queries import Filter, InvalidQuery
-from tests.admin.face import Face, face
-from tests.admin.seed import Seeded, seed
+from app.replication.narrowing import Filter
+from app.replication.queries import InvalidQuery
+from tests.support.face import Face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started, connection():
-        yield started
+def installation(installation: Face) -> Iterator[Face]:
+    """Within a connection, as queries want it."""
+    with connection():
+        yield installation
 
 
 @pytest.fixture
@@ -72,23 +73,6 @@ def test_a_search_means_its_letters(rows: Seeded) -> None:
     assert [row.id for row in queries.repositories(Filter(search="NGINX")).rows] == [rows.synced.id]
     for wildcard in ("%", "_", "\\", "'", "team%app"):
         assert queries.repositories(Filter(search=wildcard)).rows == []
-
-
-@pytest.mark.parametrize(
-    ("text", "state"), [("failed", SyncState.FAILED), ("SYNCED", SyncState.SYNCED), ("0", SyncState.PENDING)]
-)
-def test_a_state_by_name_or_gitlabs_number(text: str, state: SyncState) -> None:
-    assert Filter.parse(state=text).state is state
-
-
-def test_what_is_empty_narrows_nothing() -> None:
-    assert Filter.parse(state="", site="", search="  ") == Filter()
-
-
-@pytest.mark.parametrize("text", ["broken", "4", "-1", "²"])
-def test_no_such_state(text: str) -> None:
-    with pytest.raises(InvalidQuery, match="synced"):
-        Filter.parse(state=text)
 
 
 def test_a_cursor_of_another_list_is_refused(rows: Seeded) -> None:

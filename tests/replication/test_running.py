@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,14 +8,8 @@ from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
 from app.replication.running import Running, running
-from tests.admin.face import Face, face
-from tests.admin.seed import Seeded, seed
-
-
-@pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
+from tests.support.face import Face
+from tests.support.seed import Seeded, seed
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,15 +8,9 @@ from app.database import connection, transaction
 from app.models import ContainerRepository, Site, SyncAttempt
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication.throughput import HOURS, Day, Memory, last_day
-from tests.admin.face import Face, face
+from tests.support.face import Face
 
 NOW = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
-
-
-@pytest.fixture
-def installation(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
 
 
 def tracked(site: Site) -> Registry:

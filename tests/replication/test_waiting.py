@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -39,8 +40,17 @@ def pushed(geo: Deployment, primary: DistributionRegistry, repository: str, tag:
     geo.event("push", repository, tag, push(primary, repository, tag, image))
 
 
-def workers(geo: Deployment, pool: ThreadPoolExecutor, number: int) -> list[Future[int]]:
-    return [pool.submit(replicator.run_due, geo.context) for _ in range(number)]
+@contextmanager
+def working(geo: Deployment, number: int, gate: threading.Event) -> Iterator[None]:
+    """So many threads sync what is due; afterwards the gate is opened, and they come to their end."""
+    with ThreadPoolExecutor(number) as pool:
+        runs = [pool.submit(replicator.run_due, geo.context) for _ in range(number)]
+        try:
+            yield
+        finally:
+            gate.set()
+        for run in runs:
+            run.result(60)
 
 
 @pytest.mark.long
@@ -58,19 +68,14 @@ def test_a_push_overtakes_a_crowd_that_waits_for_one_layer(
     for number, image in enumerate(crowd):
         pushed(geo, primary, repository, f"t{number}", image)
     geo.mark()
-    with ThreadPoolExecutor(1) as pool:
-        (run,) = workers(geo, pool, 1)
-        try:
-            own = [image.blobs[-1].digest for image in crowd]
-            wait_until(lambda: all(before_primary.count(f"GET .*{digest}") for digest in own), 60)
+    with working(geo, 1, gate):
+        own = [image.blobs[-1].digest for image in crowd]
+        wait_until(lambda: all(before_primary.count(f"GET .*{digest}") for digest in own), 60)
 
-            # When another image is pushed, Then it is there before that layer
-            pushed(geo, primary, repository, "small", images.image())
-            geo.mark()
-            wait_until(lambda: digest_of(secondary, repository, "small") is not None)
-        finally:
-            gate.set()
-        run.result(60)
+        # When another image is pushed, Then it is there before that layer
+        pushed(geo, primary, repository, "small", images.image())
+        geo.mark()
+        wait_until(lambda: digest_of(secondary, repository, "small") is not None)
     assert before_primary.count(f"GET .*{images.sha256(base)}") == 1
     assert geo.failure(repository) == ""
 
@@ -89,20 +94,14 @@ def test_a_row_that_only_waits_gives_its_thread_to_others(
     for name, image in images_of.items():
         pushed(geo, primary, name, "v1", image)
     geo.mark()
-    with ThreadPoolExecutor(2) as pool:
-        runs = workers(geo, pool, 2)
-        try:
-            own = [image.blobs[2].digest for image in images_of.values()]
-            wait_until(lambda: all(before_primary.count(f"GET .*{digest}") == 1 for digest in own))
+    with working(geo, 2, gate):
+        own = [image.blobs[2].digest for image in images_of.values()]
+        wait_until(lambda: all(before_primary.count(f"GET .*{digest}") == 1 for digest in own))
 
-            # When a third repository is pushed to, Then the one that only waits gives its thread up
-            pushed(geo, primary, f"{repository}-c", "hotfix", images.image())
-            geo.mark()
-            wait_until(lambda: digest_of(secondary, f"{repository}-c", "hotfix") is not None)
-        finally:
-            gate.set()
-        for run in runs:
-            run.result(60)
+        # When a third repository is pushed to, Then the one that only waits gives its thread up
+        pushed(geo, primary, f"{repository}-c", "hotfix", images.image())
+        geo.mark()
+        wait_until(lambda: digest_of(secondary, f"{repository}-c", "hotfix") is not None)
 
     # And it is done when the layer has landed
     def arrived() -> bool:
@@ -125,22 +124,17 @@ def test_a_tag_that_moves_while_its_copy_waits_is_copied_anew(
     carrier, waiter = images.image([base, images.layer()]), images.image([base, images.layer()])
     pushed(geo, primary, repository, "carrier", carrier)
     geo.mark()
-    with ThreadPoolExecutor(1) as pool:
-        (run,) = workers(geo, pool, 1)
-        try:
-            wait_until(lambda: before_primary.count(f"GET .*{images.sha256(base)}") == 1)
-            pushed(geo, primary, repository, "latest", waiter)
-            geo.mark()
-            wait_until(lambda: before_primary.count(f"GET .*{waiter.blobs[2].digest}") == 1)
+    with working(geo, 1, gate):
+        wait_until(lambda: before_primary.count(f"GET .*{images.sha256(base)}") == 1)
+        pushed(geo, primary, repository, "latest", waiter)
+        geo.mark()
+        wait_until(lambda: before_primary.count(f"GET .*{waiter.blobs[2].digest}") == 1)
 
-            # When that one moves, Then the new image is there at once
-            new = images.image()
-            pushed(geo, primary, repository, "latest", new)
-            geo.mark()
-            wait_until(lambda: digest_of(secondary, repository, "latest") == new.digest)
-        finally:
-            gate.set()
-        run.result(60)
+        # When that one moves, Then the new image is there at once
+        new = images.image()
+        pushed(geo, primary, repository, "latest", new)
+        geo.mark()
+        wait_until(lambda: digest_of(secondary, repository, "latest") == new.digest)
     # And the old one never comes
     assert digest_of(secondary, repository, "latest") == new.digest
     assert [attempt.new_digest for attempt in geo.attempts(repository, "latest")] == [new.digest]

@@ -17,8 +17,6 @@ from app.registry import Anonymous, Descriptor, RegistryClient, Watch, copy_blob
 from app.replication.spool import Spool
 from app.replication.spool.directory import SpoolDirectory
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 def command(
     source: str, destination: str, repository: str, *blobs: tuple[str, int], spool: Path | None = None

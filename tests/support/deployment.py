@@ -123,6 +123,11 @@ class Deployment:
         self.mark()
         return replicator.run_due(self.context)
 
+    def settle_again(self, repository: str) -> None:
+        """The same, and once more when the backoff of this repository is over."""
+        self.settle()
+        self.retry(repository)
+
     def take(self) -> Claim | None:
         """Take the next row that is due, as a worker does."""
         return claim.claim_next(self.context.settings)

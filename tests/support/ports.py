@@ -1,4 +1,4 @@
-"""Free TCP ports on the loopback."""
+"""TCP ports on the loopback."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import socket
 #: Below the range that the kernel takes local ports of outgoing connections from (32768 and up): a port that a
 #: server leaves for a moment while it restarts is not taken by some client meanwhile.
 PORTS = range(15000, 32000)
+
+#: Those of the demonstration, which are fixed: primary, secondary and token service.
+DEMONSTRATION = (5001, 5002, 5003)
 
 #: What this process handed out: two servers that start later must not get the same one.
 _handed_out: set[int] = set()
@@ -23,6 +26,12 @@ def free_port() -> int:
             _handed_out.add(port)
             return port
     raise RuntimeError(f"no free port among {PORTS.start}-{PORTS.stop}")
+
+
+def listening(port: int) -> bool:
+    """Tell whether something listens on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _bindable(port: int) -> bool:

@@ -11,13 +11,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
+from tests.support.intermediary import Intermediary, ask, body_of, headers_of
 from tests.support.registries import DistributionRegistry
-
-_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})
 
 _PIECE = 16 * 1024
 
@@ -47,45 +45,17 @@ class Rule:
     arrived: threading.Event = field(default_factory=threading.Event)
 
 
-class Proxy:
+class Proxy(Intermediary):
     """`with Proxy(registry) as proxy: ...`: stands before `registry` at `proxy.url`.
 
     It passes the Host header on, so that upload locations lead through it. `requests` are the `METHOD path` so far.
     """
 
     def __init__(self, upstream: DistributionRegistry) -> None:
-        self.upstream = upstream
+        super().__init__(upstream)
         self.requests: list[str] = []
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
-        #: Set when the test is over: nothing waits any more.
-        self._over = threading.Event()
-        proxy = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def _any(self) -> None:
-                proxy._handle(self)
-
-            do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815
-
-            def handle_one_request(self) -> None:
-                try:
-                    super().handle_one_request()
-                except OSError:
-                    self.close_connection = True
-
-            def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-                pass
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def rule(self, pattern: str, **options: Any) -> Rule:
         """Add a rule for requests matching the regular expression, and return it."""
@@ -105,22 +75,10 @@ class Proxy:
         with self._lock:
             return sum(re.search(pattern, request) is not None for request in self.requests)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
     def _handle(self, handler: BaseHTTPRequestHandler) -> None:
         rule = self._take(f"{handler.command} {handler.path}")
         rule.arrived.set()
-        body = _body(handler)
+        body = body_of(handler)
         self._over.wait(rule.delay)
         while rule.gate is not None and not rule.gate.wait(0.05) and not self._over.is_set():
             pass
@@ -130,10 +88,9 @@ class Proxy:
         if rule.status is not None:
             _answer(handler, rule.status, rule.headers, rule.body)
             return
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.upstream.port, timeout=60)) as connection:
+        with contextlib.closing(self._connection()) as connection:
             try:
-                connection.request(handler.command, handler.path, body, dict(handler.headers.items()))
-                answer = connection.getresponse()
+                answer = ask(connection, handler, body)
             except OSError:
                 _answer(handler, 502, {"Content-Type": "text/html"}, b"<h1>Bad Gateway</h1>")
                 return
@@ -151,9 +108,8 @@ class Proxy:
 
     def _pass_on(self, handler: BaseHTTPRequestHandler, answer: http.client.HTTPResponse, rule: Rule) -> None:
         handler.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in _HOP:
-                handler.send_header(name, value)
+        for name, value in headers_of(answer):
+            handler.send_header(name, value)
         sized = answer.getheader("Content-Length") is not None or handler.command == "HEAD"
         if not sized and answer.status != 204:
             handler.send_header("Connection", "close")
@@ -177,19 +133,6 @@ class Proxy:
             given += len(piece)
             if rule.rate is not None:
                 self._over.wait(max(0.0, given / rule.rate - (time.monotonic() - started)))
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Keep quiet: clients that break off are what the tests are about."""
-
-
-def _body(handler: BaseHTTPRequestHandler) -> bytes | None:
-    length = handler.headers.get("Content-Length")
-    return handler.rfile.read(int(length)) if length else None
 
 
 def _answer(handler: BaseHTTPRequestHandler, status: int, headers: Mapping[str, str], body: bytes) -> None:

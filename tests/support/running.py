@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,10 +15,9 @@ import requests
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.ports import free_port
 from tests.support.processes import Process
-from tests.support.registries import Endpoint
+from tests.support.registries import DistributionRegistry, Endpoint
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-ROOT = Path(__file__).resolve().parents[2]
 
 WEBHOOK = "/api/v4/container_registry_event/events"
 
@@ -94,6 +93,15 @@ class Running:
             assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
+    def set_lines(self, lines: Iterable[str]) -> None:
+        """Change the environment as a person does who reads these lines, which a command has printed."""
+        for line in lines:
+            name, separator, value = line.partition("=")
+            if separator and name.isupper():
+                self.env[name] = value
+            elif line.endswith("(take it out)"):
+                self.env.pop(line.split()[0], None)
+
     def post(self, document: Any, **headers: str) -> requests.Response:
         """Send an envelope to the webhook."""
         with requests.Session() as session:
@@ -113,6 +121,13 @@ def endpoint(port: int, **options: Any) -> Endpoint:
     return Endpoint(f"http://127.0.0.1:{port}{WEBHOOK}", SECRET, **options)
 
 
+def notify(registry: DistributionRegistry, port: int | None) -> None:
+    """Write a registry's notifications into its configuration, or take them out, and start it anew."""
+    registry.stop()
+    registry.notify = () if port is None else (endpoint(port, ignore=True),)
+    registry.start()
+
+
 def processes_of(path: Path) -> list[int]:
     """Processes whose working directory is `path`: everything that a `geo up` there has started."""
     found = []
@@ -126,4 +141,4 @@ def processes_of(path: Path) -> list[int]:
     return found
 
 
-__all__ = ["ROOT", "WEBHOOK", "Running", "endpoint", "free_port", "processes_of"]
+__all__ = ["WEBHOOK", "Running", "endpoint", "free_port", "notify", "processes_of"]

@@ -14,7 +14,7 @@ from typing import Self
 
 from tests.support.deployment import Deployment
 from tests.support.processes import Process
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
 
 

@@ -16,7 +16,8 @@ import requests
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.ports import free_port
 from tests.support.processes import Process
-from tests.support.running import ROOT, WEBHOOK
+from tests.support.root import ROOT
+from tests.support.running import WEBHOOK
 
 
 class Web:

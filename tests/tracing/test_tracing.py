@@ -15,8 +15,7 @@ import pytest
 from app import correlation, tracing
 from tests.support.deployment import offline_environment
 from tests.support.processes import clean_environment
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.root import ROOT
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 

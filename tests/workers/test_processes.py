@@ -17,7 +17,7 @@ from tests.support.compare import assert_same
 from tests.support.deployment import environment
 from tests.support.proxy import Proxy, Rule
 from tests.support.registries import DistributionRegistry
-from tests.support.running import ROOT
+from tests.support.root import ROOT
 from tests.support.stage import Stage
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until

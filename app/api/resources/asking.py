@@ -14,7 +14,8 @@ from app.api.resources.guard import blueprint
 from app.api.resources.repositories import find, secondary_here
 from app.database import connection
 from app.replication import bulk
-from app.replication.queries import Filter, InvalidQuery
+from app.replication.narrowing import Filter
+from app.replication.queries import InvalidQuery
 from app.replication.replicator import Replicator
 from app.settings import VerificationLevel
 

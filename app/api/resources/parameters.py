@@ -10,7 +10,8 @@ from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from app.replication import queries
-from app.replication.queries import Filter, InvalidQuery
+from app.replication.narrowing import Filter
+from app.replication.queries import InvalidQuery
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site
 from app.replication import queries
-from app.replication.queries import Filter
+from app.replication.narrowing import Filter
 
 
 @blueprint.get("/geo/container_repositories")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,18 +13,11 @@ from app.database import connection, in_batches
 from app.models import ContainerRepository, Event, Handover, Site
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryError
-from app.registry.limits import always_bulk
-from app.replication.drift import _REFERRERS_TAG
+from app.replication.drift import REFERRERS_TAG
 from app.replication.failover.remains import Facts, Kind, Remain, RepositoryRemains, judge
-from app.replication.reading import Reader, Side
+from app.replication.reading import Reader, Side, look_at_each
 from app.replication.scope import Scope
 from app.replication.tag_scope import TagScope
-
-#: Requests to each of the two registries at a time, and repositories looked at beside each other.
-REQUESTS, REPOSITORIES = 16, 8
-
-#: Seconds between reports of progress.
-INTERVAL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +78,7 @@ class Looking:
 
         `progress` is called now and then with how many are done, by this thread.
         """
-        with ExitStack() as stack:
-            repositories = _threads(stack, REPOSITORIES, "repository")
-            here, there = (Side(reader, _threads(stack, REQUESTS, "request")) for reader in (self.here, self.there))
-            futures = [repositories.submit(self._guarded, path, here, there) for path in sorted(set(paths))]
-            waiting: set[Future[RepositoryRemains]] = set(futures)
-            while waiting:
-                _, waiting = wait(waiting, timeout=INTERVAL)
-                progress(len(futures) - len(waiting))
-            return tuple(future.result() for future in futures)
+        return tuple(look_at_each(paths, self._guarded, (self.here, self.there), progress))
 
     def _guarded(self, path: str, here: Side, there: Side) -> RepositoryRemains:
         try:
@@ -126,7 +109,7 @@ class Looking:
         saved = (each for each in judged if each.name in outside and each.kind in {Kind.LOST, Kind.UNCLEAR})
         remains += [dataclasses.replace(each, in_scope=False) for each in saved]
         # A registry without the referrers API keeps lists under such tags, and one that has it, none.
-        shown = [each for each in remains if each.kind is not Kind.ALONE or not _REFERRERS_TAG.fullmatch(each.name)]
+        shown = [each for each in remains if each.kind is not Kind.ALONE or not REFERRERS_TAG.fullmatch(each.name)]
         inside = [pair for pair in pairs.values() if pair.name not in outside]
         equal = sum(pair.here is not None and pair.here == pair.there for pair in inside)
         return RepositoryRemains(
@@ -227,10 +210,3 @@ def _standing(side: Side, path: str) -> Callable[[str], str | None]:
                 return None
 
     return standing
-
-
-def _threads(stack: ExitStack, number: int, name: str) -> ThreadPoolExecutor:
-    # Both registries may be busy: one with what is pushed, the other with its own start.
-    threads = ThreadPoolExecutor(number, thread_name_prefix=name, initializer=always_bulk)
-    stack.callback(threads.shutdown, wait=True, cancel_futures=True)
-    return threads

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from app.replication.check.finding import Finding, Id, Severity, fine
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.root import ROOT
 
 
 def test_every_finding_is_explained() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from tests.registry.scripted import Handler, Request, Scripted
 from tests.replication.politeness.counting import Counting
 from tests.support import images
 from tests.support.deployment import Deployment, environment
+from tests.support.processes import Process
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.stage import Stage
@@ -117,6 +119,12 @@ def workers(
     return Workers(primary, secondary, before_primary, before_secondary, caches, stage, repository)
 
 
+def told_without_redis(worker: Process) -> set[int]:
+    """The processes of the command that have said that they go on without Redis."""
+    lines = [json.loads(line) for line in worker.log_text.splitlines() if line.startswith("{") and line.endswith("}")]
+    return {line["pid"] for line in lines if line["message"].startswith("Redis does not answer")}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_one_answer_stops_all_processes(workers: Workers, form: str) -> None:
@@ -184,7 +192,10 @@ def test_without_redis_halfway_everything_arrives(workers: Workers, stack: ExitS
 
     # When Redis is killed
     workers.caches.kill()
-    time.sleep(0.5)
+    wait_until(lambda: len(told_without_redis(worker)) == 2, message=lambda: worker.log_text[-3000:])
+    # What was let through before has come when many times as many have come after it.
+    known = len(source.arrivals)
+    wait_until(lambda: len(source.arrivals) > known + 24, message=lambda: worker.log_text[-3000:])
     source.reset()
 
     # Then everything arrives, and each of the two keeps to its half

@@ -1,62 +1,28 @@
-"""Surveys between real registries: what they find, what they ask, and that they only ask."""
+"""What a survey between real registries finds, what goes wrong with it, and what stands in the way."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
 
 import pytest
 
 from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.registry import Anonymous, KeyToken, RegistryClient, SigningKey
 from app.replication import survey
-from app.replication.backfill import NoCatalog
-from app.replication.plan import Action, RepositoryPlan, SitePlan, TagPlan
-from app.replication.presence import LocalPresence
-from app.replication.replicator import UnknownRepository
-from app.replication.survey import Progress, Survey
 from tests.replication.conftest import Deploy
+from tests.replication.survey.plans import actions, plan_of, survey_of, tags_of
 from tests.support import images
-from tests.support.deployment import Deployment, environment, event
+from tests.support.deployment import Deployment
 from tests.support.images import Blob
-from tests.support.keys import TokenAuth
-from tests.support.noting import Noting
 from tests.support.oci_registry import OciRegistry
 from tests.support.proxy import Proxy
 from tests.support.referring import attach
-from tests.support.registries import DistributionRegistry, RegistryFactory
+from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
-from tests.support.schema1 import schema1
 from tests.support.wire import delete_digest, push, push_blob, retag
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(90)]
-
-
-@pytest.fixture
-def database_url(sqlite_database: str) -> str:
-    """SQLite alone: what is asked of the registries has nothing to do with the database."""
-    return sqlite_database
-
-
-def survey_of(geo: Deployment, *paths: str) -> SitePlan:
-    return survey.survey(geo.context, geo.fresh_site(), paths)
-
-
-def plan_of(geo: Deployment, path: str) -> RepositoryPlan:
-    (plan,) = survey_of(geo, path).repositories
-    return plan
-
-
-def tags_of(plan: RepositoryPlan) -> dict[str, TagPlan]:
-    assert plan.problem is None, plan.problem
-    return {tag.name: tag for tag in plan.tags}
-
-
-def actions(plan: RepositoryPlan) -> dict[str, str]:
-    return {name: tag.action.value for name, tag in tags_of(plan).items()}
 
 
 # --- what it finds ----------------------------------------------------------------------------------------------------
@@ -351,147 +317,6 @@ def test_a_registry_that_does_not_answer_is_not_asked_for_everything(
     assert before_primary.count("tags/list") < 30
 
 
-# --- what it asks -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def looking(
-    proxied: tuple[Deployment, Proxy, Proxy], token_auth: TokenAuth
-) -> Iterator[tuple[Deployment, Proxy, Proxy, Survey]]:
-    """A survey whose clients may pull, on both sides, and nothing else."""
-    geo, before_primary, before_secondary = proxied
-    keys = token_auth.keys
-    token = KeyToken(SigningKey.load(keys.key_path, keys.certificate_path), token_auth.issuer, token_auth.service)
-    with (
-        RegistryClient(before_primary.url, token, actions=("pull",)) as source,
-        RegistryClient(before_secondary.url, token, actions=("pull",)) as destination,
-    ):
-        yield geo, before_primary, before_secondary, Survey(geo.fresh_site(), source, destination, LocalPresence())
-
-
-def test_nothing_is_touched_and_nothing_is_asked_twice(
-    looking: tuple[Deployment, Proxy, Proxy, Survey],
-    primary: DistributionRegistry,
-    secondary: DistributionRegistry,
-    repository: str,
-) -> None:
-    # Given a repository with something of everything
-    geo, before_primary, before_secondary, survey = looking
-    digests = replicated(geo, primary, repository, "same", "moved", "gone")
-    made = images.index()
-    push(primary, repository, "v1", made)
-    for number in range(2, 20):
-        retag(primary, repository, "v1", f"v{number}")
-    push(primary, repository, "moved", images.image())
-    delete_digest(primary, repository, digests["gone"])
-    push(secondary, repository, "theirs", images.image())
-    before = {name: repr(row.__data__) for name, row in geo.references(repository).items()}
-    before_primary.clear()
-    before_secondary.clear()
-
-    # When it is planned
-    plan = survey.plan([repository]).repositories[0]
-
-    # Then both registries saw nothing but GET and HEAD
-    assert {tag.action for tag in plan.tags} == {Action.COPY, Action.MOVE, Action.DELETE, Action.DRIFT}
-    assert plan.count(Action.COPY) == 19
-    for proxy in (before_primary, before_secondary):
-        assert {request.partition(" ")[0] for request in proxy.requests} == {"GET", "HEAD"}
-        assert not re.search("uploads", " ".join(proxy.requests))
-        # And no request twice
-        assert len(set(proxy.requests)) == len(proxy.requests)
-    # And each manifest of the nineteen tags was fetched once, each blob asked for once
-    assert before_primary.count(f"GET .*manifests/{made.digest}") == 1
-    assert before_primary.count("HEAD .*manifests/v") == 19
-    assert before_secondary.count("HEAD .*manifests/v") == 0
-    assert before_secondary.count("HEAD .*blobs/") == len({b.digest for part in made.walk() for b in part.blobs}) + 2
-    # And no row was written
-    assert {name: repr(row.__data__) for name, row in geo.references(repository).items()} == before
-
-
-def test_a_repository_in_order_costs_two_listings_and_two_looks_a_tag(
-    looking: tuple[Deployment, Proxy, Proxy, Survey], primary: DistributionRegistry, repository: str
-) -> None:
-    geo, before_primary, before_secondary, survey = looking
-    replicated(geo, primary, repository, "v1", "v2", "v3")
-    before_primary.clear()
-    before_secondary.clear()
-    told: list[Progress] = []
-    assert survey.plan([repository], told.append).in_order
-    assert len(before_secondary.requests) == 4
-    # One more tells that the primary does not list what refers to a manifest.
-    assert len(before_primary.requests) == 5
-    assert before_primary.count("referrers/") == 1
-    assert told[-1] == Progress(repositories=1, tags=3, tags_looked_at=3)
-
-
-def test_docker_schema_1_does_not_say_how_large_its_layers_are(
-    registry_factory: RegistryFactory, token_auth: TokenAuth, secondary: DistributionRegistry, database_url: str
-) -> None:
-    # Given an image of Docker's first format
-    primary = registry_factory("schema1", token=token_auth, schema1=True)
-    layer = images.layer(2000)
-    push(primary, "team/old", "v1", schema1("team/old", "v1", [layer]))
-    geo = Deployment.start(environment(primary, secondary, database_url))
-    try:
-        # Then they are asked for
-        assert plan_of(geo, "team/old").to_copy.bytes == len(layer)
-    finally:
-        geo.close()
-
-
-# --- which repositories -----------------------------------------------------------------------------------------------
-
-
-def test_names_that_are_none_are_all_said_at_once(geo: Deployment) -> None:
-    site = geo.fresh_site()
-    with pytest.raises(UnknownRepository, match=r"'Team/App', 'team/app:v1'"):
-        survey.named(site, ["team/app", "Team/App", "team/app:v1"])
-    with connection():
-        Site.update(repositories="team/**\n!team/secret").where(Site.id == site.id).execute()
-    with pytest.raises(UnknownRepository, match=r"other/app, team/secret: outside"):
-        survey.named(geo.fresh_site(), ["team/app", "other/app", "team/secret"])
-    assert survey.named(geo.fresh_site(), ["team/b", "team/a/", "team/b"]) == ["team/a", "team/b"]
-
-
-class Catalog:
-    def __init__(self, *paths: str, error: Exception | None = None) -> None:
-        self.paths = paths
-        self.error = error
-
-    def list_repositories(self) -> Iterator[str]:
-        yield from self.paths
-        if self.error is not None:
-            raise self.error
-
-
-def test_the_scope_is_found_as_a_backfill_finds_it(state: Deployment) -> None:
-    # Given a repository that an event named, and a catalog
-    state.store(event(repository="team/known", tag="v1"))
-    with connection():
-        Site.update(repositories="team/**\nextra\n!team/secret").where(Site.id == state.site.id).execute()
-    site = state.fresh_site()
-    assert survey.in_scope(site, Catalog("team/found", "team/secret", "other")) == [
-        "extra",
-        "team/found",
-        "team/known",
-    ]
-
-    # When nothing but names is in scope, then nobody is asked for a catalog
-    with connection():
-        Site.update(repositories="team/known\nextra").where(Site.id == state.site.id).execute()
-    assert survey.in_scope(state.fresh_site(), Catalog(error=AssertionError())) == ["extra", "team/known"]
-
-
-def test_without_a_catalog_what_is_known_is_planned(proxied: tuple[Deployment, Proxy, Proxy]) -> None:
-    geo, before_primary, _ = proxied
-    before_primary.rule("_catalog", status=405)
-    with pytest.raises(NoCatalog, match="GEO_REPOSITORIES"):
-        survey.in_scope(geo.fresh_site(), geo.context.primary)
-    geo.store(event(repository="team/known", tag="v1"))
-    assert survey.in_scope(geo.fresh_site(), geo.context.primary) == ["team/known"]
-
-
 # --- what keeps it from happening -------------------------------------------------------------------------------------
 
 
@@ -517,22 +342,3 @@ def test_what_stands_in_the_way_is_said(
     assert [each for each in survey_of(geo, repository).obstacles if "its address changed" in each]
     with connection():
         assert Reference.select().count() == Registry.select().count() * 3
-
-
-def test_what_a_plan_asks_comes_after_what_was_pushed(state: Deployment, repository: str) -> None:
-    # Given two registries that note how they are asked
-    primarys, secondarys = Noting(), Noting()
-    with (
-        OciRegistry() as one,
-        OciRegistry() as two,
-        RegistryClient(one.url, Anonymous(), limiter=primarys) as source,
-        RegistryClient(two.url, Anonymous(), limiter=secondarys) as destination,
-    ):
-        push(one, repository, "v1", images.image())
-
-        # When a repository is planned, Then all of it is asked as bulk
-        plan = Survey(state.fresh_site(), source, destination, LocalPresence()).plan([repository])
-    assert plan.count(Action.COPY) == 1
-    for noting in (primarys, secondarys):
-        assert noting.bulk
-        assert all(noting.bulk)
