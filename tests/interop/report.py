@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from tests.docs.markdown import ROOT
 from tests.interop.results import Check, Outcome, Pairing, Result, share
+from tests.support.root import ROOT
 
 PAGE = ROOT / "docs/interop.md"
 
