@@ -16,7 +16,7 @@ from app.models import SyncState
 from app.providers import PROFILES, ControlPlaneError, Provider
 from app.providers.control import StillReferenced
 from app.registry import Anonymous, Denied, Manifest, NotFound, RegistryClient, Rejected, Unreachable
-from app.replication import backfill
+from app.replication import backfill, survey
 from app.replication.creation import Creations, RepositoryNotCreated, says_missing
 from app.replication.politeness import Politeness
 from app.replication.tag_write import TagImmutable, put_tag
@@ -438,11 +438,13 @@ def test_a_primary_at_amazon_is_listed_by_its_control_plane(deploy: Deploy, one:
     with OciRegistry() as secondary:
         geo = deploy(one, secondary, GEO_PRIMARY_REGISTRY_PROVIDER="ecr", GEO_REPOSITORIES="listed/*")
 
-        # When it is backfilled
+        # When a plan looks for them, and it is backfilled
+        planned = survey.in_scope(geo.site, survey.Repositories(geo.context.registry_catalog()))
         backfill.mark_all(geo.site, geo.context.repositories())
         geo.settle()
 
         # Then all of them are there
+        assert planned == ["listed/one", "listed/two"]
         with connection():
             assert Registry.select().count() == 2
         assert tags(secondary, "listed/one") == tags(secondary, "listed/two") == ["v1"]

@@ -35,12 +35,12 @@ CHECKS: Mapping[str, Check] = {
     "queue": queue.check,
     "primary": registry.primary,
     "secondary": registry.secondary,
-    "provider": provider.check,
     "uploads": secondary.check,
     "registries": pair.check,
     "replication": deployment.check,
     "notifications": notifications.check,
     "webhook": webhook.check,
+    "provider": provider.check,
 }
 
 
