@@ -126,6 +126,27 @@ class AuthKind(StrEnum):
     SITE = "site"
 
 
+class ProviderName(StrEnum):
+    """Whose registry it is, where that is more than the specification (app.providers)."""
+
+    ECR = "ecr"
+    ECR_PUBLIC = "ecr-public"
+    ACR = "acr"
+    GAR = "gar"
+    GHCR = "ghcr"
+    BUNDLE_BAR = "bundle-bar"
+    BUNDLE_BAR_PRO = "bundle-bar-pro"
+    DOCKER_HUB = "docker-hub"
+    HARBOR = "harbor"
+    QUAY = "quay"
+    ZOT = "zot"
+    GITLAB = "gitlab"
+    DISTRIBUTION_2 = "distribution-2"
+    DISTRIBUTION_3 = "distribution-3"
+    #: None of these, or nobody knows.
+    GENERIC = "generic"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
     """A string that must not reach a log, a page or a `repr`."""
@@ -151,11 +172,16 @@ class RegistrySettings:
     ca_path: Path | None
     username: str | None
     password: Secret | None
-    #: Requests at once: from each process, and from all together once the registry has asked us to slow down.
-    max_connections: int = MAX_CONNECTIONS
+    #: Requests at once: from each process, and from all together once the registry has asked us to slow down. None: as
+    #: many as its provider likes.
+    max_connections: int | None = None
     rates: Rates = field(default_factory=Rates)
-    #: Requests of the registry's quota that are left to others; 0 does not look at it.
-    ratelimit_floor: int = 0
+    #: Requests of the registry's quota that are left to others; 0 does not look at it. None: as its provider needs.
+    ratelimit_floor: int | None = None
+    #: Whose registry it is; None: to be told by its host.
+    provider: ProviderName | None = None
+    #: The provider's own API beside the registry, where that is not at its usual address.
+    control_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,9 +415,11 @@ class _Environment:
             ca_path=self.existing_file(self.text(prefix + "CA_PATH"), prefix + "CA_PATH"),
             username=username,
             password=password,
-            max_connections=self.number(prefix + "MAX_CONNECTIONS", MAX_CONNECTIONS, 2, 10_000),
+            max_connections=self.number_or_none(prefix + "MAX_CONNECTIONS", 2, 10_000),
             rates=self.rates(prefix + "MAX_BYTES_PER_SECOND"),
-            ratelimit_floor=self.number(prefix + "RATELIMIT_FLOOR", 0, 0, 1_000_000),
+            ratelimit_floor=self.number_or_none(prefix + "RATELIMIT_FLOOR", 0, 1_000_000),
+            provider=self.provider(prefix + "PROVIDER"),
+            control_url=self.control_url(prefix + "CONTROL_URL"),
         )
 
     def database_url(self) -> str:
@@ -464,6 +492,21 @@ class _Environment:
             self.problems.append(f"{name} must be a whole number from {low} to {high}.")
             return default
         return int(value)
+
+    def number_or_none(self, name: str, low: int, high: int) -> int | None:
+        """None where nothing is said."""
+        return None if self.text(name) is None else self.number(name, low, low, high)
+
+    def provider(self, name: str) -> ProviderName | None:
+        """None where nothing is said."""
+        return None if self.text(name) is None else self.choice(name, ProviderName, ProviderName.GENERIC)
+
+    def control_url(self, name: str) -> str | None:
+        """An address, which may have a path."""
+        value = self.text(name)
+        if value is not None and not (value.startswith(("https://", "http://")) and _readable(value)):
+            self.problems.append(f"{name} must be an http:// or https:// address.")
+        return value
 
     def size(self, name: str, default: int) -> int:
         """A number of bytes, with or without a unit."""

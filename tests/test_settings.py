@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.rates import Rates
-from app.settings import AuthKind, Deletion, Role, Settings, SettingsError, VerificationLevel
+from app.settings import AuthKind, Deletion, ProviderName, Role, Settings, SettingsError, VerificationLevel
 
 GOOD = {
     "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050/",
@@ -230,8 +230,8 @@ def test_registries_are_asked_politely() -> None:
     # Given nothing about it
     settings = Settings.from_env(GOOD)
 
-    # Then there is a maximum and nothing else
-    assert (settings.primary.max_connections, settings.primary.ratelimit_floor) == (64, 0)
+    # Then that is left to the registry's provider, and there is nothing else
+    assert (settings.primary.max_connections, settings.primary.ratelimit_floor) == (None, None)
     assert settings.primary.rates.unlimited
 
     # Given both registries with settings of their own
@@ -250,7 +250,37 @@ def test_registries_are_asked_politely() -> None:
     assert settings.primary.rates == Rates.parse("50M; 08:00-18:00 mon-fri 10M")
     assert settings.secondary is not None
     assert settings.secondary.rates.base == 1024**3
-    assert settings.secondary.max_connections == 64
+    assert settings.secondary.max_connections is None
+
+
+def test_whose_registry_it_is_can_be_said() -> None:
+    # Given nothing about it, Then it is to be told by the host
+    settings = Settings.from_env(GOOD)
+    assert (settings.primary.provider, settings.primary.control_url) == (None, None)
+
+    # Given what is said of one of them
+    settings = Settings.from_env(
+        GOOD
+        | {
+            "GEO_SECONDARY_REGISTRY_PROVIDER": "ghcr",
+            "GEO_SECONDARY_REGISTRY_CONTROL_URL": "https://github.example.com/api/v3",
+        }
+    )
+
+    # Then it holds for that one
+    assert settings.secondary is not None
+    assert settings.secondary.provider is ProviderName.GHCR
+    assert settings.secondary.control_url == "https://github.example.com/api/v3"
+    assert settings.primary.provider is None
+
+
+def test_a_provider_that_nobody_knows_is_refused() -> None:
+    found = problems(
+        GOOD
+        | {"GEO_PRIMARY_REGISTRY_PROVIDER": "amazon", "GEO_SECONDARY_REGISTRY_CONTROL_URL": "github.example.com/api/v3"}
+    )
+    assert any("GEO_PRIMARY_REGISTRY_PROVIDER must be one of: ecr, ecr-public, acr" in problem for problem in found)
+    assert "GEO_SECONDARY_REGISTRY_CONTROL_URL must be an http:// or https:// address." in found
 
 
 def test_impolite_settings_are_refused() -> None:

@@ -114,7 +114,7 @@ def repositories() -> Response:
             return response
         try:
             scope, named = Scope(tuple(site.repositories.splitlines())), Scope(geo.settings.repositories)
-            found = listing.page(scope, named, geo.primary, request.args.get("after"))
+            found = listing.page(scope, named, geo.registry_catalog(), request.args.get("after"))
         except listing.InvalidPage as error:
             return problem(400, "Bad Request", f"{error}.")
         except listing.NothingToList as error:

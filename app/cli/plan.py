@@ -73,7 +73,8 @@ def plan(repositories: tuple[str, ...], everything: bool, verbose: bool, as_json
     chosen = site_named(site)
     sites.require_applied(context.settings)
     try:
-        paths = survey.named(chosen, repositories) if repositories else survey.in_scope(chosen, context.primary)
+        source = survey.Repositories(context.registry_catalog())
+        paths = survey.named(chosen, repositories) if repositories else survey.in_scope(chosen, source)
         with _progress(len(paths)) as show:
             made = survey.survey(context, chosen, paths, show)
     except UnknownRepository as error:

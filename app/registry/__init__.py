@@ -33,6 +33,7 @@ from app.registry.errors import (
 )
 from app.registry.limits import Limiter, Meter, NoLimit, Permit, Quota, always_bulk, bulk
 from app.registry.manifests import Descriptor, Manifest
+from app.registry.manners import Manners
 from app.registry.references import Digest, is_digest, is_repository, is_tag
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
 from app.registry.token_service import Anonymous, Basic, OwnTokenService
@@ -59,6 +60,7 @@ __all__ = [
     "KeyToken",
     "Limiter",
     "Manifest",
+    "Manners",
     "Meter",
     "NoLimit",
     "NotFound",

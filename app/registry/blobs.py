@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import requests
 import urllib3.exceptions
@@ -12,7 +12,7 @@ import urllib3.exceptions
 from app.registry.auth import Scope
 from app.registry.blob_stream import BlobStream
 from app.registry.endpoint import Endpoint
-from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError
+from app.registry.errors import DigestMismatch, InvalidResponse, RegistryError, TooLarge
 from app.registry.failures import causes, unreachable
 from app.registry.limits import metered
 from app.registry.media_types import OCTET_STREAM
@@ -34,39 +34,76 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 class Upload:
     """An upload session of one blob: `put` it all, or `cancel`."""
 
-    def __init__(self, endpoint: Endpoint, repository: str, location: str) -> None:
+    def __init__(self, endpoint: Endpoint, repository: str, location: str, *, least: int = 0) -> None:
         self.repository = repository
         #: Where the next request of the session goes, its query as the registry gave it.
         self.location = location
         self._endpoint = endpoint
+        #: Bytes that each chunk but the last must have, as the registry says.
+        self._least = least
 
     def put(self, chunks: Iterable[bytes], size: int | None, digest: str) -> None:
-        """Send the whole blob in one request and commit it under the digest, which the registry verifies.
+        """Send the whole blob and commit it under the digest, which the registry verifies.
 
-        With `size` the request promises that length, and breaks off if the chunks are fewer or more; None is sent in
-        chunked encoding, which not every registry takes. An error that `chunks` raises is raised unchanged, and then
-        nothing is committed.
+        In one request, or in chunks where the registry's manners say so. With `size` that length is promised, and kept
+        to if `chunks` give fewer bytes or more; None is sent in chunked encoding, which not every registry takes. An
+        error that `chunks` raises is raised unchanged, and then nothing is committed.
         """
         endpoint = self._endpoint
-        joint = "&" if "?" in self.location else "?"
         with endpoint.observed("put_blob"):
+            source = metered(chunks, endpoint.meter)
+            patience = _COMMIT_SECONDS * (size or 0) / _GIB
+            if size is not None and endpoint.in_chunks(size):
+                self._append(source, size)
+                self._commit(b"", 0, digest, patience)
+                return
+            try:
+                self._commit(_body(source, size), size, digest, patience)
+            except TooLarge:
+                endpoint.refused(size)
+                raise
+
+    def _append(self, source: Iterable[bytes], size: int) -> None:
+        """Send all bytes, in requests that each say where theirs belong."""
+        endpoint, pieces = self._endpoint, _Pieces(source)
+        scope = endpoint.scope(self.repository, "pull", "push")
+        chunk = max(endpoint.manners.chunk or 1, self._least)
+        for start in range(0, size, chunk):
+            length = min(chunk, size - start)
             response = endpoint.call(
-                "PUT",
-                # A colon is plain in a query (RFC 3986, 3.4), and not every registry decodes it.
-                f"{self.location}{joint}digest={digest}",
-                endpoint.scope(self.repository, "pull", "push"),
-                expect=(201, 204),
-                headers={"Content-Type": OCTET_STREAM},
-                body=_body(metered(chunks, endpoint.meter), size),
-                patience=_COMMIT_SECONDS * (size or 0) / _GIB,
-                size=size,
+                "PATCH",
+                self.location,
+                scope,
+                # By the specification 202; others are met.
+                expect=(202, 201, 204),
+                headers={"Content-Type": OCTET_STREAM, "Content-Range": f"{start}-{start + length - 1}"},
+                body=SizedBody(pieces.take(length), length),
+                size=length,
             )
-            stored = response.headers.get("Docker-Content-Digest")
             discard(response)
-            if stored and Digest.supported(stored) and Digest.differs(stored, digest):
-                raise DigestMismatch(
-                    f"the registry stored {stored}, sent was {digest}", method="PUT", url=self.location
-                )
+            location = response.headers.get("Location")
+            if location:
+                self.location = endpoint.resolve(response.url, location)
+        pieces.end()
+
+    def _commit(self, body: bytes | Body, size: int | None, digest: str, patience: float) -> None:
+        endpoint = self._endpoint
+        joint = "&" if "?" in self.location else "?"
+        response = endpoint.call(
+            "PUT",
+            # A colon is plain in a query (RFC 3986, 3.4), and not every registry decodes it.
+            f"{self.location}{joint}digest={digest}",
+            endpoint.scope(self.repository, "pull", "push"),
+            expect=(201, 204),
+            headers={"Content-Type": OCTET_STREAM},
+            body=body,
+            patience=patience,
+            size=size,
+        )
+        stored = response.headers.get("Docker-Content-Digest")
+        discard(response)
+        if stored and Digest.supported(stored) and Digest.differs(stored, digest):
+            raise DigestMismatch(f"the registry stored {stored}, sent was {digest}", method="PUT", url=self.location)
 
     def cancel(self) -> bool:
         """Give the session up, and tell whether the registry said yes. Never raises.
@@ -127,7 +164,9 @@ def _post(endpoint: Endpoint, url: str, repository: str, scope: Scope) -> Upload
     location = response.headers.get("Location")
     if not location:
         raise endpoint.invalid(response, "an upload session without a Location")
-    return Upload(endpoint, repository, endpoint.resolve(response.url, location))
+    least = response.headers.get("OCI-Chunk-Min-Length", "")
+    bound = int(least) if least.isdecimal() and len(least) < 10 else 0
+    return Upload(endpoint, repository, endpoint.resolve(response.url, location), least=bound)
 
 
 def head_blob(endpoint: Endpoint, repository: str, digest: str) -> int | None:
@@ -231,6 +270,31 @@ def _content_range(endpoint: Endpoint, response: requests.Response) -> tuple[int
     if match is None:
         raise endpoint.invalid(response, "a range without a Content-Range")
     return int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
+
+
+class _Pieces:
+    """What `source` gives, in pieces of any length: nothing is kept but the rest of one chunk."""
+
+    def __init__(self, source: Iterable[bytes]) -> None:
+        self._source = iter(source)
+        self._rest = memoryview(b"")
+
+    def take(self, length: int) -> Iterator[bytes]:
+        """The next `length` bytes, or as many as there are."""
+        while length:
+            if not self._rest:
+                chunk = next(self._source, None)
+                if chunk is None:
+                    return
+                self._rest = memoryview(chunk)
+            piece, self._rest = self._rest[:length], self._rest[length:]
+            length -= len(piece)
+            yield bytes(piece)
+
+    def end(self) -> None:
+        """Raise unless there is nothing more. Run through to its end the source has verified itself."""
+        if self._rest or any(self._source):
+            raise InvalidResponse("the source gave more bytes of a blob than were promised", reason="size_mismatch")
 
 
 def _body(chunks: Iterable[bytes], size: int | None) -> bytes | Body:

@@ -22,6 +22,7 @@ from app.registry.errors import DigestMismatch, NotFound, Unsupported
 from app.registry.limits import Limiter, Meter
 from app.registry.listing import CatalogPage
 from app.registry.manifests import SIZE_LIMIT, Descriptor, Manifest
+from app.registry.manners import Manners
 from app.registry.media_types import ACCEPT, essence, is_generic
 from app.registry.references import (
     Digest,
@@ -43,7 +44,8 @@ class RegistryClient:
     `actions` is the most that is ever asked of the registry; an operation that needs more raises `ActionNotAllowed`
     and sends nothing. `read_timeout` is idle time, in seconds, in both directions; there is no total limit but where a
     `total_timeout` is given. `ca_path` (file or directory) replaces the system's trust. `observe` is told of every
-    request-making operation. `limiter` and `meter` hold the client back (app.registry.limits).
+    request-making operation. `limiter` and `meter` hold the client back (app.registry.limits). `manners` say how this
+    registry wants to be asked.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class RegistryClient:
         observe: Observer | None = None,
         limiter: Limiter | None = None,
         meter: Meter | None = None,
+        manners: Manners | None = None,
     ) -> None:
         self._transport = Transport(
             ca_path=ca_path,
@@ -69,7 +72,14 @@ class RegistryClient:
             user_agent=user_agent,
         )
         self._endpoint = Endpoint(
-            url, authenticator, self._transport, actions=actions, observe=observe, limiter=limiter, meter=meter
+            url,
+            authenticator,
+            self._transport,
+            actions=actions,
+            observe=observe,
+            limiter=limiter,
+            meter=meter,
+            manners=manners,
         )
 
     def __enter__(self) -> RegistryClient:
@@ -159,14 +169,18 @@ class RegistryClient:
         with self._endpoint.observed("delete_manifest"), _limit(total_timeout) as deadline:
             self._delete(repository, reference, deadline)
 
-    def list_tags(self, repository: str, page_size: int = 1000) -> list[str]:
-        """Return all tags of the repository, complete or an error.
+    def in_chunks(self, size: int | None) -> bool:
+        """Tell whether a blob of this size is sent in chunks; it may be from when one was refused as too large."""
+        return self._endpoint.in_chunks(size)
+
+    def list_tags(self, repository: str, page_size: int | None = None) -> list[str]:
+        """Return all tags of the repository, complete or an error. No page is larger than the registry likes.
 
         Raises `InvalidResponse` for anything that is no well-formed listing, `NotFound` when there is no such
         repository.
         """
         with self._endpoint.observed("list_tags"):
-            return listing.list_tags(self._endpoint, require_repository(repository), page_size)
+            return listing.list_tags(self._endpoint, require_repository(repository), self._page(page_size))
 
     def list_repositories(self, page_size: int = 1000) -> Iterator[str]:
         """Yield the names of all repositories (the catalog); an error in the middle means that it is not complete."""
@@ -179,7 +193,7 @@ class RegistryClient:
         An error in the middle means that it is not complete. A registry may refuse an old `after`, with any 4xx.
         """
         with self._endpoint.observed("list_repositories"):
-            yield from listing.catalog(self._endpoint, page_size, after)
+            yield from listing.catalog(self._endpoint, self._page(page_size), after)
 
     def referrers(self, repository: str, digest: str) -> list[Descriptor] | None:
         """Return the manifests whose subject is this digest; None where the registry has no referrers API.
@@ -245,6 +259,10 @@ class RegistryClient:
             except Unsupported:
                 return False
             return True
+
+    def _page(self, size: int | None) -> int:
+        largest = self._endpoint.manners.page_size
+        return largest if size is None else min(size, largest)
 
     def _get_manifest(self, repository: str, reference: str, deadline: Deadline | None) -> Manifest:
         response = self._endpoint.call(

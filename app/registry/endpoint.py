@@ -21,6 +21,7 @@ from app.registry.errors import (
     TooManyRequests,
 )
 from app.registry.limits import Limiter, Meter, NoLimit, Permit
+from app.registry.manners import Manners
 from app.registry.transport import Body, Redirects, Transport, discard, join, origin, read
 
 #: Told of every operation: its name, "ok" or the error's reason, and its seconds.
@@ -31,7 +32,7 @@ class Endpoint:
     """One registry and our credentials there. Shared by threads.
 
     `url` is the registry's root (`/v2` may be part of it). `actions` is the most that is ever asked for. `limiter`
-    permits every exchange, `meter` is told of the bytes of blobs in both directions.
+    permits every exchange, `meter` is told of the bytes of blobs in both directions. `manners` are the registry's.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Endpoint:
         observe: Observer | None = None,
         limiter: Limiter | None = None,
         meter: Meter | None = None,
+        manners: Manners | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
@@ -58,6 +60,9 @@ class Endpoint:
         self._observe = observe
         self.limiter: Limiter = limiter or NoLimit()
         self.meter = meter
+        self.manners = manners or Manners()
+        #: Bytes of the smallest blob that was refused in one request.
+        self._refused: int | None = None
 
     @contextmanager
     def observed(self, operation: str) -> Iterator[None]:
@@ -81,7 +86,20 @@ class Endpoint:
         for action in actions:
             if action not in self._actions:
                 raise ActionNotAllowed(f"this client of {self.name} was not made to {action}")
-        return Scope(repository, actions, mount_from)
+        return Scope(repository, self.manners.actions(*actions), mount_from)
+
+    def catalog_scope(self) -> Scope:
+        """Return the scope of listing repositories."""
+        return Scope.catalog() if self.manners.catalog_scope else Scope()
+
+    def in_chunks(self, size: int | None) -> bool:
+        """Tell whether a blob of this size is sent in chunks."""
+        return self.manners.in_chunks(size, self._refused)
+
+    def refused(self, size: int | None) -> None:
+        """Note that a blob of this size was refused in one request."""
+        if size is not None:
+            self._refused = size if self._refused is None else min(size, self._refused)
 
     def allows(self, action: str) -> bool:
         """Tell whether this client may ask for the action."""

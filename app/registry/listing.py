@@ -66,7 +66,7 @@ def catalog(endpoint: Endpoint, page_size: int | None, after: str | None) -> Ite
     Each repository comes once. Raises in the middle when a page is not right.
     """
     seen: set[str] = set()
-    for page in _pages(endpoint, "_catalog", Scope.catalog(), page_size, after):
+    for page in _pages(endpoint, "_catalog", endpoint.catalog_scope(), page_size, after):
         fresh = _fresh(page, _names(page, "repositories", is_repository), seen)
         seen.update(fresh)
         following = page.next_url()

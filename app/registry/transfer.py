@@ -9,7 +9,7 @@ from typing import Protocol
 
 from app.registry.blobs import Upload
 from app.registry.client import RegistryClient
-from app.registry.errors import InvalidResponse, PatchedMismatch, Stopped
+from app.registry.errors import InvalidResponse, PatchedMismatch, Stopped, TooLarge
 from app.registry.manifests import Descriptor
 from app.registry.resume import ResumingStream, Watch
 
@@ -55,8 +55,8 @@ def copy_blob(
     the destination that probably holds it: then it is mounted, and carried only where that fails. `progress` is told
     the bytes of each chunk as it is sent; `stop` is asked before each and ends the transfer with `Stopped`. Whatever
     fails, nothing is committed: the last bytes leave only when the whole hashes right, and the upload is cancelled.
-    What was patched together and hashes wrong is fetched whole, once. Raises `RegistryError`; its `url` tells which
-    side.
+    What was patched together and hashes wrong is fetched whole, once; what is too large for one request is sent in
+    chunks, where that may help. Raises `RegistryError`; its `url` tells which side.
     """
     upload = None
     if mount_from is not None:
@@ -72,10 +72,16 @@ def copy_blob(
     if isinstance(opener, RegistryClient):
         opener = straight(opener, repository, descriptor, Watch() if stop is None else Watch(stop=stop))
     sending = _Sending(destination, repository, descriptor, progress, stop)
+    chunked = destination.in_chunks(descriptor.size)
     try:
         return sending.send(opener, upload)
     except PatchedMismatch:
         return sending.send(opener, None, whole=True)
+    except TooLarge:
+        # Of the registry, or of a proxy before it: more often the latter, which limits a request and not a blob.
+        if chunked or not destination.in_chunks(descriptor.size):
+            raise
+        return sending.send(opener, None)
 
 
 def straight(source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None) -> Opener:

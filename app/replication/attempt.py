@@ -15,7 +15,17 @@ from peewee import PeeweeException
 from app import correlation, tracing
 from app.database import DatabaseUnavailable
 from app.models import Reference
-from app.registry import Manifest, NotFound, ServerError, Stopped, TooManyRequests, Unauthorized, Unreachable, bulk
+from app.registry import (
+    Manifest,
+    NotFound,
+    RegistryError,
+    ServerError,
+    Stopped,
+    TooManyRequests,
+    Unauthorized,
+    Unreachable,
+    bulk,
+)
 from app.replication import outcome
 from app.replication.blob_copy import UnderWay
 from app.replication.claim import Claim, LeaseLost
@@ -29,6 +39,7 @@ from app.replication.referrers import Referrers, complete
 from app.replication.removals import Gone, NotThereYet, absent
 from app.replication.route import Route
 from app.replication.tag_scope import TagScope
+from app.replication.tag_write import put_tag
 from app.replication.vacancy import Vacancy
 from app.replication.writing import Writing
 
@@ -170,19 +181,31 @@ class Attempts:
     ) -> Done:
         # That the tag stands right says nothing of what is below it, when that is to be repaired.
         graph, equal = referrers.graph, standing == manifest.digest and reference.trigger != "repair"
+        creations = self.context.creations
+        began = creations.clock()
+        bring = partial(self._bring, manifest, referrers, reference, equal=equal)
         try:
-            if not equal:
-                graph.below(manifest)
-            if reference.is_tag:
-                # Before the tag: who pulls by it may want the signature at once.
-                referrers.bring(manifest)
-            if not equal:
-                graph.put(manifest, reference.name, partial(self._put, reference, manifest))
-            referrers.attach(manifest)
+            try:
+                bring()
+            except RegistryError as error:
+                if not creations.make(self.claim.path, error, began):
+                    raise
+                bring()
         except UnderWay as error:
             go_on = partial(self._land, manifest, standing, referrers, started)
             raise Parked(reference, go_on, error.flights) from None
         return self._done("keep" if equal else "copy", manifest, standing, started, graph)
+
+    def _bring(self, manifest: Manifest, referrers: Referrers, reference: Reference, *, equal: bool) -> None:
+        graph = referrers.graph
+        if not equal:
+            graph.below(manifest)
+        if reference.is_tag:
+            # Before the tag: who pulls by it may want the signature at once.
+            referrers.bring(manifest)
+        if not equal:
+            graph.put(manifest, reference.name, partial(self._put, reference, manifest))
+        referrers.attach(manifest)
 
     def _route(self) -> Route:
         context = self.context
@@ -198,6 +221,7 @@ class Attempts:
             self.stop,
             context.spool,
             self.moving,
+            context.secondary_provider.profile,
         )
 
     def look(self, references: list[Reference]) -> list[Equal]:
@@ -243,8 +267,7 @@ class Attempts:
 
     def _put_tag(self, name: str, manifest: Manifest) -> None:
         self.claim.require(TAG_WRITE_LIMIT)
-        destination = self.context.destination()
-        destination.put_manifest(self.claim.path, name, manifest, total_timeout=TAG_WRITE_LIMIT)
+        put_tag(self.context.destination(), self.claim.path, name, manifest, total_timeout=TAG_WRITE_LIMIT)
 
     def _done(
         self,

@@ -9,6 +9,7 @@ from functools import partial
 
 from app import tracing
 from app.database import in_batches
+from app.providers import Mount
 from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
 from app.replication.flights import Elsewhere
 from app.replication.lanes import finish, is_small
@@ -107,7 +108,8 @@ class BlobCopy:
         about = {"geo.digest": blob.digest, "geo.size": blob.size}
         with self._route.moving.blob(blob.digest, blob.size or 0) as moved, tracing.span("copy_blob", about) as span:
             self._route.check()
-            result = self._move(blob, None if self.doubtful else mount_from, moved)
+            mounts = not self.doubtful and self._route.profile.mount is not Mount.NO
+            result = self._move(blob, mount_from if mounts else None, moved)
             span.note({"geo.bytes": result.bytes_copied, "geo.mounted": result.mounted, "geo.skipped": result.skipped})
 
     def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> TransferResult:

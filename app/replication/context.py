@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from app.providers import Provider, Referrers, provider_of
+from app.providers.provider import Lister
 from app.registry import (
     Authenticator,
     KeyToken,
     OwnTokenService,
     RegistryClient,
 )
+from app.replication.creation import Creations
 from app.replication.credentials import authenticator
 from app.replication.flights import Flights
 from app.replication.generations import Generations
@@ -82,6 +85,11 @@ class Context:
     presence: Presence = field(default_factory=LocalPresence)
     #: Which registry lists what refers to a manifest.
     referrers: Support = field(default_factory=Support)
+    #: Whose registries these are.
+    primary_provider: Provider = field(default_factory=Provider)
+    secondary_provider: Provider = field(default_factory=Provider)
+    #: Repositories of the secondary that a push found missing.
+    creations: Creations = field(init=False)
     #: What both registries are asked at once at most; None does not limit.
     politeness: Politeness | None = None
     #: How much is verified at once here, and how fast.
@@ -95,6 +103,9 @@ class Context:
     #: The log that a secondary's own deployment follows, and the primary's deployment where that is reached.
     log: EventLog | None = None
     deployment: PrimaryClient | None = None
+
+    def __post_init__(self) -> None:
+        self.creations = Creations(self.secondary_provider)
 
     @classmethod
     def build(
@@ -117,10 +128,18 @@ class Context:
         deployment = _deployment(settings)
         ours = _site_authenticator(settings, deployment) or authenticator(settings.primary)
         theirs = authenticator(secondary) if secondary else None
+        here, there = provider_of(settings.primary), provider_of(secondary) if secondary else Provider()
+        primary = _client(settings.primary, "primary", ("pull",), observe, polite, ours, here)
+        destination = (
+            _client(secondary, "secondary", both, observe, polite, theirs, there) if secondary and theirs else None
+        )
         return cls(
             settings=settings,
-            primary=_client(settings.primary, "primary", ("pull",), observe, polite, ours),
-            secondary=_client(secondary, "secondary", both, observe, polite, theirs) if secondary and theirs else None,
+            primary=primary,
+            secondary=destination,
+            primary_provider=here,
+            secondary_provider=there,
+            referrers=_support((primary, here), (destination, there)),
             primary_keys=ours if isinstance(ours, KeyToken) else None,
             log=_log(settings, deployment),
             deployment=deployment,
@@ -150,7 +169,11 @@ class Context:
         """Whatever lists the primary's repositories: its deployment where we are only a site, else its registry."""
         if self.deployment is not None:
             return self.deployment
-        return self.log if isinstance(self.log, ReplicaLog) else self.primary
+        return self.log if isinstance(self.log, ReplicaLog) else self.registry_catalog()
+
+    def registry_catalog(self) -> Lister:
+        """What lists the repositories of the primary registry itself, in its provider's way."""
+        return self.primary_provider.lister(self.primary)
 
     def close(self) -> None:
         self.stopping.set()
@@ -164,6 +187,8 @@ class Context:
         self.primary.close()
         if self.secondary is not None:
             self.secondary.close()
+        self.primary_provider.close()
+        self.secondary_provider.close()
         if self.politeness is not None:
             self.politeness.close()
         if self.shared is not None:
@@ -183,6 +208,7 @@ def _client(
     observe: Observer | None,
     polite: Politeness,
     authenticator: Authenticator,
+    provider: Provider,
 ) -> RegistryClient:
     def observed(operation: str, outcome: str, seconds: float) -> None:
         if observe is not None:
@@ -196,7 +222,13 @@ def _client(
         observe=observed,
         limiter=polite.gates[side],
         meter=polite.meters[side],
+        manners=provider.profile.manners,
     )
+
+
+def _support(*registries: tuple[RegistryClient | None, Provider]) -> Support:
+    known = [each for each in registries if each[1].profile.referrers is Referrers.TAG]
+    return Support(without=[client.name for client, _ in known if client is not None])
 
 
 def _deployment(settings: Settings) -> PrimaryClient | None:

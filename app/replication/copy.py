@@ -18,6 +18,7 @@ from app.registry import (
     media_types,
 )
 from app.replication.blob_copy import BlobCopy
+from app.replication.fitting import require_fit
 from app.replication.route import Route
 from app.replication.tally import Tally
 
@@ -73,7 +74,7 @@ class GraphCopy:
         Raises:
             RegistryError: from either side.
             Stopped: when the route says so.
-            GraphTooLarge: before anything was written.
+            GraphTooLarge, BeyondLimit, MediaTypeMissing: before anything was written.
             ChildMissing: an index below names manifests that the source does not hold, and the destination wants them.
             UnderWay: others carry some of the blobs; all else has been brought.
         """
@@ -81,6 +82,7 @@ class GraphCopy:
 
     def _below(self, manifest: Manifest) -> None:
         children = self._children(manifest)
+        require_fit(self.route.profile, (manifest, *children))
         named = [blob for one in (manifest, *children) for blob in (*one.blobs, *self._distributed(one))]
         self._blobs.bring({blob.digest: blob for blob in (*named, *self._unlisted.values())})
         for level in _levels(children):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from app.database import connection
 from app.models import Reference, Site
+from app.providers import Provider, Removal
 from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Stopped, Unsupported
 from app.registry.media_types import OCI_MANIFEST
 from app.replication import brake
@@ -16,9 +17,13 @@ from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
 from app.replication.in_use import in_use, require_witness
 from app.replication.policy import Policy, Verdict
+from app.replication.tag_write import put_tag
 
 #: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
 TAG_WRITE_LIMIT = 15.0
+
+#: Nothing is known of whose registry it is.
+ANY = Provider()
 
 #: An empty JSON object: OCI's empty descriptor.
 EMPTY = b"{}"
@@ -34,18 +39,22 @@ class Deleted:
     kept: bool = False
 
 
-def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> Deleted:
+def delete(claim: Claim, reference: Reference, destination: RegistryClient, provider: Provider = ANY) -> Deleted:
     """Remove `reference` from the secondary, after both witnesses have spoken, as far as the policy lets us.
+
+    In the way of the registry's `provider`.
 
     Raises:
         Stopped: the site was paused or retired, or the repository has left its scope; nothing was done.
         DeletionHeld: the brake is on.
-        DeletionUnsupported: the registry has deletion switched off.
+        DeletionUnsupported: the registry has deletion switched off, or never had it.
+        TagImmutable: a tag that can only be moved away must not move.
         LeaseLost: before anything was written.
         RegistryError: from the secondary.
     """
     if claim.withdrawn(at_once=True):
         raise Stopped(f"nothing more is deleted of {claim.path} on site {claim.site.name}: it was paused or left out")
+    way = _Way(claim, destination, provider)
     judge = _judge(claim, reference)
     if keeps(claim, reference):
         return Deleted(reference.observed_digest, kept=True)
@@ -54,7 +63,7 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
         return Deleted()
     if standing == reference.throwaway_digest:
         # A former attempt ended between its two steps; the tag already stands on what is to be deleted.
-        _delete_manifest(claim, destination, standing)
+        way.delete_manifest(standing)
         return Deleted(reference.observed_digest or standing)
     ours = standing == reference.observed_digest
     if judge(ours=ours) is Verdict.KEEP and ours:
@@ -65,9 +74,9 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient) -> D
         return Deleted(standing, kept=True)
     with brake.reserved(claim, reference):
         if reference.is_tag:
-            _delete_tag(claim, reference, destination)
+            way.delete_tag(reference)
         else:
-            _delete_manifest(claim, destination, standing)
+            way.delete_manifest(standing)
     return Deleted(standing)
 
 
@@ -101,33 +110,88 @@ def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | Non
             return None
 
 
-def _delete_tag(claim: Claim, reference: Reference, destination: RegistryClient) -> None:
-    claim.require(TAG_WRITE_LIMIT)
-    try:
-        destination.delete_manifest(claim.path, reference.name, total_timeout=TAG_WRITE_LIMIT)
-    except NotFound as error:
-        require_witness(error)
-    except (Unsupported, Rejected):
-        # Distribution 2.x deletes by digest only, and deleting the digest would take every other tag on it away.
-        _overwrite_and_delete(claim, reference, destination)
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How something is deleted on this registry."""
 
+    claim: Claim
+    destination: RegistryClient
+    provider: Provider
 
-def _overwrite_and_delete(claim: Claim, reference: Reference, destination: RegistryClient) -> None:
-    if not destination.supports_delete(claim.path):
-        raise DeletionUnsupported(
-            f"{destination.name} does not delete; set storage.delete.enabled: true in its configuration"
-            " (REGISTRY_STORAGE_DELETE_ENABLED=true), or GEO_DELETION=off here"
-        )
-    throwaway = _throwaway(reference.name)
-    upload = destination.start_upload(claim.path)
-    if upload is not None:
-        upload.put([EMPTY], len(EMPTY), Digest.of(EMPTY))
-    # Written down first: after a crash between the steps the tag must still be known as ours.
-    with connection():
-        Reference.update(throwaway_digest=throwaway.digest).where(Reference.id == reference.id).execute()
-    claim.require(TAG_WRITE_LIMIT)
-    destination.put_manifest(claim.path, reference.name, throwaway, total_timeout=TAG_WRITE_LIMIT)
-    _delete_manifest(claim, destination, throwaway.digest)
+    def delete_tag(self, reference: Reference) -> None:
+        """Delete the tag alone."""
+        claim, way = self.claim, self.provider.profile.deletion.tag
+        if way is Removal.NONE:
+            raise DeletionUnsupported(
+                f"{self.provider.profile.title} lets no tag be deleted by this; delete"
+                f" {claim.path}:{reference.name} there by hand, or set GEO_DELETION=off here"
+            )
+        if way is Removal.CONTROL_PLANE:
+            plane = self.provider.plane()
+            plane.ready()
+            claim.require(TAG_WRITE_LIMIT)
+            plane.delete_tag(claim.path, reference.name)
+            return
+        if way is Removal.THROWAWAY:
+            self._overwrite_and_delete(reference)
+            return
+        claim.require(TAG_WRITE_LIMIT)
+        try:
+            self.destination.delete_manifest(claim.path, reference.name, total_timeout=TAG_WRITE_LIMIT)
+        except NotFound as error:
+            require_witness(error)
+        except (Unsupported, Rejected) as error:
+            if way is Removal.REGISTRY:
+                raise DeletionUnsupported(str(error)) from error
+            # Distribution 2.x deletes by digest only, and deleting the digest would take every other tag on it away.
+            self._overwrite_and_delete(reference)
+
+    def delete_manifest(self, digest: str) -> None:
+        """Delete the manifest with whatever tags stand on it."""
+        claim, way = self.claim, self.provider.profile.deletion.digest
+        if way is Removal.CONTROL_PLANE:
+            plane = self.provider.plane()
+            plane.ready()
+            claim.require(TAG_WRITE_LIMIT)
+            plane.delete_digest(claim.path, digest)
+            return
+        claim.require(TAG_WRITE_LIMIT)
+        try:
+            self.destination.delete_manifest(claim.path, digest, total_timeout=TAG_WRITE_LIMIT)
+        except NotFound as error:
+            require_witness(error)
+        except Unsupported as error:
+            raise DeletionUnsupported(str(error)) from error
+
+    def _overwrite_and_delete(self, reference: Reference) -> None:
+        claim, destination = self.claim, self.destination
+        self._require_deletion(reference)
+        throwaway = _throwaway(reference.name)
+        upload = destination.start_upload(claim.path)
+        if upload is not None:
+            upload.put([EMPTY], len(EMPTY), Digest.of(EMPTY))
+        # Written down first: after a crash between the steps the tag must still be known as ours.
+        with connection():
+            Reference.update(throwaway_digest=throwaway.digest).where(Reference.id == reference.id).execute()
+        claim.require(TAG_WRITE_LIMIT)
+        put_tag(destination, claim.path, reference.name, throwaway, total_timeout=TAG_WRITE_LIMIT)
+        self.delete_manifest(throwaway.digest)
+
+    def _require_deletion(self, reference: Reference) -> None:
+        """Before the tag is overwritten: it would stay on what nobody wants."""
+        path, profile = self.claim.path, self.provider.profile
+        if profile.deletion.last_tag_stays and set(self.destination.list_tags(path)) <= {reference.name}:
+            raise DeletionUnsupported(
+                f"{profile.title} keeps the last tag of a package; delete {path} there by hand,"
+                f" if nothing but {reference.name} was in it"
+            )
+        if profile.deletion.digest is Removal.CONTROL_PLANE:
+            self.provider.plane().ready()
+        elif not self.destination.supports_delete(path):
+            raise DeletionUnsupported(
+                f"{self.destination.name} does not delete; set storage.delete.enabled: true in its configuration"
+                " (REGISTRY_STORAGE_DELETE_ENABLED=true), or GEO_DELETION=off here"
+            )
 
 
 def _throwaway(tag: str) -> Manifest:
@@ -143,13 +207,3 @@ def _throwaway(tag: str) -> Manifest:
         }
     ).encode()
     return Manifest.parse(data, OCI_MANIFEST)
-
-
-def _delete_manifest(claim: Claim, destination: RegistryClient, digest: str) -> None:
-    claim.require(TAG_WRITE_LIMIT)
-    try:
-        destination.delete_manifest(claim.path, digest, total_timeout=TAG_WRITE_LIMIT)
-    except NotFound as error:
-        require_witness(error)
-    except Unsupported as error:
-        raise DeletionUnsupported(str(error)) from error

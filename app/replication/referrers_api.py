@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from app.registry import Descriptor, NotFound, RegistryClient, TimedOut, Unreachable
 
@@ -20,11 +20,12 @@ class Support:
     """Remembers which registries have the referrers API. One for each process, shared by all its syncs.
 
     Those without are not asked for every manifest. One that calls a repository or manifest unknown has told nothing
-    of its API: that answer counts for this repository alone.
+    of its API: that answer counts for this repository alone. `without` are known not to have it, and never asked.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, without: Collection[str] = ()) -> None:
         self._clock = clock
+        self._without = frozenset(without)
         self._lock = threading.Lock()
         #: Whether it has the API, and until when that is believed, by registry and by registry and repository.
         self._known: dict[tuple[str, ...], tuple[bool, float]] = {}
@@ -82,6 +83,8 @@ class Support:
         return found
 
     def _look(self, registry: str, repository: str) -> bool | None:
+        if registry in self._without:
+            return False
         now = self._clock()
         with self._lock:
             for key in ((registry, repository), (registry,)):

@@ -113,7 +113,8 @@ class Removals:
             self._require_due(reference)
             self._require_gone(reference)
         try:
-            gone = deletion.delete(self.claim, reference, self.context.destination())
+            provider = self.context.secondary_provider
+            gone = deletion.delete(self.claim, reference, self.context.destination(), provider)
         except DeletionHeld as held:
             self._held = held
             raise

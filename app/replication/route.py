@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from app.providers import GENERIC, Profile
 from app.registry import RegistryClient, Stopped
 from app.replication.flights import Flights
 from app.replication.lanes import Lanes
@@ -20,7 +21,7 @@ class Route:
     """From where to where, within one repository, and what carries it: shared by the copies of one sync.
 
     `lanes` run the requests in parallel; no task in them waits for another. `stop` is asked between chunks. Large
-    blobs pass through the `spool`, if there is one.
+    blobs pass through the `spool`, if there is one. `profile` is the destination's.
     """
 
     source: RegistryClient
@@ -34,6 +35,7 @@ class Route:
     stop: Callable[[], bool]
     spool: Spool | None = None
     moving: Moving = field(default_factory=Moving)
+    profile: Profile = GENERIC
 
     def check(self) -> None:
         """Raise `Stopped` if there is no point in going on."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from app.database import connection
 from app.models import ContainerRepository, Reference, Site
 from app.models import ContainerRepositoryRegistry as Registry
+from app.providers.provider import Lister
 from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
 from app.replication import holds
 from app.replication.backfill import NoCatalog
@@ -36,6 +37,17 @@ class Catalog(Protocol):
     """What finding repositories asks of a registry."""
 
     def list_repositories(self) -> Iterator[str]: ...
+
+
+class Repositories:
+    """What lists repositories page by page, as one that does so name by name."""
+
+    def __init__(self, source: Lister) -> None:
+        self._source = source
+
+    def list_repositories(self) -> Iterator[str]:
+        for page in self._source.catalog(1000):
+            yield from page.repositories
 
 
 def named(site: Site, names: Sequence[str]) -> list[str]:

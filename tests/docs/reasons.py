@@ -11,13 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import app.providers
 import app.registry
 import app.replication
 from app.registry import answers
 from tests.support.root import ROOT
 
 #: Where references, repositories and verifications get their reasons from.
-PACKAGES = (app.registry, app.replication)
+PACKAGES = (app.registry, app.providers, app.replication)
 
 #: Keywords that carry one.
 _KEYWORDS = frozenset({"reason", "failure_reason", "verification_failure_reason"})

@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
         self.clients.add(self.client_address)
         type(self).script(self, request)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any  # noqa: N815
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":

@@ -16,12 +16,15 @@ from typing import Protocol
 import pytest
 
 from app import database, migrate
+from tests.support.amazon import amazon, amazon_server
 from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
 from tests.support.postgres import Postgres
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, Registry
+
+__all__ = ["amazon", "amazon_server"]
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,8 @@ class Id(StrEnum):
     SECONDARY_READ_ONLY = "secondary-read-only"
     SECONDARY_WRITE_FAILS = "secondary-write-fails"
 
+    CONTROL_PLANE = "control-plane"
+
     SAME_REGISTRY = "same-registry"
     SHARED_TRUST = "shared-trust"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from app.providers import profile_of
 from app.registry import InvalidKey, RegistryError, Scope
 from app.registry.transport import discard
 from app.replication.binding import same_address
@@ -23,6 +24,9 @@ def check(examination: Examination) -> Sequence[Finding]:
     primary, secondary = examination.registry("primary"), examination.registry("secondary")
     if same_address(primary.url, secondary.url):
         return [_same(f"both addresses are {primary.url}")]
+    if not profile_of(secondary)[0].open:
+        # Nothing can be begun there under a name of the checks' own.
+        return [fine(_SUBJECT, "are two, by their addresses")]
     try:
         ours, theirs = authenticator(examination, "primary"), authenticator(examination, "secondary")
     except InvalidKey as problem:

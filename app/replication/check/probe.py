@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlencode
 
+from app.providers import profile_of
 from app.registry import (
     Authenticator,
     OwnTokenService,
@@ -53,6 +54,7 @@ class Probe:
 
     def __init__(self, registry: RegistrySettings, authenticator: Authenticator, examination: Examination) -> None:
         ca_path = str(registry.ca_path) if registry.ca_path else None
+        manners = profile_of(registry)[0].manners
         self._examination = examination
         self._transport = Transport(
             ca_path=ca_path,
@@ -60,7 +62,7 @@ class Probe:
             read_timeout=examination.answer,
             user_agent=USER_AGENT,
         )
-        self.endpoint = Endpoint(registry.url, authenticator, self._transport, actions=_ACTIONS)
+        self.endpoint = Endpoint(registry.url, authenticator, self._transport, actions=_ACTIONS, manners=manners)
         self.client = RegistryClient(
             registry.url,
             authenticator,
@@ -69,6 +71,7 @@ class Probe:
             read_timeout=examination.answer,
             user_agent=USER_AGENT,
             actions=_ACTIONS,
+            manners=manners,
         )
 
     def __enter__(self) -> Self:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from app.providers import Catalog, provider_of
 from app.registry import (
     Denied,
     InvalidKey,
@@ -247,17 +248,24 @@ def _listings(examination: Examination, probe: Probe) -> Iterator[Finding]:
     """The catalog and tags, whole and page by page: what is not listed is never reconciled."""
     if examination.settings.primary.auth is AuthKind.SITE or Scope(examination.settings.repositories).is_list:
         return
+    provider = provider_of(examination.settings.primary)
+    kind = provider.profile.catalog
     try:
-        whole = next(probe.client.catalog()).repositories
+        whole = next(provider.lister(probe.client).catalog()).repositories
     except RegistryError as problem:
         yield error(
             Id.REGISTRY_CATALOG,
             "primary",
             f"it does not list its repositories: {problem.message}",
             "What no event told of is never found: neither what was there before, nor what was lost.",
-            "Give our account the catalog (`registry:catalog:*`), or name the repositories:"
-            " export GEO_REPOSITORIES='team/app team/web'",
+            ("" if kind is Catalog.NO else "Give our account the catalog (`registry:catalog:*`), or ")
+            + "name the repositories: export GEO_REPOSITORIES='team/app team/web'",
         )
+        return
+    finally:
+        provider.close()
+    if kind is Catalog.CONTROL_PLANE:
+        yield fine("primary", "its control plane lists its repositories")
         return
     try:
         problem_seen = _pages_differ(probe, whole)

@@ -11,7 +11,17 @@ from peewee import PeeweeException
 
 from app.database import DatabaseUnavailable
 from app.registry import RegistryError
-from app.replication.check import database, deployment, notifications, pair, queue, registry, secondary, webhook
+from app.replication.check import (
+    database,
+    deployment,
+    notifications,
+    pair,
+    provider,
+    queue,
+    registry,
+    secondary,
+    webhook,
+)
 from app.replication.check.examination import Examination, Skipped
 from app.replication.check.finding import Finding, Id, Severity, error, warning
 
@@ -30,6 +40,7 @@ CHECKS: Mapping[str, Check] = {
     "replication": deployment.check,
     "notifications": notifications.check,
     "webhook": webhook.check,
+    "provider": provider.check,
 }
 
 

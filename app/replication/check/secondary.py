@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 
+from app.providers import Profile, Removal, profile_of
 from app.registry import (
     Denied,
     InvalidKey,
@@ -53,6 +54,13 @@ def check(examination: Examination) -> Sequence[Finding]:
 
 
 def _findings(examination: Examination, probe: Probe) -> Iterator[Finding]:
+    profile, _ = profile_of(examination.registry(_SUBJECT))
+    deletes = examination.settings.deletion is not Deletion.OFF
+    if not profile.open:
+        yield fine(_SUBJECT, f"uploads are not tried: {profile.title} has no repository that is nobody's")
+        if deletes and profile.deletion.tag is Removal.NONE:
+            yield _undeletable(profile)
+        return
     try:
         upload = probe.client.start_upload(REPOSITORY)
         assert upload is not None  # nothing was to be mounted
@@ -69,7 +77,7 @@ def _findings(examination: Examination, probe: Probe) -> Iterator[Finding]:
         yield _unwritable(problem)
         return
     yield fine(_SUBJECT, "takes what is uploaded")
-    if examination.settings.deletion is not Deletion.OFF:
+    if deletes:
         yield _deletion(probe)
 
 
@@ -145,6 +153,16 @@ def _write_fails(problem: RegistryError) -> Finding:
         f"an upload fails there: {problem.message}",
         _KEEPS,
         "Look at the registry's log for the storage's own words: rights of its directory, or of its bucket",
+    )
+
+
+def _undeletable(profile: Profile) -> Finding:
+    return error(
+        Id.DELETION_DISABLED,
+        _SUBJECT,
+        f"{profile.title} lets no tag be deleted by this",
+        "Tags that are deleted on the primary stay there for ever.",
+        "export GEO_DELETION=off, and delete there by hand",
     )
 
 

@@ -19,6 +19,7 @@ from app.replication.failover.looking import EMPTY, Looking, Memory
 from app.replication.failover.remains import DemotionPlan, Kind, Remain, RepositoryRemains
 from app.replication.scope import Scope
 from app.replication.sites import Compared, SiteError
+from app.replication.survey import Repositories
 from app.replication.tag_scope import TagScope
 from app.settings import Deletion, Settings
 
@@ -52,7 +53,7 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
             raise NotDemotable(f"the {side} registry of the environment cannot be used: {error}") from error
     memory = _memory(settings)
     scope, tags = Scope(settings.repositories), TagScope(settings.tags)
-    known, warnings = _repositories(here, scope)
+    known, warnings = _repositories(Repositories(context.secondary_provider.lister(here)), scope)
     looked = Looking(here, there, memory, scope, tags).look(known, lambda done: progress(done, len(known)))
     with connection():
         instant = now()
@@ -190,7 +191,7 @@ def _memory(settings: Settings) -> Memory:
         return Memory(site, site.given_up_at if site is not None else None)
 
 
-def _repositories(here: RegistryClient, scope: Scope) -> tuple[list[str], list[str]]:
+def _repositories(here: Repositories, scope: Scope) -> tuple[list[str], list[str]]:
     """All repositories that the registry may have, and what is to be said of how they were found."""
     with connection():
         found = {row.path for row in ContainerRepository.select(ContainerRepository.path)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -95,7 +95,7 @@ def plan(
         findings, compared = missing.known(site, instant), False
     if silent is None and compare:
         found = survey.Survey(site, context.primary, context.destination(), context.presence).plan(
-            survey.in_scope(site, _Catalog(context)), progress
+            survey.in_scope(site, survey.Repositories(context.repositories())), progress
         )
         compared = True
         with connection():
@@ -209,17 +209,6 @@ def _silence(context: Context) -> str | None:
         log.warning("the primary answers, but not to us: %s", error)
         return str(error)
     return None
-
-
-class _Catalog:
-    """Whatever lists the primary's repositories, name by name."""
-
-    def __init__(self, context: Context) -> None:
-        self._source = context.repositories()
-
-    def list_repositories(self) -> Iterator[str]:
-        for page in self._source.catalog(1000):
-            yield from page.repositories
 
 
 def _remote() -> tuple[str, ...]:

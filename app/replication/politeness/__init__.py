@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from app.providers import profile_of
 from app.registry import Meter
 from app.replication.politeness.board import Board
 from app.replication.politeness.bucket import Bucket
 from app.replication.politeness.gate import Gate, Terms
 from app.replication.politeness.keeper import Keeper
 from app.replication.shared import Shared
-from app.settings import RegistrySettings, Settings
+from app.settings import MAX_CONNECTIONS, RegistrySettings, Settings
 
 __all__ = ["Bucket", "Gate", "Politeness", "Terms"]
 
@@ -52,7 +53,7 @@ class Politeness:
         shared = self._shared
         return Gate(
             side,
-            Terms(registry.max_connections, registry.ratelimit_floor, self._processes),
+            _terms(registry, self._processes),
             process=f"{self._process}-{side}",
             board=Board(shared, _host(registry), f"{self._process}-{side}") if shared is not None else None,
             note=note,
@@ -74,6 +75,17 @@ class Politeness:
     def _listen(self) -> None:
         if self._keeper is not None:
             self._keeper.start()
+
+
+def _terms(registry: RegistrySettings, processes: int) -> Terms:
+    """As the operator has set, else as the provider likes it."""
+    profile, _ = profile_of(registry)
+    maximum, floor = registry.max_connections, registry.ratelimit_floor
+    return Terms(
+        maximum or profile.connections or MAX_CONNECTIONS,
+        profile.ratelimit_floor if floor is None else floor,
+        processes,
+    )
 
 
 def _host(registry: RegistrySettings) -> str:

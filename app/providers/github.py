@@ -1,0 +1,120 @@
+"""GitHubPackages: GitHub's REST API of container packages, which deletes what its registry does not.
+
+Source: GitHub REST API, "REST API endpoints for packages": a version of a package is a manifest with all its tags.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+from app.providers.control import ANSWER, ControlPlaneError, ControlPlaneMissing
+from app.registry import Unsupported, from_response
+from app.registry.connections import Deadline
+from app.registry.listing import CatalogPage
+from app.registry.transport import Transport, read
+
+#: The API of github.com.
+API = "https://api.github.com"
+
+#: Versions asked for on a page, which is the most that there are, and the most pages.
+_PAGE, _PAGES = 100, 1000
+
+#: Bytes of such a page: a version is told with its tags.
+_PAGE_BYTES = 16 * 1024**2
+
+_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+
+
+class GitHubPackages:
+    """The container packages that a token may delete."""
+
+    def __init__(self, token: str | None, *, api: str | None = None, ca_path: str | None = None) -> None:
+        """Connect to nothing yet.
+
+        :param token: a classic personal access token with `delete:packages` and `read:packages`.
+        :param api: the address of the REST API, where it is not that of github.com.
+        """
+        self._token = token
+        self._api = (api or API).rstrip("/")
+        self._transport = Transport(ca_path=ca_path, read_timeout=ANSWER)
+        #: `orgs` or `users`, by owner.
+        self._kinds: dict[str, str] = {}
+
+    def ready(self) -> None:
+        """Make sure that there is a token.
+
+        Raises:
+            ControlPlaneMissing: without one.
+        """
+        if not self._token:
+            raise ControlPlaneMissing(
+                "GitHub deletes by its REST API, which wants a personal access token with `delete:packages`:"
+                " set it as the registry's …_PASSWORD"
+            )
+
+    def create(self, repository: str) -> bool:
+        """Packages come to be by the first push."""
+        raise Unsupported(f"GitHub has no call that makes {repository}")
+
+    def delete_tag(self, repository: str, tag: str) -> None:
+        """There is no such thing: a version goes with all its tags."""
+        raise Unsupported(f"GitHub does not delete the tag {tag} of {repository} alone")
+
+    def delete_digest(self, repository: str, digest: str) -> None:
+        """Delete the version that is this digest."""
+        self.ready()
+        with Deadline(ANSWER) as deadline:
+            versions = self._versions(repository, deadline)
+            found = self._find(versions, digest, deadline)
+            if found is not None:
+                self._ask("DELETE", f"{versions}/{found}", deadline, expect=(204, 404))
+
+    def catalog(self, page_size: int = 1000, after: str | None = None) -> Iterator[CatalogPage]:  # noqa: ARG002
+        """Not by this: it lists the packages of one owner, and nobody has said which."""
+        raise Unsupported("GitHub lists no repositories")
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def _versions(self, repository: str, deadline: Deadline) -> str:
+        owner, _, package = repository.partition("/")
+        if owner not in self._kinds:
+            told = self._json(f"{self._api}/users/{quote(owner)}", deadline)
+            self._kinds[owner] = "orgs" if isinstance(told, dict) and told.get("type") == "Organization" else "users"
+        return f"{self._api}/{self._kinds[owner]}/{owner}/packages/container/{quote(package, safe='')}/versions"
+
+    def _find(self, versions: str, digest: str, deadline: Deadline) -> int | None:
+        """The id of the version. None only after a whole listing: 404 is also said to who may not see the package."""
+        for page in range(1, _PAGES + 1):
+            entries = self._json(f"{versions}?per_page={_PAGE}&page={page}", deadline)
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise ControlPlaneError("a listing of versions that is none", method="GET", url=versions)
+            for entry in entries:
+                if entry.get("name") == digest and isinstance(entry.get("id"), int):
+                    return int(entry["id"])
+            if len(entries) < _PAGE:
+                return None
+        raise ControlPlaneError(f"more than {_PAGE * _PAGES} versions", method="GET", url=versions)
+
+    def _json(self, url: str, deadline: Deadline) -> Any:
+        try:
+            return json.loads(self._ask("GET", url, deadline))
+        except (ValueError, RecursionError):
+            raise ControlPlaneError("an answer that is not JSON", method="GET", url=url) from None
+
+    def _ask(self, method: str, url: str, deadline: Deadline, expect: tuple[int, ...] = (200,)) -> bytes:
+        response = self._transport.send(
+            method,
+            url,
+            headers=_HEADERS,
+            authorization=f"Bearer {self._token}",
+            resend=method == "GET",
+            deadline=deadline,
+        )
+        if response.status_code not in expect:
+            raise from_response(response)
+        return read(response, _PAGE_BYTES, deadline=deadline)

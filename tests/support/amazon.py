@@ -1,0 +1,31 @@
+"""Fixtures of Amazon's API, by moto's server. A `conftest.py` imports them for its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.s3 import S3
+
+
+@pytest.fixture(scope="session")
+def amazon_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that answers as Amazon's services do, ECR among them."""
+    with S3(tmp_path_factory.mktemp("amazon")) as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+@pytest.fixture
+def amazon(amazon_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, with the environment of somebody who has an account."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests-secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", amazon_server)
+    return amazon_server
