@@ -6,7 +6,7 @@ Source: the OCI distribution specification 1.1, and what registries do beside it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
@@ -44,6 +44,7 @@ class RegistryClient:
     and sends nothing. `read_timeout` is idle time, in seconds, in both directions; there is no total limit but where a
     `total_timeout` is given. `ca_path` (file or directory) replaces the system's trust. `observe` is told of every
     request-making operation. `limiter` and `meter` hold the client back (app.registry.limits).
+    `token_hosts` may be the registry's token service wherever they are (app.registry.realms).
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RegistryClient:
         observe: Observer | None = None,
         limiter: Limiter | None = None,
         meter: Meter | None = None,
+        token_hosts: Iterable[str] = (),
     ) -> None:
         self._transport = Transport(
             ca_path=ca_path,
@@ -69,7 +71,14 @@ class RegistryClient:
             user_agent=user_agent,
         )
         self._endpoint = Endpoint(
-            url, authenticator, self._transport, actions=actions, observe=observe, limiter=limiter, meter=meter
+            url,
+            authenticator,
+            self._transport,
+            actions=actions,
+            observe=observe,
+            limiter=limiter,
+            meter=meter,
+            token_hosts=token_hosts,
         )
 
     def __enter__(self) -> RegistryClient:
