@@ -13,7 +13,7 @@ from app.registry import (
     OwnTokenService,
     RegistryClient,
 )
-from app.replication.credentials import authenticator
+from app.replication.credentials import authenticator, token_share
 from app.replication.flights import Flights
 from app.replication.generations import Generations
 from app.replication.instances import Instances
@@ -115,8 +115,10 @@ class Context:
         polite = Politeness(settings, shared, stopping, throttled)
         both = ("pull", "push", "delete")
         deployment = _deployment(settings)
-        ours = _site_authenticator(settings, deployment) or authenticator(settings.primary)
-        theirs = authenticator(secondary) if secondary else None
+        ours = _site_authenticator(settings, deployment) or authenticator(
+            settings.primary, share=token_share(settings, settings.primary, shared)
+        )
+        theirs = authenticator(secondary, share=token_share(settings, secondary, shared)) if secondary else None
         return cls(
             settings=settings,
             primary=_client(settings.primary, "primary", ("pull",), observe, polite, ours),
@@ -196,6 +198,7 @@ def _client(
         observe=observed,
         limiter=polite.gates[side],
         meter=polite.meters[side],
+        token_hosts=settings.token_hosts,
     )
 
 
