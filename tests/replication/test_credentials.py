@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +18,9 @@ from app.replication.context import Context
 from app.replication.credentials import authenticator
 from app.settings import RegistrySettings, Settings
 from tests.replication.check.conftest import answering
+from tests.support import parts
 from tests.support.answering import Answer, Request
+from tests.support.aws import no_aws
 from tests.support.deployment import offline_environment
 from tests.support.keys import make_rsa
 from tests.support.valkey import Valkey
@@ -92,6 +96,47 @@ def test_processes_of_a_deployment_have_their_tokens_in_common(valkey: Valkey, t
     assert all(value != b"t1" and b"hidden" not in value for value in values)
     # And no line will
     assert {"ghp_hidden-token", known.removeprefix("Basic ")} <= secret_values(settings)
+
+
+def test_a_clouds_token_is_asked_for_once(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given an ECR, and two processes of a deployment with several threads each
+    parts.library("boto3", "boto3")
+    no_aws(monkeypatch, tmp_path)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-key")
+    token, asked = base64.b64encode(b"AWS:hidden-token").decode(), []
+
+    def amazon(request: Request) -> Answer:
+        asked.append(request)
+        body = {"authorizationData": [{"authorizationToken": token, "expiresAt": time.time() + 43200}]}
+        return Answer(200, json.dumps(body).encode())
+
+    def registry(request: Request) -> Answer:
+        if request.headers["Authorization"] == f"Basic {token}":
+            return Answer(200, json.dumps({"name": "a/x", "tags": ["v1"]}).encode())
+        return Answer(401, headers={"WWW-Authenticate": 'Basic realm="ecr"'})
+
+    with answering(amazon) as aws, answering(registry) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", aws)
+        env = {
+            "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": url,
+            "GEO_PRIMARY_REGISTRY_AUTH": "ecr",
+            "GEO_PRIMARY_REGISTRY_AWS_REGION": "eu-west-1",
+            "REDIS_URL": valkey.url,
+        }
+        settings = Settings.from_env(offline_environment("sqlite:///unused.db", **env))
+        settings = replace(settings, state_directory=tmp_path / "var", spool_limit=0)
+        contexts = [Context.build(settings) for _ in range(2)]
+        try:
+            # When all of them ask the registry at once
+            with ThreadPoolExecutor(8) as threads:
+                found = list(threads.map(lambda n: contexts[n % 2].primary.list_tags("a/x"), range(8)))
+        finally:
+            for context in contexts:
+                context.close()
+
+    # Then AWS was asked once
+    assert (found, len(asked)) == ([["v1"]] * 8, 1)
 
 
 def test_a_host_that_the_operator_names_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,17 @@ import jwt
 
 from app.providers.credentials.issuer import Granted
 from app.providers.credentials.library import load, words
-from app.registry import Credential, Denied, Fetch, InvalidResponse, NoCredentials, Rejected, Unauthorized, Use
+from app.registry import (
+    Credential,
+    Denied,
+    Fetch,
+    InvalidResponse,
+    NoCredentials,
+    NotFound,
+    Rejected,
+    Unauthorized,
+    Use,
+)
 from app.registry.token_request import own_lifetime
 
 #: The user name that goes with a refresh token.
@@ -61,6 +71,12 @@ class AcrTokens:
         url = f"{self._root}/oauth2/exchange"
         try:
             body = fetch("POST", url, form=form)
+        except NotFound as error:
+            raise NoCredentials(
+                f"the registry exchanges no tokens of Entra: {words(error)}",
+                fix="is it an Azure registry? Then use its own address, NAME.azurecr.io; else another"
+                " GEO_…_REGISTRY_AUTH",
+            ) from None
         except (Unauthorized, Denied, Rejected) as error:
             raise NoCredentials(
                 f"the registry does not take Entra's token in exchange: {words(error)}",

@@ -52,7 +52,7 @@ class GoogleTokens:
             try:
                 credentials = self._credentials(auth, request)
                 credentials.refresh(request)
-            except (exceptions.GoogleAuthError, OSError, ValueError) as error:
+            except (exceptions.GoogleAuthError, OSError, LookupError, TypeError, ValueError) as error:
                 raise NoCredentials(
                     f"Google gives no access token: {words(error)}",
                     fix="give this machine or pod a service account, or set GOOGLE_APPLICATION_CREDENTIALS (or"

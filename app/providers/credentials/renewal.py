@@ -61,11 +61,11 @@ class Renewal:
     """
 
     def __init__(
-        self, issuer: Issuer, *, share: TokenShare | None = None, clock: Callable[[], float] = time.monotonic
+        self, issuer: Issuer, *, share: TokenShare | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         self._issuer = issuer
         self._share = share if issuer.shared else None
-        self._clock = clock
+        self._clock = clock or _since_boot
         self._kept: _Kept | None = None
         self._renewing = threading.Lock()
         self._failures = 0
@@ -159,6 +159,11 @@ class Renewal:
         renew_at = min(now + max(issued.lifetime - issued.early, min(LEAST, issued.lifetime / 2)), ends_at)
         # One of another process may be old, whatever we know of it.
         return _Kept(credential, now if made else float("-inf"), renew_at, ends_at)
+
+
+def _since_boot() -> float:
+    # Where it is known, a clock that goes on while the machine sleeps: what we have ends meanwhile.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _written(credential: Credential) -> str:

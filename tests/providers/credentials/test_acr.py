@@ -155,6 +155,13 @@ def test_an_identity_without_rights_is_told_what_it_lacks(registry: Registry, fe
     assert ENTRA not in f"{raised.value!r} {raised.value}"
 
 
+def test_a_registry_that_exchanges_nothing_is_told(serve: Serve, fetch: Fetch) -> None:
+    server = serve(lambda _: Answer(404, b"404 page not found"))
+    with pytest.raises(NoCredentials, match="exchanges no tokens of Entra") as raised:
+        AcrTokens(server.url, entra=lambda: ENTRA).issue(fetch)
+    assert "GEO_…_REGISTRY_AUTH" in raised.value.fix
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"refresh_token": 5}', b'{"refresh_token": ""}', b"{}"])
 def test_an_answer_without_a_refresh_token_is_an_error(serve: Serve, fetch: Fetch, body: bytes) -> None:
     server = serve(lambda _: Answer(200, body))

@@ -186,8 +186,19 @@ def test_a_refusal_of_google_is_told_without_secrets(serve: Serve, fetch: Fetch,
 
 
 @pytest.mark.usefixtures("_nobody")
-def test_a_file_that_is_none_is_told(fetch: Fetch, tmp_path: Path) -> None:
-    (tmp_path / "account.json").write_text('{"type": "service_account", "private_key": "hidden"}')
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"type": "service_account", "private_key": "hidden"}',
+        '{"type": "external_account", "credential_source": {"file": "/nowhere/token"}}',
+        '{"type": "external_account", "credential_source": "hidden"}',
+        '{"type": "hidden"}',
+        '["hidden"]',
+        "hidden",
+    ],
+)
+def test_a_file_that_is_none_is_told(fetch: Fetch, tmp_path: Path, content: str) -> None:
+    (tmp_path / "account.json").write_text(content)
     with pytest.raises(NoCredentials, match="gives no access token") as raised:
         GoogleTokens(path=tmp_path / "account.json").issue(fetch)
     assert "hidden" not in str(raised.value)
