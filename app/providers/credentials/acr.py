@@ -49,6 +49,7 @@ class AcrTokens:
     workload identity by the environment, a managed identity (`client_id` says which), or who is signed in."""
 
     shared = True
+    ends = True
 
     def __init__(self, url: str, *, client_id: str | None = None, entra: Callable[[], str] | None = None) -> None:
         """Describe the registry; `entra` gives tokens of Entra in place of azure-identity."""

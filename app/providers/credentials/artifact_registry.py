@@ -37,6 +37,7 @@ class GoogleTokens:
     file for this registry alone."""
 
     shared = True
+    ends = True
 
     def __init__(self, *, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self._path = path

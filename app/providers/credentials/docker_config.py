@@ -35,6 +35,7 @@ class DockerConfig:
 
     #: It may be a person's password.
     shared = False
+    ends = False
 
     def __init__(
         self, url: str, path: Path, *, environ: Mapping[str, str] | None = None, timeout: float = TIMEOUT

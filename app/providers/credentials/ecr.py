@@ -61,6 +61,7 @@ class EcrTokens:
     configuration files. `AWS_ENDPOINT_URL_ECR` and the like are boto3's own and work by themselves."""
 
     shared = True
+    ends = True
 
     def __init__(
         self,

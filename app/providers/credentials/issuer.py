@@ -23,6 +23,8 @@ class Issuer(Protocol):
     what: str
     #: Whether what it gives may lie where other processes find it. What a person's password may be must not.
     shared: bool
+    #: Whether the end of what it gives is known; else the lifetime is how long to go on with it before asking again.
+    ends: bool
 
     def issue(self, fetch: Fetch) -> Granted:
         """Return a credential. `fetch` asks the registry's own host.

@@ -40,6 +40,8 @@ class Standing:
     #: Seconds that it is still good, and until the next one is asked for.
     lifetime: float
     renewed_in: float
+    #: Whether it ends then; else it is only looked at anew.
+    ends: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Renewal:
         kept, now = self._kept, self._clock()
         if kept is None:
             return None
-        return Standing(self._issuer.what, kept.ends_at - now, max(kept.renew_at - now, 0.0))
+        return Standing(self._issuer.what, kept.ends_at - now, max(kept.renew_at - now, 0.0), self._issuer.ends)
 
     @property
     def what(self) -> str:

@@ -44,6 +44,8 @@ def used(examination: Examination, registry: RegistrySettings, authenticator: Au
         standing = authenticator.credentials.standing()
         if standing is not None:
             ends, renewed = now + standing.lifetime, now + standing.renewed_in
+            if not standing.ends:
+                return f"{standing.what}, good until they are changed there"
             return f"{standing.what}, good until {_instant(ends)}, renewed from {_instant(renewed)} on"
     if registry.auth is AuthKind.TOKEN:
         ends_at = keys.expiry(registry)

@@ -23,6 +23,7 @@ class Issuing:
     """Gives `secret-1`, `secret-2` and so on, each for an hour; fails while there is a `failure`."""
 
     what = "tests' tokens"
+    ends = True
 
     def __init__(self, *, shared: bool = True, lifetime: float = 3600.0) -> None:
         self.shared = shared

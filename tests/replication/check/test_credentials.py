@@ -113,7 +113,7 @@ def test_docker_s_credentials_are_taken(
     # When it is looked at, Then it takes them
     env = {"GEO_SECONDARY_REGISTRY_DOCKER_CONFIG": str(config)}
     words = said(list(registry_check.secondary(examine(primary, guarded, **env))))
-    assert f"takes what Docker has for 127.0.0.1:{guarded.port} ({config}), good until" in words
+    assert f"takes what Docker has for 127.0.0.1:{guarded.port} ({config}), good until they are changed there" in words
 
 
 @pytest.mark.parametrize(
