@@ -56,7 +56,7 @@ format: ## Format the code and put right what can be
 # The second lock is held to the first one's versions: one environment serves both.
 lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for the newest
 	$(LOCK) --extra postgresql $(ARGS) -o requirements.txt
-	$(LOCK) --extra postgresql --extra otel --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
+	$(LOCK) --extra postgresql --extra otel --extra ecr --extra acr --extra gar --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
 
 wheel: ## Build dist/*.whl
 	@deploy/setup.sh lint

@@ -34,6 +34,9 @@ _STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | 
 _TOKEN = re.compile(r"(?<![\w-])(?=[\w-]++\.[\w-]++\.)([\w-]*?)eyJ[\w-]{8,}\.[\w-]+\.[\w-]*")
 _QUERY = re.compile(r"\?[\w.~%\[\]-]+=[^\s\"'\\)>]*")
 
+#: Secrets of a time that are remembered: of two registries, for the last renewals of each.
+RECENT_SECRETS = 32
+
 #: Stands where a line was cut.
 CUT = "[...]"
 
@@ -41,6 +44,7 @@ CUT = "[...]"
 PIPE_ROOM = select.PIPE_BUF - 2
 
 _secrets: tuple[str, ...] = ()
+_recent: tuple[str, ...] = ()
 
 
 def conceal(secrets: Iterable[str]) -> None:
@@ -54,9 +58,16 @@ def conceal(secrets: Iterable[str]) -> None:
     _secrets = tuple(sorted(found, key=len, reverse=True))
 
 
+def conceal_recent(secrets: Iterable[str]) -> None:
+    """The same for secrets that are given for a time: the newest of them are remembered."""
+    global _recent
+    fresh = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET and secret not in _recent]
+    _recent = (*_recent, *fresh)[-RECENT_SECRETS:]
+
+
 def clean(line: str) -> str:
     """The line without known secrets, tokens and queries of addresses."""
-    for secret in _secrets:
+    for secret in (*_secrets, *_recent):
         if secret in line:
             line = line.replace(secret, "[secret]")
     if "eyJ" in line:

@@ -124,6 +124,16 @@ class AuthKind(StrEnum):
     ANONYMOUS = "anonymous"
     #: By the token that the primary's deployment has for this site.
     SITE = "site"
+    #: Amazon ECR: by AWS's own credentials.
+    ECR = "ecr"
+    #: Azure Container Registry: by Azure's own credentials, or user and password.
+    ACR = "acr"
+    #: Google Artifact Registry: by Google's own credentials, or user and password.
+    GAR = "gar"
+    #: GitHub's registry: by a personal access token.
+    GHCR = "ghcr"
+    #: As Docker on this machine: its config.json and credential helpers.
+    DOCKER = "docker"
 
 
 class ProviderName(StrEnum):
@@ -160,6 +170,17 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """Which of a cloud's own credentials are a registry's, where its environment leaves that open."""
+
+    aws_region: str | None = None
+    aws_profile: str | None = None
+    azure_client_id: str | None = None
+    #: A file with a service account's key, or a configuration of workload identity federation.
+    google_credentials_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RegistrySettings:
     """How to reach one registry and how to prove who we are there."""
 
@@ -182,6 +203,11 @@ class RegistrySettings:
     provider: ProviderName | None = None
     #: The provider's own API beside the registry, where that is not at its usual address.
     control_url: str | None = None
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    #: Docker's config.json, for `docker`.
+    docker_config_path: Path | None = None
+    #: Hosts that may be its token service, on whatever domain and network.
+    token_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +248,8 @@ class Settings:
     secondary: RegistrySettings | None
     notification_secrets: tuple[Secret, ...]
     admin_token: Secret | None
-    secret_key: Secret | None
+    #: The first signs and seals, all are recognized.
+    secret_keys: tuple[Secret, ...]
     repositories: tuple[str, ...]
     #: Allow and deny patterns of tags (app.replication.tag_scope).
     tags: tuple[str, ...]
@@ -306,7 +333,7 @@ class _Environment:
         role = self.choice("GEO_ROLE", Role, Role.BOTH)
         source = self.source(role)
         deletion = self.choice("GEO_DELETION", Deletion, Deletion.TAGS)
-        secrets = tuple(Secret(s.strip()) for s in self.text_or("GEO_NOTIFICATION_SECRET", "").split(",") if s.strip())
+        secrets = self.secrets("GEO_NOTIFICATION_SECRET")
         if role.receives and not secrets:
             self.problems.append(
                 "GEO_NOTIFICATION_SECRET is required: the value that the registry sends in its Authorization header."
@@ -326,7 +353,7 @@ class _Environment:
             secondary=self.registry("SECONDARY", "GEO_SECONDARY_REGISTRY_URL") if role.replicates else None,
             notification_secrets=secrets,
             admin_token=self.secret("GEO_ADMIN_TOKEN"),
-            secret_key=self.secret("GEO_SECRET_KEY"),
+            secret_keys=self.secrets("GEO_SECRET_KEY"),
             repositories=tuple(re.findall(r"[^\s,]+", self.text_or("GEO_REPOSITORIES", ""))),
             tags=tuple(" ".join(each.split()) for each in _TAG_SCOPE_PATTERN.findall(self.text_or("GEO_TAGS", ""))),
             capacity=self.number("GEO_CONTAINER_REPOSITORIES_MAX_CAPACITY", 0, 0, MAX_CAPACITY) or None,
@@ -393,14 +420,21 @@ class _Environment:
         )
         ours = source is not None and source.url is not None
         default = AuthKind.TOKEN if key else AuthKind.SITE if ours else AuthKind.ANONYMOUS
-        auth = self.choice(prefix + "AUTH", AuthKind, default)
+        docker_config = self.existing_file(self.text(prefix + "DOCKER_CONFIG"), prefix + "DOCKER_CONFIG")
+        auth = self.choice(prefix + "AUTH", AuthKind, AuthKind.DOCKER if docker_config else default)
         username, password = self.text(prefix + "USERNAME"), self.secret(prefix + "PASSWORD")
         if auth is AuthKind.TOKEN and key is None:
             self.problems.append(
                 f"{prefix}AUTH is `token`, which needs a key: set GEO_REGISTRY_KEY_PATH (`geo keygen` makes one)."
             )
-        if auth is AuthKind.BASIC and not (username and password):
-            self.problems.append(f"{prefix}AUTH is `basic`: set {prefix}USERNAME and {prefix}PASSWORD.")
+        if auth in {AuthKind.BASIC, AuthKind.GHCR} and not (username and password):
+            token = ", a personal access token (classic)" if auth is AuthKind.GHCR else ""
+            self.problems.append(f"{prefix}AUTH is `{auth}`: set {prefix}USERNAME and {prefix}PASSWORD{token}.")
+        if auth in {AuthKind.ACR, AuthKind.GAR} and (username is None) != (password is None):
+            self.problems.append(
+                f"{prefix}AUTH is `{auth}`: {prefix}USERNAME and {prefix}PASSWORD go together; without both, the"
+                " credentials are those that this machine has from its cloud."
+            )
         if auth is AuthKind.SITE and not ours:
             self.problems.append(f"{prefix}AUTH is `site`, which needs GEO_ROLE=secondary and GEO_PRIMARY_URL.")
         if auth is AuthKind.BEARER and not password:
@@ -420,7 +454,31 @@ class _Environment:
             ratelimit_floor=self.number_or_none(prefix + "RATELIMIT_FLOOR", 0, 1_000_000),
             provider=self.provider(prefix + "PROVIDER"),
             control_url=self.control_url(prefix + "CONTROL_URL"),
+            cloud=self.cloud(prefix),
+            docker_config_path=docker_config or (self.docker_config(prefix) if auth is AuthKind.DOCKER else None),
+            token_hosts=tuple(re.findall(r"[^\s,]+", self.text_or(prefix + "TOKEN_HOSTS", ""))),
         )
+
+    def cloud(self, prefix: str) -> CloudSettings:
+        """What narrows the credentials that a cloud's own library finds by itself."""
+        name = prefix + "GOOGLE_CREDENTIALS"
+        return CloudSettings(
+            aws_region=self.text(prefix + "AWS_REGION"),
+            aws_profile=self.text(prefix + "AWS_PROFILE"),
+            azure_client_id=self.text(prefix + "AZURE_CLIENT_ID"),
+            google_credentials_path=self.existing_file(self.text(name), name),
+        )
+
+    def docker_config(self, prefix: str) -> Path | None:
+        """Docker's own file: in DOCKER_CONFIG, a directory, or the home directory."""
+        directory = self.text("DOCKER_CONFIG") or (f"{home}/.docker" if (home := self.text("HOME")) else None)
+        path = Path(directory or ".docker") / "config.json"
+        if not path.is_file():
+            self.problems.append(
+                f"{prefix}AUTH is `docker`, and there is no file {path}: `docker login` makes it, or set"
+                f" {prefix}DOCKER_CONFIG to the one to use."
+            )
+        return path
 
     def database_url(self) -> str:
         url = self.text("DATABASE_URL") or f"sqlite:///{STATE_DIRECTORY}/geo.db"
@@ -479,6 +537,10 @@ class _Environment:
     def secret(self, name: str) -> Secret | None:
         value = self.text(name)
         return Secret(value) if value else None
+
+    def secrets(self, name: str) -> tuple[Secret, ...]:
+        """Several, separated by commas."""
+        return tuple(Secret(each.strip()) for each in self.text_or(name, "").split(",") if each.strip())
 
     def boolean(self, name: str, *, default: bool) -> bool:
         value = self.text_or(name, "true" if default else "false").lower()

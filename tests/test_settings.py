@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from app.rates import Rates
-from app.settings import AuthKind, Deletion, ProviderName, Role, Settings, SettingsError, VerificationLevel
+from app.settings import (
+    AuthKind,
+    CloudSettings,
+    Deletion,
+    ProviderName,
+    Role,
+    Settings,
+    SettingsError,
+    VerificationLevel,
+)
 
 GOOD = {
     "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050/",
@@ -424,3 +433,71 @@ def test_keys_in_the_clear_are_warned_of() -> None:
     warned = Settings.from_env(GOOD | env | {"GEO_NOTIFICATION_KEYS_URL": "http://127.0.0.1:9/certs"}).warnings()
     assert any("GEO_NOTIFICATION_KEYS_URL" in warning for warning in warned)
     assert not any("KEYS_URL" in warning for warning in Settings.from_env(GOOD | env).warnings())
+
+
+def test_secret_keys_are_several_while_one_is_changed() -> None:
+    settings = Settings.from_env(GOOD | {"GEO_SECRET_KEY": "new-key, old-key ,"})
+    assert [key.value for key in settings.secret_keys] == ["new-key", "old-key"]
+    assert Settings.from_env(GOOD).secret_keys == ()
+
+
+@pytest.mark.parametrize("auth", ["ecr", "acr", "gar"])
+def test_a_cloud_needs_no_user(auth: str, tmp_path: Path) -> None:
+    # Given a registry of a cloud, whose credentials are the machine's own
+    key = tmp_path / "key.json"
+    key.write_text("{}")
+    settings = Settings.from_env(
+        GOOD
+        | {
+            "GEO_PRIMARY_REGISTRY_AUTH": auth,
+            "GEO_PRIMARY_REGISTRY_AWS_REGION": "eu-west-1",
+            "GEO_PRIMARY_REGISTRY_AWS_PROFILE": "other",
+            "GEO_PRIMARY_REGISTRY_AZURE_CLIENT_ID": "0-1",
+            "GEO_PRIMARY_REGISTRY_GOOGLE_CREDENTIALS": str(key),
+        }
+    )
+
+    # Then that is all, and which of them is the primary's alone
+    assert settings.primary.auth is AuthKind(auth)
+    assert settings.primary.cloud == CloudSettings("eu-west-1", "other", "0-1", key)
+    assert settings.secondary is not None
+    assert settings.secondary.cloud == CloudSettings()
+
+
+@pytest.mark.parametrize("auth", ["acr", "gar"])
+def test_half_of_a_user_is_none(auth: str) -> None:
+    (problem,) = problems(GOOD | {"GEO_PRIMARY_REGISTRY_AUTH": auth, "GEO_PRIMARY_REGISTRY_USERNAME": "geo"})
+    assert "go together" in problem
+
+
+def test_github_wants_a_user_and_a_token() -> None:
+    (problem,) = problems(GOOD | {"GEO_SECONDARY_REGISTRY_AUTH": "ghcr", "GEO_SECONDARY_REGISTRY_USERNAME": "geo"})
+    assert "GEO_SECONDARY_REGISTRY_PASSWORD, a personal access token" in problem
+
+
+def test_dockers_file_is_found_where_docker_has_it(tmp_path: Path) -> None:
+    # Given Docker's configuration in the home directory, and another
+    for directory in (".docker", "other"):
+        (tmp_path / directory).mkdir()
+        (tmp_path / directory / "config.json").write_text("{}")
+    docker = GOOD | {"GEO_PRIMARY_REGISTRY_AUTH": "docker", "HOME": str(tmp_path)}
+    other = str(tmp_path / "other" / "config.json")
+
+    # Then it is the former, unless Docker's variable or ours says otherwise; ours says `docker` by itself
+    assert Settings.from_env(docker).primary.docker_config_path == tmp_path / ".docker" / "config.json"
+    moved = Settings.from_env(docker | {"DOCKER_CONFIG": str(tmp_path / "other")})
+    assert moved.primary.docker_config_path == Path(other)
+    own = Settings.from_env(GOOD | {"GEO_PRIMARY_REGISTRY_DOCKER_CONFIG": other})
+    assert (own.primary.auth, own.primary.docker_config_path) == (AuthKind.DOCKER, Path(other))
+    assert own.secondary is not None
+    assert (own.secondary.auth, own.secondary.docker_config_path) == (AuthKind.ANONYMOUS, None)
+
+    # And where there is none, it is said what to do
+    (problem,) = problems(docker | {"HOME": str(tmp_path / "nowhere")})
+    assert "docker login" in problem
+    assert "GEO_PRIMARY_REGISTRY_DOCKER_CONFIG" in problem
+
+
+def test_hosts_of_tokens_are_separated_by_blanks_or_commas() -> None:
+    settings = Settings.from_env(GOOD | {"GEO_PRIMARY_REGISTRY_TOKEN_HOSTS": "auth.example.net, 10.0.0.7:8443\nother"})
+    assert settings.primary.token_hosts == ("auth.example.net", "10.0.0.7:8443", "other")

@@ -69,7 +69,7 @@ def _names() -> dict[str, Any]:
         "asset": asset,
         "here": here,
         "version": __version__,
-        "inside": token is not None and signed_in(token, _key()),
+        "inside": token is not None and signed_in(token, _keys()),
     }
 
 
@@ -83,7 +83,7 @@ def _admit() -> Response | str | None:
         raise Forbidden("The pages are closed: set GEO_ADMIN_TOKEN and restart to open them.")
     if request.endpoint in {"admin.sign_in", "admin.sign_in_post"}:
         return None
-    if not signed_in(token, _key()):
+    if not signed_in(token, _keys()):
         target = here() if request.method in {"GET", "HEAD"} else HOME
         return redirect(url_for("admin.sign_in", next=None if target == HOME else target), 303)
     if request.method == "POST" and not csrf_valid(request.form.get("csrf_token")):
@@ -92,7 +92,7 @@ def _admit() -> Response | str | None:
 
 
 def _sign_in_page() -> Response | str:
-    if signed_in(_token(), _key()):
+    if signed_in(_token(), _keys()):
         return redirect(_local(request.args.get("next")), 303)
     return render_template("sign_in.html", target=_local(request.args.get("next")), problem=None)
 
@@ -110,7 +110,7 @@ def _sign_in() -> Response | str | tuple[str, int]:
     if not admin_allowed(request.form.get("token", "").strip(), _token()):
         throttle.failed(request.remote_addr)
         return render_template("sign_in.html", target=target, problem="That is not the admin token."), 401
-    sign_in(_token(), _key())
+    sign_in(_token(), _keys()[0])
     return redirect(target, 303)
 
 
@@ -126,8 +126,9 @@ def _token() -> Secret:
     return token
 
 
-def _key() -> str:
-    return str(current_app.secret_key)
+def _keys() -> list[str]:
+    """What cookies are signed with, and were before."""
+    return [str(current_app.secret_key), *current_app.config["SECRET_KEY_FALLBACKS"]]
 
 
 def here(**changes: str | None) -> str:

@@ -7,6 +7,7 @@ from app.registry.auth import Authenticator, Challenge, Fetch, KeyToken, Scope, 
 from app.registry.blob_stream import BlobStream
 from app.registry.blobs import Upload
 from app.registry.client import RegistryClient
+from app.registry.credential import Credential, Credentials, Fixed, Issued, TokenShare, Use
 from app.registry.errors import (
     ActionNotAllowed,
     Denied,
@@ -15,6 +16,7 @@ from app.registry.errors import (
     InvalidManifest,
     InvalidReference,
     InvalidResponse,
+    NoCredentials,
     NotFound,
     PatchedMismatch,
     RateLimited,
@@ -36,11 +38,12 @@ from app.registry.manifests import Descriptor, Manifest
 from app.registry.manners import Manners
 from app.registry.references import Digest, is_digest, is_repository, is_tag
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
-from app.registry.token_service import Anonymous, Basic, OwnTokenService
+from app.registry.token_service import Account, Anonymous, Basic, OwnTokenService
 from app.registry.tokens import SigningKey
 from app.registry.transfer import Opener, Source, TransferResult, copy_blob, straight
 
 __all__ = [
+    "Account",
     "ActionNotAllowed",
     "Anonymous",
     "Authenticator",
@@ -48,20 +51,25 @@ __all__ = [
     "BlobReader",
     "BlobStream",
     "Challenge",
+    "Credential",
+    "Credentials",
     "Denied",
     "Descriptor",
     "Digest",
     "DigestMismatch",
     "Fetch",
+    "Fixed",
     "InvalidKey",
     "InvalidManifest",
     "InvalidReference",
     "InvalidResponse",
+    "Issued",
     "KeyToken",
     "Limiter",
     "Manifest",
     "Manners",
     "Meter",
+    "NoCredentials",
     "NoLimit",
     "NotFound",
     "Opener",
@@ -83,6 +91,7 @@ __all__ = [
     "Stopped",
     "TLSFailed",
     "TimedOut",
+    "TokenShare",
     "TooLarge",
     "TooManyRequests",
     "TransferResult",
@@ -91,6 +100,7 @@ __all__ = [
     "Unsupported",
     "UnsupportedDigest",
     "Upload",
+    "Use",
     "Watch",
     "always_bulk",
     "bulk",

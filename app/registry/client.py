@@ -6,7 +6,7 @@ Source: the OCI distribution specification 1.1, and what registries do beside it
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
@@ -45,7 +45,8 @@ class RegistryClient:
     and sends nothing. `read_timeout` is idle time, in seconds, in both directions; there is no total limit but where a
     `total_timeout` is given. `ca_path` (file or directory) replaces the system's trust. `observe` is told of every
     request-making operation. `limiter` and `meter` hold the client back (app.registry.limits). `manners` say how this
-    registry wants to be asked.
+    registry wants to be asked. `token_hosts` may be the registry's token service wherever they are
+    (app.registry.realms).
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RegistryClient:
         limiter: Limiter | None = None,
         meter: Meter | None = None,
         manners: Manners | None = None,
+        token_hosts: Iterable[str] = (),
     ) -> None:
         self._transport = Transport(
             ca_path=ca_path,
@@ -80,6 +82,7 @@ class RegistryClient:
             limiter=limiter,
             meter=meter,
             manners=manners,
+            token_hosts=token_hosts,
         )
 
     def __enter__(self) -> RegistryClient:

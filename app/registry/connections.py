@@ -91,6 +91,8 @@ class Exchange:
     deadline: Deadline | None = None
     #: Whether to leave pooled connections alone.
     fresh: bool = False
+    #: Told the peer's address before anything is sent; raises where nothing may be.
+    guard: Callable[[str], None] | None = None
     #: Whether the connection had carried a request before: it may have been closed by the server meanwhile.
     reused: bool = False
     connected: bool = False
@@ -119,6 +121,11 @@ class _Limited(urllib3.connection.HTTPConnection):
         if exchange.deadline is not None and self.timeout is not None:
             self.timeout = max(min(self.timeout, exchange.deadline.remaining), 0.001)
         sock = super()._new_conn()
+        try:
+            _judge(sock, exchange)
+        except BaseException:
+            sock.close()
+            raise
         if exchange.deadline is not None:
             exchange.deadline.watch(sock)
         return sock
@@ -145,10 +152,17 @@ class _Limited(urllib3.connection.HTTPConnection):
         if exchange.fresh:
             self.close()
             return
+        _judge(sock, exchange)
         exchange.reused = True
         self.timeout = exchange.idle
         if exchange.deadline is not None:
             exchange.deadline.watch(sock)
+
+
+def _judge(sock: socket.socket, exchange: Exchange) -> None:
+    # Here and not by a look at the name service before: it may answer differently the next time.
+    if exchange.guard is not None:
+        exchange.guard(sock.getpeername()[0])
 
 
 class _HTTPConnection(_Limited):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlencode, urlsplit
 
@@ -22,6 +22,7 @@ from app.registry.errors import (
 )
 from app.registry.limits import Limiter, Meter, NoLimit, Permit
 from app.registry.manners import Manners
+from app.registry.realms import Guard, Realms
 from app.registry.transport import Body, Redirects, Transport, discard, join, origin, read
 
 #: Told of every operation: its name, "ok" or the error's reason, and its seconds.
@@ -33,6 +34,7 @@ class Endpoint:
 
     `url` is the registry's root (`/v2` may be part of it). `actions` is the most that is ever asked for. `limiter`
     permits every exchange, `meter` is told of the bytes of blobs in both directions. `manners` are the registry's.
+    `token_hosts` may be its token service wherever they are (app.registry.realms).
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Endpoint:
         limiter: Limiter | None = None,
         meter: Meter | None = None,
         manners: Manners | None = None,
+        token_hosts: Iterable[str] = (),
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
@@ -56,6 +59,7 @@ class Endpoint:
         self._origin = origin(self.root)
         self._authenticator = authenticator
         self._transport = transport
+        self._realms = Realms(self.root, token_hosts)
         self._actions = actions
         self._observe = observe
         self.limiter: Limiter = limiter or NoLimit()
@@ -125,6 +129,13 @@ class Endpoint:
     def is_own(self, url: str) -> bool:
         """Tell whether this URL is at the registry itself: scheme, host and port."""
         return origin(url) == self._origin
+
+    def guard(self, url: str, *, credentials: bool) -> Guard | None:
+        """What judges the address of a token service at this URL (app.registry.realms), None for the registry's own.
+
+        Raises `InvalidResponse` where nothing may be sent whatever its address.
+        """
+        return None if self.is_own(url) else self._realms.guard(url, credentials=credentials)
 
     def call(
         self,
@@ -271,8 +282,16 @@ class Endpoint:
             if form is not None:
                 sent["Content-Type"] = "application/x-www-form-urlencoded"
                 body = urlencode(form).encode()
+            known = authorization is not None or form is not None
             response = self._transport.send(
-                method, url, headers=sent, authorization=authorization, body=body, deadline=deadline, resend=True
+                method,
+                url,
+                headers=sent,
+                authorization=authorization,
+                body=body,
+                deadline=deadline,
+                resend=True,
+                guard=self.guard(url, credentials=known),
             )
             if response.status_code != 200:
                 try:

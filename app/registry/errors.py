@@ -91,6 +91,19 @@ class Unauthorized(RegistryError):
     advice = "check issuer, service, key pair (or user and password) and the clocks of both sides"
 
 
+class NoCredentials(RegistryError):
+    """Who we are there could not be found out, so nothing was sent. `fix` is what a person can change."""
+
+    default_reason = "no_credentials"
+
+    def __init__(self, message: str, *, fix: str = "", temporary: bool | None = None) -> None:
+        super().__init__(message, temporary=temporary)
+        self.fix = " ".join(fix.split())
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.fix}" if self.fix else self.message
+
+
 class Denied(RegistryError):
     """403: who we are is known, but not allowed; quotas and immutable tags are said this way too."""
 

@@ -5,50 +5,72 @@ Source: the token specification of CNCF Distribution (docs/spec/auth/token.md, o
 
 from __future__ import annotations
 
-import base64
-import json
-import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
-import jwt
-
-from app.registry.auth import TOKENS_KEPT, Challenge, Fetch, Scope, is_token
-from app.registry.errors import InvalidResponse, Rejected
-
-#: Seconds that a token lives when the service does not say (docs/spec/auth/token.md).
-_LIFETIME = 60.0
-
-#: A token is renewed this many seconds before it expires, or at three quarters of a short life.
-_EARLY = 30.0
+from app.registry.auth import TOKENS_KEPT, Challenge, Fetch, Scope
+from app.registry.credential import Alone, Credential, Credentials, Fixed, Issued, TokenShare, Use
+from app.registry.errors import InvalidResponse, RegistryError, Rejected, Unauthorized
+from app.registry.token_request import request_token
 
 #: Concurrent requests of one scope share one request to the token service; the locks are as many as this.
 _LOCKS = 32
 
+#: Seconds before another try to renew a token that is still good, after the token service failed.
+_PAUSE = 5.0
 
-class Basic:
-    """A user and a password: sent as Basic, or exchanged for a token where the registry names a token service.
 
-    Tokens are kept per scope. The service is remembered, so later requests come with a token at once. The
-    credentials go to the registry and to the realm it names, which must not be plain http when the registry is not.
+class Account:
+    """Whoever `credentials` says: shown to the registry itself, or exchanged where it names a token service.
+
+    Tokens are kept per scope, and in common with other processes where there is a `share`. The service is remembered,
+    so later requests come with a token at once. The credentials go to the registry and to the realm it names, which
+    must not be plain http when the registry is not; `fetch` has its own word on which hosts that may be.
     """
 
-    def __init__(self, username: str, password: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
-        self._tokens = _TokenService(f"Basic {encoded}", clock)
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        share: TokenShare | None = None,
+    ) -> None:
+        #: Where the present credential comes from.
+        self.credentials = credentials
+        self._tokens = _TokenService(credentials, clock, share or Alone())
 
     def authorization(self, scope: Scope, fetch: Fetch) -> str | None:
-        """Return a token once a token service is known, the user and password until then."""
+        """Return a token once a token service is known, the credential itself until then."""
         return self._tokens.authorization(scope, fetch)
 
     def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:
-        """Return a token as the challenge says, or the user and password if they have not been refused yet."""
+        """Return a token as the challenge says, or the credential itself if it has not been refused yet."""
         return self._tokens.renew(scope, challenge, rejected, fetch)
+
+
+class Basic(Account):
+    """A user and a password."""
+
+    def __init__(
+        self,
+        username: str,
+        password: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        share: TokenShare | None = None,
+    ) -> None:
+        super().__init__(Fixed(Credential(username, password)), clock=clock, share=share)
+
+
+class Anonymous(Account):
+    """Nobody: no credentials, but an anonymous token where the registry asks for one."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, share: TokenShare | None = None) -> None:
+        super().__init__(Fixed(None), clock=clock, share=share)
 
 
 class OwnTokenService:
@@ -61,8 +83,7 @@ class OwnTokenService:
     def __init__(
         self, username: str, password: str, realm: str, fetch: Fetch, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
-        self._tokens = _TokenService(f"Basic {encoded}", clock)
+        self._tokens = _TokenService(Fixed(Credential(username, password)), clock, Alone())
         self._realm = realm
         self._fetch = fetch
         self._asked = False
@@ -81,43 +102,41 @@ class OwnTokenService:
         return header
 
 
-class Anonymous:
-    """Nobody: no credentials, but an anonymous token where the registry asks for one."""
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token for one scope, as the header that shows it, and instants by our clock."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._tokens = _TokenService(None, clock)
-
-    def authorization(self, scope: Scope, fetch: Fetch) -> str | None:
-        """Return a token once a token service is known, nothing until then."""
-        return self._tokens.authorization(scope, fetch)
-
-    def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:
-        """Return an anonymous token as the challenge says."""
-        return self._tokens.renew(scope, challenge, rejected, fetch)
+    header: str = field(repr=False)
+    renew_at: float
+    ends_at: float
 
 
 class _TokenService:
     """The tokens of one account at the token service of one registry."""
 
-    def __init__(self, credentials: str | None, clock: Callable[[], float]) -> None:
+    def __init__(self, credentials: Credentials, clock: Callable[[], float], share: TokenShare) -> None:
         self._credentials = credentials
         self._clock = clock
+        self._share = share
         self._known: Challenge | None = None
-        self._kept: OrderedDict[Scope, tuple[str, float]] = OrderedDict()
+        self._wants_basic = False
+        self._kept: OrderedDict[Scope, _Token] = OrderedDict()
         self._lock = threading.Lock()
         self._scope_locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def authorization(self, scope: Scope, fetch: Fetch) -> str | None:
         known = self._known
         if known is None:
-            return self._credentials
+            credential = self._credentials.current(fetch)
+            return None if credential is None else self._direct(credential)
         with self._scope_locks[hash(scope) % _LOCKS]:
-            return self._fresh(scope) or self._fetch(scope, known, scope.names, fetch)
+            return self._fresh(scope) or self._obtain(scope, known, scope.names, None, fetch)
 
     def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:
         if challenge.scheme != "bearer" or not challenge.realm:
             self._known = None
-            return self._credentials if rejected != self._credentials else None
+            self._wants_basic = challenge.scheme == "basic"
+            return self._other(rejected, fetch)
         _require_safe_realm(challenge)
         with self._scope_locks[hash(scope) % _LOCKS]:
             fresh = self._fresh(scope)
@@ -125,37 +144,85 @@ class _TokenService:
                 return fresh  # another thread has renewed it
             # What the registry says it misses comes first: some services look at the first scope alone.
             names = [*challenge.scopes, *(name for name in scope.names if name not in challenge.scopes)]
-            header = self._fetch(scope, challenge, names, fetch)
+            header = self._obtain(scope, challenge, names, rejected, fetch)
             self._known = challenge
             return header
+
+    def _direct(self, credential: Credential) -> str | None:
+        if self._wants_basic and credential.use is not Use.REFRESH:
+            return credential.basic
+        return credential.direct
+
+    def _other(self, rejected: str | None, fetch: Fetch) -> str | None:
+        """The credential itself, a new one if the present one was refused."""
+        credential = self._credentials.current(fetch)
+        if credential is None:
+            return None
+        header = self._direct(credential)
+        if header != rejected:
+            return header
+        renewed = self._credentials.renewed(credential, fetch)
+        return None if renewed is None else self._direct(renewed)
 
     def _fresh(self, scope: Scope) -> str | None:
         with self._lock:
             kept = self._kept.get(scope)
-            return kept[0] if kept is not None and self._clock() < kept[1] else None
+            return kept.header if kept is not None and self._clock() < kept.renew_at else None
 
-    def _fetch(self, scope: Scope, challenge: Challenge, names: list[str], fetch: Fetch) -> str:
-        headers = {"Authorization": self._credentials} if self._credentials else {}
+    def _obtain(
+        self, scope: Scope, challenge: Challenge, names: Sequence[str], rejected: str | None, fetch: Fetch
+    ) -> str:
+        # The realm is a part of the name: what one service gave is not shown where another is named.
+        name = " ".join((challenge.realm, challenge.service, *names))
+        besides = rejected.removeprefix("Bearer ") if rejected else None
         try:
-            body = fetch("GET", _token_url(challenge, names), headers=headers)
-        except Rejected:
-            # Quay's token service knows no `delete`; it and every other takes `*` for it.
-            anything = [re.sub(r":delete$", ":*", name) for name in names]
-            if anything == names:
+            issued = self._share.obtain(name, lambda: self._issue(challenge, names, fetch), besides)
+        except RegistryError:
+            if (good := self._still_good(scope, rejected)) is None:
                 raise
-            body = fetch("GET", _token_url(challenge, anything), headers=headers)
-        header, lifetime = _read(body, challenge.realm)
+            return good
+        now = self._clock()
+        token = _Token(f"Bearer {issued.secret}", now + issued.lifetime - issued.early, now + issued.lifetime)
+        self._keep(scope, token)
+        return token.header
+
+    def _issue(self, challenge: Challenge, names: Sequence[str], fetch: Fetch) -> Issued:
+        credential = self._credentials.current(fetch)
+        try:
+            return request_token(challenge, names, credential, fetch)
+        except (Unauthorized, Rejected) as error:
+            # A refresh token that is no longer good is answered with 400 (RFC 6749, 5.2).
+            refused = isinstance(error, Unauthorized) or (credential is not None and credential.use is Use.REFRESH)
+            renewed = self._credentials.renewed(credential, fetch) if credential is not None and refused else None
+            if renewed is None:
+                raise
+            return request_token(challenge, names, renewed, fetch)
+
+    def _still_good(self, scope: Scope, rejected: str | None) -> str | None:
+        """The former token, while it has not ended and nobody refused it; the service is then left alone for a bit."""
+        now = self._clock()
         with self._lock:
-            self._kept[scope] = (header, self._clock() + lifetime - min(_EARLY, lifetime / 4))
+            kept = self._kept.get(scope)
+            if kept is None or kept.header == rejected or now >= kept.ends_at:
+                return None
+            self._kept[scope] = replace(kept, renew_at=min(now + _PAUSE, kept.ends_at))
+            return kept.header
+
+    def _keep(self, scope: Scope, token: _Token) -> None:
+        with self._lock:
+            self._kept[scope] = token
             self._kept.move_to_end(scope)
             if len(self._kept) > TOKENS_KEPT:
                 self._kept.popitem(last=False)
-        return header
 
 
 def _require_safe_realm(challenge: Challenge) -> None:
-    realm = urlsplit(challenge.realm)
-    if realm.scheme not in ("http", "https") or not realm.hostname or realm.username is not None:
+    try:
+        realm = urlsplit(challenge.realm)
+        usable = realm.scheme in ("http", "https") and bool(realm.hostname) and realm.username is None
+    except ValueError:
+        usable = False
+    if not usable:
         raise InvalidResponse("the token service that the registry names is no URL", url=challenge.realm)
     if realm.scheme == "http" and urlsplit(challenge.url).scheme == "https":
         raise InvalidResponse(
@@ -163,35 +230,3 @@ def _require_safe_realm(challenge: Challenge) -> None:
             reason="insecure_realm",
             url=challenge.realm,
         )
-
-
-def _token_url(challenge: Challenge, names: list[str]) -> str:
-    query = [("service", challenge.service)] if challenge.service else []
-    query += [("scope", name) for name in names]
-    parts = urlsplit(challenge.realm)
-    joined = "&".join(part for part in (parts.query, urlencode(query)) if part)
-    return parts._replace(query=joined, fragment="").geturl()
-
-
-def _read(body: bytes, realm: str) -> tuple[str, float]:
-    try:
-        reply: dict[str, Any] = json.loads(body)
-        token = reply.get("token") or reply.get("access_token")
-    except (ValueError, AttributeError, RecursionError):
-        reply, token = {}, None
-    if not isinstance(token, str) or not is_token(token):
-        raise InvalidResponse("the token service answered without a token", url=realm)
-    lifetime = reply.get("expires_in")
-    if isinstance(lifetime, int | float) and lifetime > 0:
-        return f"Bearer {token}", float(lifetime)
-    return f"Bearer {token}", _own_lifetime(token)
-
-
-def _own_lifetime(token: str) -> float:
-    """Seconds that a token gives itself, for a service that leaves `expires_in` out (Azure's does)."""
-    try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-        lifetime = float(claims["exp"] - claims.get("nbf", claims.get("iat")))
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
-        return _LIFETIME
-    return lifetime if lifetime > 0 else _LIFETIME

@@ -16,6 +16,7 @@ from app import correlation, tracing
 from app.registry.connections import Adapter, Answer, Deadline, Exchange, exchanging
 from app.registry.errors import InvalidResponse, TimedOut, TooLarge, Unreachable
 from app.registry.failures import unreachable
+from app.registry.realms import Guard
 
 #: Redirects followed in a row.
 REDIRECTS_LIMIT = 5
@@ -137,6 +138,7 @@ class Transport:
         resend: bool = False,
         deadline: Deadline | None = None,
         patience: float = 0.0,
+        guard: Guard | None = None,
     ) -> Answer:
         """Send the request, follow redirects and return the response with its body unread.
 
@@ -144,8 +146,9 @@ class Transport:
         span of the request where spans are collected (app.tracing), so that its spans and ours can.
 
         `resend` says that the request may be sent once more at once, over a new connection, when a kept-alive one
-        turns out to be closed. `patience` adds seconds to the idle limit. Raises `Unreachable` (or a kind of it),
-        `InvalidResponse` for redirects that must not be followed, and whatever reading the body raised.
+        turns out to be closed. `patience` adds seconds to the idle limit. `guard` is told the peer's address before
+        anything is sent. Raises `Unreachable` (or a kind of it), `InvalidResponse` for redirects that must not be
+        followed, what the guard raises, and whatever reading the body raised.
         """
         start = origin(url)
         ours = {"Authorization": authorization} if authorization else {}
@@ -153,7 +156,7 @@ class Transport:
             ours[correlation.HEADER] = request_id
         own = True
         for _ in range(REDIRECTS_LIMIT + 1):
-            exchange = Exchange(self._read_timeout + patience, deadline)
+            exchange = Exchange(self._read_timeout + patience, deadline, guard=guard)
             with tracing.request(method, url, hand_on=own) as span:
                 response = self._send(method, url, {**headers, **ours, **span.headers}, body, exchange, resend=resend)
                 span.answered(response.status_code)
@@ -183,7 +186,7 @@ class Transport:
         except Unreachable as error:
             if not (resend and exchange.reused) or isinstance(error, TimedOut):
                 raise
-            fresh = Exchange(exchange.idle, exchange.deadline, fresh=True)
+            fresh = Exchange(exchange.idle, exchange.deadline, fresh=True, guard=exchange.guard)
             return self._once(method, url, headers, body, fresh)
 
     def _once(

@@ -16,7 +16,7 @@ from app.registry import (
     RegistryClient,
 )
 from app.replication.creation import Creations
-from app.replication.credentials import authenticator
+from app.replication.credentials import authenticator, token_share
 from app.replication.flights import Flights
 from app.replication.generations import Generations
 from app.replication.instances import Instances
@@ -126,8 +126,10 @@ class Context:
         polite = Politeness(settings, shared, stopping, throttled)
         both = ("pull", "push", "delete")
         deployment = _deployment(settings)
-        ours = _site_authenticator(settings, deployment) or authenticator(settings.primary)
-        theirs = authenticator(secondary) if secondary else None
+        ours = _site_authenticator(settings, deployment) or authenticator(
+            settings.primary, share=token_share(settings, settings.primary, shared)
+        )
+        theirs = authenticator(secondary, share=token_share(settings, secondary, shared)) if secondary else None
         here, there = provider_of(settings.primary), provider_of(secondary) if secondary else Provider()
         primary = _client(settings.primary, "primary", ("pull",), observe, polite, ours, here)
         destination = (
@@ -223,6 +225,7 @@ def _client(
         limiter=polite.gates[side],
         meter=polite.meters[side],
         manners=provider.profile.manners,
+        token_hosts=settings.token_hosts,
     )
 
 

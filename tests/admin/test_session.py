@@ -1,47 +1,35 @@
 from __future__ import annotations
 
-import stat
-import threading
 import time
 from pathlib import Path
 
-import pytest
-
 from app.admin import session
 from tests.support.face import Face, face
-
-
-def test_processes_that_start_together_share_one_key(tmp_path: Path) -> None:
-    # Given no key yet, and many that ask for it at once
-    start, found = threading.Barrier(16), []
-
-    def ask() -> None:
-        start.wait()
-        found.append(session.shared_key(tmp_path / "var"))
-
-    threads = [threading.Thread(target=ask) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    # Then all have the same, only the owner can read it, and nothing else is left behind
-    assert len(set(found)) == 1
-    assert len(found) == 16
-    assert len(found[0]) >= 2 * session.KEY_BYTES
-    assert [path.name for path in (tmp_path / "var").iterdir()] == [session.KEY_FILE]
-    assert stat.S_IMODE((tmp_path / "var" / session.KEY_FILE).stat().st_mode) == 0o600
-
-
-def test_a_file_that_holds_no_key_is_not_taken_for_one(tmp_path: Path) -> None:
-    (tmp_path / session.KEY_FILE).write_text("")
-    with pytest.raises(OSError, match="delete it"):
-        session.shared_key(tmp_path)
 
 
 def test_the_environments_key_wins(tmp_path: Path) -> None:
     with face(f"sqlite:///{tmp_path}/geo.db", tmp_path / "state", GEO_SECRET_KEY="k" * 40) as pages:
         assert pages.app.secret_key == "k" * 40
     assert not (tmp_path / "state").exists()
+
+
+def test_a_session_outlives_a_change_of_the_key(tmp_path: Path) -> None:
+    # Given somebody signed in by the old key
+    database, state = f"sqlite:///{tmp_path}/geo.db", tmp_path / "state"
+    with face(database, state, GEO_SECRET_KEY="the-old-key") as before:
+        before.sign_in()
+        cookie = before.client.get_cookie("geo_session", path="/admin")
+        assert cookie is not None
+
+    # When the deployment restarts with a new one before it, Then they stay signed in
+    with face(database, state, GEO_SECRET_KEY="the-new-key, the-old-key") as between:
+        between.client.set_cookie("geo_session", cookie.value, path="/admin")
+        assert between.client.get("/admin").status_code == 200
+
+    # And once the old one is taken out, its session has ended
+    with face(database, state, GEO_SECRET_KEY="the-new-key") as after:
+        after.client.set_cookie("geo_session", cookie.value, path="/admin")
+        assert after.client.get("/admin").status_code == 303
 
 
 def test_where_nothing_can_be_kept_all_processes_still_agree(tmp_path: Path) -> None:

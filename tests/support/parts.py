@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import importlib
 import os
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +46,17 @@ def require(name: str, *candidates: str) -> str:
     if required_here():
         pytest.fail(f"{message}, and CI=true", pytrace=False)
     pytest.skip(message)
+
+
+def library(module: str, distribution: str) -> None:
+    """Skip the test where a library is not installed; on the build machine fail it if the tests' lock file has it."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        locked = (Path(__file__).resolve().parents[1] / "requirements.txt").read_text()
+        if required_here() and re.search(rf"^{re.escape(distribution)}==", locked, re.MULTILINE):
+            pytest.fail(f"{distribution} is not installed, and CI=true", pytrace=False)
+        pytest.skip(f"{distribution} is not installed")
 
 
 def optional(name: str, *candidates: str) -> str:

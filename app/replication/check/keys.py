@@ -66,6 +66,15 @@ def dates(examination: Examination, side: str) -> Finding | None:
     return None
 
 
+def expiry(registry: RegistrySettings) -> datetime | None:
+    """When our certificate for this registry ends; None without one.
+
+    Raises:
+        InvalidKey: when it cannot be read.
+    """
+    return None if registry.certificate_path is None else _certificate(registry).not_valid_after_utc
+
+
 def refused(examination: Examination, side: str, probe: Probe, challenge: Challenge | None) -> Finding:
     """Why the registry answers 401 to our token: what is provably wrong, else what is left. Dates are right."""
     registry = examination.registry(side)

@@ -62,7 +62,14 @@ class Probe:
             read_timeout=examination.answer,
             user_agent=USER_AGENT,
         )
-        self.endpoint = Endpoint(registry.url, authenticator, self._transport, actions=_ACTIONS, manners=manners)
+        self.endpoint = Endpoint(
+            registry.url,
+            authenticator,
+            self._transport,
+            actions=_ACTIONS,
+            manners=manners,
+            token_hosts=registry.token_hosts,
+        )
         self.client = RegistryClient(
             registry.url,
             authenticator,
@@ -72,6 +79,7 @@ class Probe:
             user_agent=USER_AGENT,
             actions=_ACTIONS,
             manners=manners,
+            token_hosts=registry.token_hosts,
         )
 
     def __enter__(self) -> Self:
@@ -103,7 +111,8 @@ class Probe:
         """What the registry's own token service gives to nobody in particular."""
         joint = "&" if "?" in challenge.realm else "?"
         url = f"{challenge.realm}{joint}{urlencode({'service': challenge.service})}"
-        response = self._transport.send("GET", url, headers={}, authorization=None)
+        guard = self.endpoint.guard(url, credentials=False)
+        response = self._transport.send("GET", url, headers={}, authorization=None, guard=guard)
         return read(response, BODY_LIMIT)
 
     def accepts(self) -> bool:

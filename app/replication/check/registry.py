@@ -11,12 +11,13 @@ from app.registry import (
     Denied,
     InvalidKey,
     InvalidResponse,
+    NoCredentials,
     RegistryError,
     TLSFailed,
     Unauthorized,
     Unreachable,
 )
-from app.replication.check import keys
+from app.replication.check import credentials, keys
 from app.replication.check.examination import Examination
 from app.replication.check.finding import Finding, Id, Severity, error, fine, warning
 from app.replication.check.probe import Greeting, Probe, authenticator
@@ -77,6 +78,9 @@ def _findings(examination: Examination, side: str) -> Iterator[Finding]:
         yield from told
         try:
             probe.client.ping()
+        except NoCredentials as problem:
+            yield credentials.missing(side, problem)
+            return
         except Unauthorized:
             # An error that was told already is the reason.
             if not any(each.severity is Severity.ERROR for each in told):
@@ -87,9 +91,9 @@ def _findings(examination: Examination, side: str) -> Iterator[Finding]:
             return
         except RegistryError as problem:
             elsewhere = problem.url is not None and not probe.endpoint.is_own(problem.url)
-            yield _token_service(side, registry.auth, problem) if elsewhere else _failing(side, problem)
+            yield credentials.token_service(side, registry.auth, problem) if elsewhere else _failing(side, problem)
             return
-        yield fine(side, f"{registry.url} answers, and takes {_account(registry.auth)}")
+        yield fine(side, f"{registry.url} answers, and takes {credentials.used(examination, registry, account)}")
         if side == "primary":
             yield from _listings(examination, probe)
 
@@ -177,50 +181,7 @@ def _refused(examination: Examination, side: str, probe: Probe, greeting: Greeti
     registry, challenge = examination.registry(side), greeting.challenge
     if registry.auth is AuthKind.TOKEN and (challenge is None or challenge.scheme == "bearer"):
         return keys.refused(examination, side, probe, challenge)
-    wanted = "a user and password" if challenge is not None and challenge.scheme == "basic" else "a token"
-    prefix = f"GEO_{side.upper()}_REGISTRY_"
-    if wanted == "a token":
-        fix = f"export {prefix}KEY_PATH=… (`geo keygen`), or {prefix}AUTH=basic with {prefix}USERNAME and …_PASSWORD"
-    else:
-        fix = f"export {prefix}AUTH=basic {prefix}USERNAME=… {prefix}PASSWORD=…"
-    return error(
-        Id.REGISTRY_CREDENTIALS,
-        side,
-        f"it wants {wanted}, and does not take {_account(registry.auth)}",
-        "Every request there is answered with 401, so nothing can be replicated.",
-        fix,
-    )
-
-
-def _token_service(side: str, kind: AuthKind, problem: RegistryError) -> Finding:
-    prefix = f"GEO_{side.upper()}_REGISTRY_"
-    if kind is AuthKind.SITE:
-        fix = (
-            "export GEO_PRIMARY_URL=… GEO_SITE_NAME=… GEO_SITE_TOKEN=…: `geo sites token NAME`, at the primary's"
-            " deployment, makes a new token"
-        )
-    else:
-        fix = (
-            f"export {prefix}KEY_PATH=… to sign tokens without it (`geo keygen`); or put {prefix}USERNAME and"
-            " …_PASSWORD right, and let us reach `auth.token.realm`"
-        )
-    return error(
-        Id.REGISTRY_CREDENTIALS,
-        side,
-        f"its token service gives us no token: {problem}",
-        "Without one every request there is answered with 401, so nothing can be replicated.",
-        fix,
-    )
-
-
-def _account(kind: AuthKind) -> str:
-    return {
-        AuthKind.TOKEN: "the token that our key signs",
-        AuthKind.BASIC: "our user and password",
-        AuthKind.BEARER: "our fixed token",
-        AuthKind.ANONYMOUS: "us without credentials",
-        AuthKind.SITE: "the token that the primary's deployment gives us",
-    }[kind]
+    return credentials.refused(side, registry.auth, challenge)
 
 
 def _denied(side: str, problem: RegistryError) -> Finding:

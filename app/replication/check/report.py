@@ -96,7 +96,8 @@ def _safely(name: str, check: Check, examination: Examination) -> Sequence[Findi
         return check(examination)
     except RegistryError as problem:
         # In short: what is wrong with that registry is told by its own check.
-        return [_skipped(name, f"{problem.method} {problem.url}: {problem.status or problem.message}")]
+        asked = f"{problem.method} {problem.url}: " if problem.url else ""
+        return [_skipped(name, f"{asked}{problem.status or problem.message}")]
     except (Skipped, DatabaseUnavailable, PeeweeException) as problem:
         # PostgreSQL's errors go on with the statement.
         return [_skipped(name, str(problem).partition("\n")[0])]

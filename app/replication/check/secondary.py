@@ -11,6 +11,7 @@ from app.providers import Profile, Removal, profile_of
 from app.registry import (
     Denied,
     InvalidKey,
+    NoCredentials,
     NotFound,
     RegistryError,
     Rejected,
@@ -22,6 +23,7 @@ from app.registry import (
 )
 from app.registry.media_types import OCTET_STREAM
 from app.registry.transport import discard
+from app.replication.check.credentials import REALM_REASONS
 from app.replication.check.examination import Examination, Skipped
 from app.replication.check.finding import Finding, Id, error, fine
 from app.replication.check.probe import REPOSITORY, Probe, authenticator
@@ -65,7 +67,7 @@ def _findings(examination: Examination, probe: Probe) -> Iterator[Finding]:
         upload = probe.client.start_upload(REPOSITORY)
         assert upload is not None  # nothing was to be mounted
         _throw_away(probe, upload)
-    except (Unreachable, Unauthorized) as problem:
+    except (Unreachable, Unauthorized, NoCredentials) as problem:
         if isinstance(problem, TimedOut):
             yield _write_fails(problem)
             return
@@ -74,6 +76,8 @@ def _findings(examination: Examination, probe: Probe) -> Iterator[Finding]:
             return
         raise
     except RegistryError as problem:
+        if problem.reason in REALM_REASONS:
+            raise
         yield _unwritable(problem)
         return
     yield fine(_SUBJECT, "takes what is uploaded")

@@ -12,6 +12,7 @@ from app.settings import Role, Settings
 #: What there is of one registry in the environment, after GEO_PRIMARY_REGISTRY_ or GEO_SECONDARY_REGISTRY_.
 OF_A_REGISTRY = (
     *("AUTH", "USERNAME", "PASSWORD", "KEY_PATH", "CERTIFICATE_PATH", "ISSUER", "SERVICE", "CA_PATH"),
+    *("AWS_REGION", "AWS_PROFILE", "AZURE_CLIENT_ID", "GOOGLE_CREDENTIALS", "DOCKER_CONFIG", "TOKEN_HOSTS"),
     *("MAX_CONNECTIONS", "MAX_BYTES_PER_SECOND", "RATELIMIT_FLOOR"),
 )
 
