@@ -38,11 +38,13 @@ interop: ## Replicate between all registries that can be had here; writes docs/i
 	@deploy/setup.sh interop
 	@$(PYTHON) -m tests.interop $(ARGS)
 
-lint: ## Check format, style and types
+lint: ## Check format, style, types, and what is known to be dangerous
 	@deploy/setup.sh lint
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m mypy
+	@$(PYTHON) -m bandit --quiet --configfile pyproject.toml --recursive app workers migrations
+	@deploy/audit.sh
 
 docs: ## Write docs/commands.md anew, from what the commands say of themselves
 	@deploy/setup.sh test

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import IO, TextIO
 
 from app.logging import clean, timestamp
+from app.visible import visible
 
 #: Lines waiting to be written before further ones are dropped and counted.
 QUEUE_LINES = 10_000
@@ -83,6 +84,8 @@ class PrefixedOutput:
         self._writer.join(remaining())
 
     def _prefixed(self, name: str, text: str) -> str:
+        # What a program says may be a stranger's words, and a terminal obeys some characters.
+        text = clean(visible(text, kept="\t"))
         prefix = f"{name:<{self._width}} |"
         if self._coloured:
             prefix = f"\x1b[{self._colours.get(name, '0')}m{prefix}\x1b[0m"

@@ -156,3 +156,12 @@ def test_as_json_each_line_is_an_object() -> None:
         ("web", '{"severity": "IN', "INFO"),
         *(("web", almost, "INFO") for almost in ALMOST),
     ]
+
+
+def test_a_terminal_is_not_told_what_to_do() -> None:
+    # Given a program that says a stranger's words: up a line, over what stands there, and a title
+    said = "pushed \x1b[1A\x1b[2Ksynced\r\x1b]0;title\x07 \u202egpj.exe"
+    assert followed(f"{said}\n".encode()) == (
+        "web | pushed \\u001b[1A\\u001b[2Ksynced\\u000d\\u001b]0;title\\u0007 \\u202egpj.exe\n"
+    )
+    assert followed(b"a\tb\n") == "web | a\tb\n"

@@ -39,10 +39,10 @@ class Refused(Exception):
 @dataclass(frozen=True, slots=True)
 class Sender:
     """What a request shows besides its body. Header names are in lower case, values decoded as Latin-1, as WSGI hands
-    them on; the values of the query as UTF-8."""
+    them on; the values of the query as UTF-8. Its `repr` shows neither: secrets are among them."""
 
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
 
 class Check(Protocol):

@@ -7,6 +7,10 @@ from typing import Final
 
 from app.notifications.errors import InvalidEvent
 
+#: Objects and lists in one body: twice what 16 MiB hold of real events. An empty one is two bytes there, and up to a
+#: hundred times as many in memory.
+MAX_PARTS: Final = 300_000
+
 #: Longer integers are sizes of nothing; Python refuses those of thousands of digits by failing the document.
 _MAX_INTEGER_DIGITS: Final = 20
 
@@ -16,8 +20,11 @@ def read_json(body: bytes) -> object:
 
     An integer of more than 20 characters is kept as its text: one absurd number costs no event.
 
-    :raises InvalidEvent: `not_utf8`, `not_json` or `too_deep`.
+    :raises InvalidEvent: `not_utf8`, `not_json`, `too_many` (parts) or `too_deep`.
     """
+    # Counted in strings too: what is honest stays far below.
+    if body.count(b"{") + body.count(b"[") > MAX_PARTS:
+        raise InvalidEvent("too_many", f"the body consists of more than {MAX_PARTS} parts")
     try:
         return json.loads(body.decode("utf-8-sig"), parse_int=_integer)
     except UnicodeDecodeError:

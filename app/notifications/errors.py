@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, TypeAlias
 
-#: Bounded, for metric labels. `too_many` stands for what one body holds beyond `MAX_QUARANTINED`.
+#: Bounded, for metric labels. `too_many` stands for what one body holds beyond `MAX_QUARANTINED`, and for a body of
+#: too many parts to be read.
 Reason: TypeAlias = Literal[
     "not_json",
     "not_utf8",

@@ -33,17 +33,28 @@ _THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsExc
 class Ecr:
     """The repositories of one account in one region, by boto3's own credentials (its environment, files, role)."""
 
-    def __init__(self, host: str, *, public: bool = False, endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        *,
+        public: bool = False,
+        endpoint: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+    ) -> None:
         """Connect to nothing yet.
 
         :param host: of the registry; account and region are read from it where they are in it, else they are boto3's.
+        :param region: where it is not in the host.
+        :param profile: of AWS's configuration files, where it is not boto3's default.
         :param endpoint: the address of the API, where it is not Amazon's own.
         """
         found = None if public else _HOST.match(host)
         self._service = "ecr-public" if public else "ecr"
-        self._region = _PUBLIC_REGION if public else found["region"] if found else None
+        self._region = _PUBLIC_REGION if public else found["region"] if found else region
         self._of_account = {"registryId": found["account"]} if found else {}
         self._public = public
+        self._profile = profile
         self._endpoint = endpoint
         self._lock = threading.Lock()
         self._client: Any = None
@@ -56,7 +67,7 @@ class Ecr:
         """
         with self._lock:
             if self._client is None:
-                self._client = _connect(self._service, self._region, self._endpoint)
+                self._client = _connect(self._service, self._region, self._endpoint, self._profile)
 
     def create(self, repository: str) -> bool:
         """CreateRepository, with Amazon's defaults or those of a creation template."""
@@ -149,7 +160,7 @@ class _Said(Exception):
             self.error = ControlPlaneDenied(message, method=action, status=status)
 
 
-def _connect(service: str, region: str | None, endpoint: str | None) -> Any:
+def _connect(service: str, region: str | None, endpoint: str | None, profile: str | None) -> Any:
     try:
         import boto3
         from botocore.config import Config
@@ -161,7 +172,7 @@ def _connect(service: str, region: str | None, endpoint: str | None) -> Any:
     # One try: what is to be tried again is decided by who asks.
     limits = Config(connect_timeout=ANSWER / 3, read_timeout=ANSWER / 2, retries={"total_max_attempts": 1})
     try:
-        session = boto3.session.Session(region_name=region)
+        session = boto3.session.Session(region_name=region, profile_name=profile)
         if session.get_credentials() is None:
             raise ControlPlaneMissing(
                 "boto3 finds no credentials of Amazon's: set AWS_ACCESS_KEY_ID, or give it a role"

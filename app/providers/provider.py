@@ -92,7 +92,13 @@ def _control(profile: Profile, registry: RegistrySettings) -> ControlPlane:
         token = registry.password.value if registry.password else None
         ca_path = str(registry.ca_path) if registry.ca_path else None
         return GitHubPackages(token, api=registry.control_url, ca_path=ca_path)
-    return Ecr(_host(registry), public=profile.name is ProviderName.ECR_PUBLIC, endpoint=registry.control_url)
+    return Ecr(
+        _host(registry),
+        public=profile.name is ProviderName.ECR_PUBLIC,
+        endpoint=registry.control_url,
+        region=registry.cloud.aws_region,
+        profile=registry.cloud.aws_profile,
+    )
 
 
 def _host(registry: RegistrySettings) -> str:

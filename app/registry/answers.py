@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import requests
-import urllib3.exceptions
 
+from app.registry.bodies import read_some
 from app.registry.errors import (
     BODY_LIMIT,
     EXCERPT_LIMIT,
@@ -26,6 +29,9 @@ from app.registry.errors import (
     Unauthorized,
     Unsupported,
 )
+
+#: Characters from which a secret of ours is looked for in what a registry says; a shorter one is in every other word.
+SHORTEST_SECRET = 8
 
 #: The longest wait that a registry can ask of us, in seconds.
 RETRY_AFTER_LIMIT = 3600.0
@@ -152,17 +158,36 @@ def _temporary(verdict: _Verdict, codes: tuple[str, ...]) -> bool | None:
 
 def _message(status: int, response: requests.Response, codes: tuple[str, ...], words: str, body: bytes) -> str:
     parts = [f"HTTP {status}"]
+    # Cleaned before it is cut: half a secret is not found any more.
+    secrets = _credentials(response.request)
     if codes:
-        parts.append(" ".join(codes))
-    excerpt = words or " ".join(body.decode("utf-8", "replace").split())
+        parts.append(_without(secrets, " ".join(codes)))
+    excerpt = _without(secrets, words or " ".join(body.decode("utf-8", "replace").split()))
     if excerpt:
         parts.append(excerpt[:EXCERPT_LIMIT])
     if 300 <= status < 400:
         parts.append("a redirect that is not followed")
     challenge = response.headers.get("WWW-Authenticate")
     if status == 401 and challenge:
-        parts.append(f"challenge {challenge[:EXCERPT_LIMIT]}")
+        parts.append(f"challenge {_without(secrets, challenge)[:EXCERPT_LIMIT]}")
     return ": ".join(parts)
+
+
+def _credentials(request: requests.PreparedRequest) -> list[str]:
+    """The credentials of the request in the forms in which a server may quote them, the longest first."""
+    header = str(request.headers.get("Authorization", ""))
+    scheme, _, value = header.partition(" ")
+    found = {header, value}
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            found.add(base64.b64decode(value).decode().partition(":")[2])
+    return sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _without(secrets: Sequence[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[secret]")
+    return text
 
 
 def _error_body(response: requests.Response, method: str) -> bytes:
@@ -170,10 +195,7 @@ def _error_body(response: requests.Response, method: str) -> bytes:
     try:
         if method == "HEAD" or response.status_code == 416:
             return b""
-        data = response.raw.read(BODY_LIMIT, decode_content=True)
-        return bytes(data)
-    except (urllib3.exceptions.HTTPError, OSError):
-        return b""
+        return read_some(response, BODY_LIMIT)
     finally:
         response.close()
 

@@ -28,7 +28,7 @@ _GIB = 1024**3
 #: The registry may still be taking in what was sent before a `put` broke off, so that the session moves on meanwhile.
 _CANCEL_TRIES = 3
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 
 
 class Upload:

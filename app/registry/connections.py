@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import os
 import socket
 import ssl
@@ -22,6 +23,14 @@ import urllib3
 import urllib3.connection
 from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from app.registry.overdue import watchman
+
+#: Seconds beyond the idle limit in which the head of an answer has to be there: that limit begins anew with each byte.
+HEAD_LIMIT = 60.0
+
+#: Digits of the largest length that is one.
+LENGTH_DIGITS = 19
 
 #: On close: send nothing more and reset (SO_LINGER on, zero seconds).
 _RESET = struct.pack("ii", 1, 0)
@@ -111,8 +120,26 @@ def exchanging(exchange: Exchange) -> Iterator[None]:
         _current.reset(token)
 
 
+class _Strict(http.client.HTTPResponse):
+    """An answer whose lengths are lengths: the standard library takes a chunk of -1 bytes for all that ever comes."""
+
+    def begin(self) -> None:
+        super().begin()
+        length = self.headers.get("Content-Length", "")
+        if length.isdecimal() and len(length) > LENGTH_DIGITS:
+            raise http.client.HTTPException("a Content-Length that is no length")
+
+    def _read_next_chunk_size(self) -> int:
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]  # not of the public interface
+        if size < 0:
+            raise ValueError(size)
+        return size
+
+
 class _Limited(urllib3.connection.HTTPConnection):
     """Both kinds of connection, obeying the current exchange: urllib3 itself limits sending by the connect timeout."""
+
+    response_class = _Strict
 
     def _new_conn(self) -> socket.socket:
         exchange = _current.get()
@@ -147,6 +174,22 @@ class _Limited(urllib3.connection.HTTPConnection):
             if exchange.deadline is not None and exchange.deadline.expired:
                 raise TimeoutError("the limit of the request is past")
         super().request(*args, **kwargs)
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as of its own base class
+        exchange, sock = _current.get(), self.sock
+        if exchange is None or sock is None:
+            return super().getresponse()
+        with watchman.limit(exchange.idle + HEAD_LIMIT, functools.partial(sock.shutdown, socket.SHUT_RDWR)) as limit:
+            try:
+                response = super().getresponse()
+            except Exception:
+                if not limit.expired:
+                    raise
+            if not limit.expired:
+                return response
+        # Cut short, what there is of a head would pass for a whole one.
+        self.close()
+        raise TimeoutError("the head of the answer does not come to its end")
 
     def _reuse(self, sock: socket.socket, exchange: Exchange) -> None:
         if exchange.fresh:

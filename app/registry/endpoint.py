@@ -25,6 +25,9 @@ from app.registry.manners import Manners
 from app.registry.realms import Guard, Realms
 from app.registry.transport import Body, Redirects, Transport, discard, join, origin, read
 
+#: Characters of a challenge: the patterns that read it try every place of a longer one again and again.
+CHALLENGE_LIMIT = 8192
+
 #: Told of every operation: its name, "ok" or the error's reason, and its seconds.
 Observer = Callable[[str, str, float], None]
 
@@ -118,12 +121,16 @@ class Endpoint:
 
         A registry behind a proxy that ends TLS often calls itself http; of our own https registry this is read as
         https, so that nothing goes there in the clear.
+        Raises `InvalidResponse` where an https registry leads to plain http elsewhere: a blob would go there in the
+        clear.
         """
         target = join(base, location)
         scheme, host, port = origin(target)
         ours = self._origin
         if (scheme, host) == ("http", ours[1]) and ours[0] == "https" and port in (80, ours[2]):
             return urlsplit(target)._replace(scheme="https", netloc=self.name).geturl()
+        if (ours[0], scheme) == ("https", "http"):
+            raise InvalidResponse("sent on from https to plain http", reason="redirect", url=target)
         return target
 
     def is_own(self, url: str) -> bool:
@@ -251,6 +258,8 @@ class Endpoint:
         deadline: Deadline | None,
     ) -> str | None:
         header = response.headers.get("WWW-Authenticate") or self._root_challenge(deadline)
+        if len(header) > CHALLENGE_LIMIT:
+            return None
         challenge = Challenge.parse(header, self.root)
         if challenge is None:
             return None

@@ -6,7 +6,6 @@ the API specification of CNCF Distribution; RFC 8288 for `Link`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import requests
 
 from app.registry import media_types
 from app.registry.auth import Scope
+from app.registry.documents import read_json
 from app.registry.endpoint import Endpoint
 from app.registry.errors import InvalidReference, InvalidResponse, NotFound, RegistryError, Unsupported
 from app.registry.manifests import Descriptor
@@ -28,6 +28,9 @@ PAGE_BYTES = 64 * 1024 * 1024
 
 #: The most pages of one listing.
 PAGES_LIMIT = 10_000
+
+#: Characters of a link to the next page: the patterns below try every place of a longer one again and again.
+LINK_LIMIT = 8192
 
 #: Smaller page sizes tried when a registry says that one is too large; the last is to name none.
 _SMALLER = (100, None)
@@ -105,8 +108,8 @@ class _Page:
         self._response = response
         self.body = read(response, PAGE_BYTES)
         try:
-            document = json.loads(self.body)
-        except (ValueError, RecursionError):
+            document = read_json(self.body)
+        except ValueError:
             raise self.wrong("a listing that is not JSON" if self.body else "a listing without a body") from None
         if not isinstance(document, dict):
             raise self.wrong("a listing that is not a JSON object")
@@ -115,6 +118,8 @@ class _Page:
     def next_url(self) -> str | None:
         """Return the URL of the next page. Only a link says that there is one: a short page does not mean the end."""
         header = self._response.headers.get("Link", "")
+        if len(header) > LINK_LIMIT:
+            raise self.wrong("a listing whose link to the next page is too long")
         link = _next_link(header)
         if link is None:
             if _SAYS_NEXT.search(header):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from app.registry import media_types
+from app.registry.documents import read_json
 from app.registry.errors import DigestMismatch, InvalidManifest
 from app.registry.references import Digest, is_digest
 
@@ -18,6 +20,12 @@ SIZE_LIMIT = 8 * 1024 * 1024
 
 #: The most things that one manifest may refer to.
 CHILDREN_LIMIT = 10_000
+
+#: The largest size that a descriptor may name: what is more is no 64-bit integer (image-spec, descriptor.md).
+SIZE_MOST = 2**63 - 1
+
+#: What can stand in a header of ours. RFC 6838 (4.2) allows less; whoever goes beyond that must not end the line.
+_MEDIA_TYPE = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +138,7 @@ class _Children:
         fields = entry if isinstance(entry, dict) else {}
         digest, size = fields.get("digest"), fields.get("size")
         media_type = _text(fields.get("mediaType")) or missing_type or media_types.OCTET_STREAM
-        sound_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+        sound_size = isinstance(size, int) and not isinstance(size, bool) and 0 <= size <= SIZE_MOST
         if isinstance(digest, str) and is_digest(digest) and (sound_size or not sized):
             return Descriptor(media_type, digest, size if sized else None, _text(fields.get("artifactType")))
         if self._strict:
@@ -167,8 +175,8 @@ class _Children:
 
 def _document(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = read_json(data)
+    except ValueError as error:
         raise InvalidManifest(f"a manifest that is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidManifest("a manifest that is not a JSON object")
@@ -177,9 +185,12 @@ def _document(data: bytes) -> dict[str, Any]:
 
 def _media_type(content_type: str | None, document: dict[str, Any]) -> str:
     stated = media_types.essence(content_type)
-    if not media_types.is_generic(stated):
-        return stated
-    return _text(document.get("mediaType")) or _guess(document)
+    if media_types.is_generic(stated):
+        stated = _text(document.get("mediaType")) or _guess(document)
+    # It becomes a header of the push.
+    if _MEDIA_TYPE.fullmatch(stated) is None:
+        raise InvalidManifest(f"a manifest whose media type is none: {stated!r:.100}")
+    return stated
 
 
 def _guess(document: dict[str, Any]) -> str:

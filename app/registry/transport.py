@@ -13,8 +13,10 @@ import urllib3.exceptions
 from requests.structures import CaseInsensitiveDict
 
 from app import correlation, tracing
+from app.registry.bodies import discard as discard
+from app.registry.bodies import read as read
 from app.registry.connections import Adapter, Answer, Deadline, Exchange, exchanging
-from app.registry.errors import InvalidResponse, TimedOut, TooLarge, Unreachable
+from app.registry.errors import InvalidResponse, TimedOut, Unreachable
 from app.registry.failures import unreachable
 from app.registry.realms import Guard
 
@@ -243,7 +245,8 @@ def origin(url: str) -> Origin:
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
     except (ValueError, KeyError):
         raise InvalidResponse(f"{url[:100]!r} is not a URL of the web") from None
-    if not parts.hostname:
+    # Before a backslash the host ends for some who read it, and for others it does not.
+    if not parts.hostname or "\\" in parts.netloc:
         raise InvalidResponse(f"{url[:100]!r} is not a URL of the web")
     return parts.scheme, parts.hostname.lower(), port
 
@@ -254,41 +257,6 @@ def join(base: str, location: str) -> str:
         return urljoin(base, location)
     except ValueError:
         raise InvalidResponse(f"{location[:100]!r} is not a URL") from None
-
-
-def read(response: requests.Response, limit: int, *, deadline: Deadline | None = None) -> bytes:
-    """Read the whole body, at most `limit` bytes, and give the connection back.
-
-    Raises `TooLarge`, or `Unreachable` when it breaks off.
-    """
-    method, url = response.request.method or "", response.url
-    try:
-        pieces, size = [], 0
-        while piece := response.raw.read(1024 * 1024, decode_content=True):
-            size += len(piece)
-            if size > limit:
-                raise TooLarge(f"an answer of more than {limit} bytes", method=method, url=url)
-            pieces.append(piece)
-        if deadline is not None and deadline.expired:
-            # A body without a length ends where the connection does, also where we cut it ourselves.
-            raise TimedOut(f"no whole answer within {deadline.seconds:g} s", method=method, url=url)
-        return b"".join(pieces)
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise unreachable(error, method, url, deadline) from error
-    finally:
-        response.close()
-
-
-def discard(response: requests.Response) -> None:
-    """Give the connection of a response back whose body nobody wants; close it when there is much left."""
-    try:
-        # Not of 416: Distribution announces a body there that never comes.
-        if response.status_code != 416 and len(response.raw.read(64 * 1024, decode_content=False)) == 64 * 1024:
-            response.raw.close()
-    except (urllib3.exceptions.HTTPError, OSError):
-        pass
-    finally:
-        response.close()
 
 
 def _target(url: str, location: str, redirects: Redirects) -> str:

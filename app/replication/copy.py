@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -57,8 +58,10 @@ class GraphCopy:
     def __init__(self, route: Route) -> None:
         self.route = route
         self.tally = Tally()
-        #: Manifests of the source that were read, by digest.
+        #: Manifests of the source that were read, by digest, and their bytes.
         self._read: dict[str, Manifest] = {}
+        self._held_bytes = 0
+        self._lock = threading.Lock()
         #: Named by an index, and neither on the source nor on the destination: the index is a sparse one.
         self._missing: set[str] = set()
         #: Taken for manifests, and blobs.
@@ -82,10 +85,11 @@ class GraphCopy:
 
     def _below(self, manifest: Manifest) -> None:
         children = self._children(manifest)
+        levels = _levels(children)
         require_fit(self.route.profile, (manifest, *children))
         named = [blob for one in (manifest, *children) for blob in (*one.blobs, *self._distributed(one))]
         self._blobs.bring({blob.digest: blob for blob in (*named, *self._unlisted.values())})
-        for level in _levels(children):
+        for level in levels:
             self.route.lanes.each(self._write, level)
 
     def put(self, manifest: Manifest, name: str, put: Callable[[], None]) -> None:
@@ -147,8 +151,6 @@ class GraphCopy:
             seen |= wanted.keys()
             if len(seen) > MAX_MANIFESTS:
                 raise GraphTooLarge(f"more than {MAX_MANIFESTS} manifests below {manifest.digest}")
-            if sum(each.size for each in self._read.values()) > MAX_BYTES:
-                raise GraphTooLarge(f"more than {MAX_BYTES} bytes of manifests below {manifest.digest}")
             level = [child for child in self.route.lanes.each(self._child, list(wanted.values())) if child is not None]
             if not level:
                 return list(found.values())
@@ -172,7 +174,7 @@ class GraphCopy:
             except NotFound:
                 pass
         try:
-            child = self._read[digest] = route.source.get_manifest(route.repository, digest)
+            child = route.source.get_manifest(route.repository, digest)
         except RegistryError as error:
             if self._is_blob(descriptor, error):
                 self._unlisted[digest] = descriptor
@@ -184,7 +186,17 @@ class GraphCopy:
             self._missing.add(digest)
             self._settled.add(digest)
             return None
+        self._hold(child)
         return child
+
+    def _hold(self, child: Manifest) -> None:
+        # With each, for a level of an index may be all there is of it.
+        with self._lock:
+            if child.digest not in self._read:
+                self._held_bytes += child.size
+            self._read[child.digest] = child
+            if self._held_bytes > MAX_BYTES:
+                raise GraphTooLarge(f"more than {MAX_BYTES} bytes of manifests below one reference")
 
     def _is_blob(self, descriptor: Descriptor, error: RegistryError) -> bool:
         """Whether what an index lists under a type that nobody knows is a blob, `error` being that it is no manifest.
@@ -244,17 +256,18 @@ class GraphCopy:
 
 def _levels(manifests: Iterable[Manifest]) -> list[list[Manifest]]:
     """The manifests in an order in which a registry that checks an index's children takes them: those of a level name
-    only those of levels before it."""
-    found = {manifest.digest: manifest for manifest in manifests}
-    heights: dict[str, int] = {}
+    only those of levels before it.
 
-    def height(manifest: Manifest) -> int:
-        if manifest.digest not in heights:
-            below = [height(found[child.digest]) for child in manifest.manifests if child.digest in found]
-            heights[manifest.digest] = 1 + max(below, default=-1)
-        return heights[manifest.digest]
-
-    levels: dict[int, list[Manifest]] = {}
-    for manifest in found.values():
-        levels.setdefault(height(manifest), []).append(manifest)
-    return [levels[each] for each in sorted(levels)]
+    Raises:
+        GraphTooLarge: for too many levels. An index that names at once all that is below it hides how deep that is.
+    """
+    left = {manifest.digest: manifest for manifest in manifests}
+    levels: list[list[Manifest]] = []
+    while left:
+        ready = [each for each in left.values() if left.keys().isdisjoint(child.digest for child in each.manifests)]
+        if len(levels) == MAX_DEPTH or not ready:
+            raise GraphTooLarge(f"indexes nest more than {MAX_DEPTH} deep above {next(iter(left))}")
+        for each in ready:
+            del left[each.digest]
+        levels.append(ready)
+    return levels

@@ -310,3 +310,8 @@ def test_a_refusal_says_what_to_change() -> None:
     ):
         with pytest.raises(Refused, match=r"^this$"):
             scheme.begin(Sender())
+
+
+def test_who_sends_is_not_shown() -> None:
+    sender = Sender({"authorization": "new-secret"}, {"secret": ["new-secret"]})
+    assert "new-secret" not in repr((sender, HeaderSecret(SECRETS), HubSignature(SECRETS).begin(Sender(signed(BODY)))))

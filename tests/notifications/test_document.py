@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.notifications.document import read_json
+from app.notifications.document import MAX_PARTS, read_json
 from app.notifications.errors import InvalidEvent
 
 
@@ -16,7 +16,14 @@ def test_an_integer_that_python_refuses_is_kept_as_text() -> None:
 
 @pytest.mark.parametrize(
     ("body", "reason"),
-    [(b"\xff", "not_utf8"), (b"", "not_json"), (b"{", "not_json"), (b"[" * 100_000, "too_deep")],
+    [
+        (b"\xff", "not_utf8"),
+        (b"", "not_json"),
+        (b"{", "not_json"),
+        (b"[" * 100_000, "too_deep"),
+        (b"[" * 1_000_000, "too_many"),
+        (b"[" + b"{}," * MAX_PARTS + b"{}]", "too_many"),
+    ],
 )
 def test_no_document(body: bytes, reason: str) -> None:
     with pytest.raises(InvalidEvent) as caught:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 
 import pytest
 
 from app.registry import (
+    Authenticator,
+    Basic,
     Denied,
     InvalidResponse,
     NotFound,
     RegistryError,
     Rejected,
     ServerError,
+    StaticBearer,
     TimedOut,
     TooLarge,
     TooManyRequests,
@@ -18,6 +22,7 @@ from app.registry import (
     Unsupported,
 )
 from app.registry.answers import retry_after
+from app.registry.errors import EXCERPT_LIMIT
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request
 
@@ -147,3 +152,41 @@ def test_retry_after_is_handed_on(serve: Serve, connect: Connect) -> None:
     with pytest.raises(TooManyRequests) as raised:
         connect(registry.url).head_manifest("a/x", "v1")
     assert raised.value.retry_after == 7.0
+
+
+@pytest.mark.parametrize(
+    "authenticator",
+    [StaticBearer("a-very-secret-token"), Basic("geo", "a-very-secret-password")],
+    ids=["bearer", "basic"],
+)
+@pytest.mark.parametrize("place", ["words", "code", "page", "challenge", "far back"])
+def test_what_a_registry_quotes_of_our_credentials_is_not_told(
+    serve: Serve, connect: Connect, authenticator: Authenticator, place: str
+) -> None:
+    # Given a server that quotes in its errors what it was sent
+    def script(handler: Handler, request: Request) -> None:
+        header = request.authorization or ""
+        decoded = base64.b64decode(header.removeprefix("Basic ") + "==").decode("latin-1") if "Basic" in header else ""
+        quoted = f"{header} {decoded}"
+        if place == "page":
+            handler.reply(500, f"<html>Authorization: {quoted}</html>".encode())
+        elif place == "far back":
+            # Where it is cut in two.
+            handler.reply(500, b"x" * (EXCERPT_LIMIT - 12) + quoted.encode())
+        elif place == "challenge":
+            handler.reply(401, WWW_Authenticate=f'Basic realm="{quoted}"')
+        else:
+            errors = [{"code": quoted if place == "code" else "UNKNOWN", "message": quoted}]
+            handler.reply(400, {"errors": errors})
+
+    client = connect(serve(script).url, authenticator)
+
+    # When it refuses something
+    with pytest.raises(RegistryError) as raised:
+        client.list_tags("a/x")
+
+    # Then what is said of it does not hold them, in no form and in no part
+    said = f"{raised.value} {raised.value!r}"
+    basic = base64.b64encode(b"geo:a-very-secret-password").decode()
+    for secret in ("a-very-secret", basic, basic[:12]):
+        assert secret not in said

@@ -342,6 +342,18 @@ def test_an_https_registry_that_calls_itself_http_is_spoken_to_by_https(
     assert registry.seen[1].authorization == "Bearer t"
 
 
+def test_a_blob_of_an_https_registry_is_not_sent_in_the_clear(serve: Serve, connect: Connect, keys: KeyPair) -> None:
+    # Given an https registry that wants uploads elsewhere, over plain http
+    elsewhere = serve(Uploads())
+    registry = serve(Uploads(f"{elsewhere.url}/u"), tls=keys)
+
+    # When one begins, Then nothing is sent there
+    with pytest.raises(InvalidResponse, match="plain http") as raised:
+        connect(registry.url, ca_path=str(keys.certificate_path)).start_upload("a/x")
+    assert raised.value.reason == "redirect"
+    assert elsewhere.seen == []
+
+
 @pytest.mark.parametrize(("status", "headers"), [(202, {}), (201, {}), (200, {"Location": "/u"})])
 def test_an_upload_that_did_not_begin_is_an_error(
     serve: Serve, connect: Connect, status: int, headers: dict[str, Any]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -365,3 +366,24 @@ def test_what_is_no_list_of_referrers_is_an_error(serve: Serve, connect: Connect
 
     with pytest.raises(InvalidResponse):
         connect(registry.url).referrers("a/x", SUBJECT)
+
+
+@pytest.mark.parametrize("piece", ["<", "rel=", 'rel="', ";rel=next", "<>;"])
+def test_a_link_without_end_is_not_looked_through(serve: Serve, connect: Connect, piece: str) -> None:
+    # Given a link that patterns would take minutes for
+    link = piece * (60_000 // len(piece))
+    registry = serve(lambda handler, _: handler.reply(200, {"tags": ["a"]}, Link=link))
+
+    # When it is read, Then it is refused at once
+    began = time.monotonic()
+    with pytest.raises(InvalidResponse, match="too long"):
+        connect(registry.url).list_tags("a/x")
+    assert time.monotonic() - began < 2
+
+
+def test_a_listing_of_things_by_the_million_is_none(serve: Serve, connect: Connect) -> None:
+    body = b'{"tags":[' + b"{}," * 1_000_000 + b"{}]}"
+    registry = serve(lambda handler, _: handler.reply(200, body))
+
+    with pytest.raises(InvalidResponse, match="not JSON"):
+        connect(registry.url).list_tags("a/x")

@@ -160,6 +160,8 @@ def test_an_unknown_format_passes_with_what_can_be_read_from_it() -> None:
         {"size": "7"},
         {"size": True},
         {"size": None},
+        {"size": 2**63},
+        {"size": 10**4000},
     ],
 )
 def test_a_broken_descriptor_is_no_manifest(broken: dict[str, Any]) -> None:
@@ -184,6 +186,24 @@ def test_a_broken_descriptor_is_no_manifest(broken: dict[str, Any]) -> None:
 def test_what_is_no_manifest(data: bytes) -> None:
     with pytest.raises(InvalidManifest):
         Manifest.parse(data, media_types.OCI_MANIFEST)
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/x\r\nX-Injected: 1",
+        "application/x\r\n X-Folded: 1",
+        "application/x y",
+        "application/\N{SNOWMAN}",
+        "application/\x00",
+        "a" * 256,
+    ],
+)
+def test_a_media_type_that_cannot_be_sent_is_none(media_type: str) -> None:
+    # Given one that stands in the content, and one that the registry says
+    for content_type in (None, "application/json", media_type):
+        with pytest.raises(InvalidManifest, match="media type"):
+            Manifest.parse(encoded(mediaType=media_type, layers=[]), content_type)
 
 
 def test_nothing_tells_what_it_is() -> None:

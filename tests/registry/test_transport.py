@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
+from typing import Any
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from app import correlation
 from app.registry import (
@@ -191,3 +197,68 @@ def test_a_registry_that_does_not_answer_is_a_span_that_failed(connect: Connect)
         connect(f"http://127.0.0.1:{free_port()}").head_manifest("a/x", "v1")
     (asked,) = spans.all
     assert asked.error == asked.attributes["error.type"] == "unreachable"
+
+
+@pytest.mark.parametrize("tail", ["", "\xe9"], ids=["ascii", "beyond"])
+@pytest.mark.parametrize("first", ["registry", "elsewhere"])
+def test_an_address_that_reads_two_ways_leads_nowhere(serve: Serve, connect: Connect, first: str, tail: str) -> None:
+    # Given a registry that wants uploads at an address whose host is another, by who reads it
+    elsewhere = serve(storage)
+
+    def script(handler: Handler, request: Request) -> None:
+        there = [registry.url, elsewhere.url.removeprefix("http://")]
+        if first == "elsewhere":
+            there = [elsewhere.url, registry.url.removeprefix("http://")]
+        handler.reply(202, Location=f"{there[0]}\\@{there[1]}/u{tail}")
+
+    registry = serve(script)
+
+    # When an upload is to begin, Then it does not
+    with pytest.raises(InvalidResponse):
+        connect(registry.url, StaticBearer("secret")).start_upload("a/x")
+    assert elsewhere.seen == []
+
+
+_addresses = socket.getaddrinfo
+
+
+def _here_alone(host: Any, *rest: Any, **more: Any) -> Any:
+    """Made-up names are nobody's to look up."""
+    if host != "127.0.0.1":
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+    return _addresses(host, *rest, **more)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(
+    location=st.one_of(
+        st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\x00"), max_size=60),
+        st.lists(
+            st.sampled_from(["http://", "//", "HOST", "127.0.0.1", "@", ":", "\\", "/", "?", "#", "\xe9", "%00", " "]),
+            max_size=8,
+        ).map("".join),
+    )
+)
+def test_wherever_a_location_leads_credentials_stay(
+    serve: Serve, connect: Connect, location: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", _here_alone)
+
+    # Given a registry that redirects, and another server on the same machine
+    elsewhere = serve(storage)
+
+    def script(handler: Handler, request: Request) -> None:
+        if request.path.startswith("/v2/a/x/blobs"):
+            host = elsewhere.url.removeprefix("http://")
+            handler.reply(307, Location=location.replace("HOST", host).strip())
+        else:
+            storage(handler, request)
+
+    registry = serve(script)
+
+    # When a blob is asked for, Then it comes or an error of ours, and nobody else is told who we are
+    with suppress(RegistryError):
+        connect(registry.url, StaticBearer("secret"), read_timeout=2.0).open_blob("a/x", DIGEST).close()
+    assert [request.authorization for request in elsewhere.seen] in ([], [None])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from queue import Queue
 from threading import Thread
 
 import pytest
-from dramatiq import Message
+from dramatiq import DecodeError, JSONEncoder, Message, get_encoder
 from dramatiq.broker import MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
@@ -148,3 +149,19 @@ def test_what_waits_longer_than_it_may_be_fetched_is_no_busy_loop(stub_broker: S
     # Then Redis was not asked
     assert int(broker.client.info("commandstats").get("cmdstat_blmove", {}).get("calls", 0)) == before
     broker.close()
+
+
+def test_what_is_queued_cannot_be_more_than_a_message(stub_broker: StubBroker) -> None:
+    # Given the actors of a deployment
+    import workers.events
+    import workers.sync
+    import workers.verification  # noqa: F401 - they declare them
+
+    # Then messages are JSON: whoever writes to the queue has no code run by that
+    assert isinstance(get_encoder(), JSONEncoder)
+    with pytest.raises(DecodeError):
+        get_encoder().decode(pickle.dumps({"actor_name": "process_events"}))
+
+    # And there is nothing to ask for but a look at the database
+    ours = {name for name, actor in stub_broker.actors.items() if actor.fn.__module__.startswith("workers.")}
+    assert ours == {"process_events", "sync_repository", "verify_repository"}

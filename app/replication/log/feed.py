@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from app.registry import RegistryError, Rejected, ServerError, TooManyRequests, Unauthorized, Unreachable, Unsupported
 from app.registry.answers import RETRY_AFTER_LIMIT
+from app.registry.documents import read_json
 from app.registry.errors import BODY_LIMIT, InvalidResponse
 from app.registry.listing import CatalogPage
 from app.registry.references import is_repository
@@ -119,8 +120,8 @@ class PrimaryClient:
         target = url if body is not None or not query else f"{url}?{query}"
         data = self._send(method, target, f"Bearer {self._token}", body, patience, expect, ANSWER_LIMIT)
         try:
-            answer = json.loads(data)
-        except (ValueError, RecursionError):
+            answer = read_json(data)
+        except ValueError:
             answer = None
         if not isinstance(answer, dict):
             raise NoPrimary("an answer that is not a JSON object", method=method, url=url)

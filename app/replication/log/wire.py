@@ -16,6 +16,9 @@ from app.settings import MAX_CAPACITY, Deletion, VerificationLevel
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
+#: What the column of an id holds.
+LARGEST_ID = 2**63 - 1
+
 #: An event's fields that are told as they stand.
 _FIELDS = ("action", "tag", "digest", "media_type", "actor", "user_agent", "source_instance_id")
 
@@ -62,15 +65,15 @@ def load(answer: Mapping[str, Any]) -> Reading:
         return Reading(
             events=[_load_event(event) for event in answer["events"]],
             position=_text(answer["position"]),
-            last_event_id=int(answer["last_event_id"]),
-            newest_event_id=int(answer["newest_event_id"]),
+            last_event_id=_id(answer["last_event_id"]),
+            newest_event_id=_id(answer["newest_event_id"]),
             terms=Terms(
                 name=_text(site["name"]),
                 repositories=tuple(_text(pattern) for pattern in site["repositories"]),
                 tags=tuple(_text(pattern) for pattern in site.get("tags", [])),
                 paused=bool(site["paused"]),
-                reconcile=asked["requested_at"],
-                reconcile_reason=asked["reason"],
+                reconcile=_optional(asked["requested_at"]),
+                reconcile_reason=_optional(asked["reason"]),
                 capacity=_capacity(site.get("capacity")),
                 deletion=_one_of(Deletion, site.get("deletion")),
                 protected_tags=tuple(_line(pattern) for pattern in site.get("protected_tags", [])),
@@ -80,7 +83,8 @@ def load(answer: Mapping[str, Any]) -> Reading:
             retry_after=max(0.0, min(float(answer["retry_after"]), 60.0)),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Unreadable(f"the primary's feed answered what is no reading: {type(error).__name__} {error}") from error
+        said = f"{type(error).__name__} {error}"[:200]
+        raise Unreadable(f"the primary's feed answered what is no reading: {said}") from error
 
 
 def as_registry_events(events: Sequence[Event]) -> tuple[list[RegistryEvent], list[str]]:
@@ -114,14 +118,20 @@ def _load_event(told: Mapping[str, Any]) -> Event:
     if occurred_at.tzinfo is None:
         raise Unreadable("an event's time has no time zone")
     return Event(
-        id=int(told["id"]),
+        id=_id(told["id"]),
         event_key=_text(told["key"]),
         container_repository=ContainerRepository(path=_text(told["repository"])),
         occurred_at=occurred_at,
         # A primary of before told none.
-        correlation_id=told.get("correlation_id"),
-        **{name: None if told[name] is None else _text(told[name]) for name in _FIELDS},
+        correlation_id=_optional(told.get("correlation_id")),
+        **{name: _optional(told[name]) for name in _FIELDS},
     )
+
+
+def _id(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= LARGEST_ID:
+        raise Unreadable(f"{value!r:.80} is no id")
+    return value
 
 
 def _capacity(value: object) -> int | None:
@@ -142,6 +152,10 @@ def _line(value: object) -> str:
     if len(_text(value).splitlines()) != 1:
         raise Unreadable(f"{value!r:.80} is not a pattern")
     return _text(value)
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _text(value: object) -> str:
