@@ -2,11 +2,11 @@
 # ARGS is handed on: make test ARGS="-k webhook -x"
 
 PYTHON := .venv/bin/python
-LOCK := uv pip compile pyproject.toml --generate-hashes --universal --python-version 3.11 \
+LOCK := uv pip compile --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long chaos bench interop lint format lock wheel clean docs
+.PHONY: help setup demo test test-long test-on chaos bench interop lint format lock wheel clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,14 @@ test: ## Run the tests, but for the long ones
 test-long: ## Run the tests that take minutes
 	@deploy/setup.sh long
 	@$(PYTHON) -m pytest -m long $(ARGS)
+
+# The lock serves every version of Python that is declared.
+WITH ?= python3.13
+test-on: ## Run a part of the tests by another Python, such as WITH=python3.12
+	@deploy/setup.sh test
+	@$(WITH) -m venv build/$(notdir $(WITH))
+	@build/$(notdir $(WITH))/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	@build/$(notdir $(WITH))/bin/python -m pytest -m "not long" tests/cli tests/notifications tests/registry $(ARGS)
 
 chaos: ## Break things on purpose: the long form of tests/chaos
 	@deploy/setup.sh long
@@ -57,8 +65,9 @@ format: ## Format the code and put right what can be
 
 # The second lock is held to the first one's versions: one environment serves both.
 lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for the newest
-	$(LOCK) --extra postgresql $(ARGS) -o requirements.txt
-	$(LOCK) --extra postgresql --extra otel --extra ecr --extra acr --extra gar --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
+	$(LOCK) pyproject.toml --extra postgresql $(ARGS) -o requirements.txt
+	$(LOCK) pyproject.toml --extra postgresql --extra otel --extra ecr --extra acr --extra gar --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
+	$(LOCK) --group build $(ARGS) -o deploy/build-requirements.txt
 
 wheel: ## Build dist/*.whl
 	@deploy/setup.sh lint

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
+import zipfile
+from email.message import Message
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
 
+from app import __version__
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import environment
@@ -22,6 +28,9 @@ from tests.support.root import ROOT
 from tests.support.running import Running, endpoint, processes_of
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
+
+#: A wheel is built and installed for all of them.
+pytestmark = pytest.mark.long
 
 #: What a distribution is built from.
 SOURCES = ("app", "workers", "migrations", "pyproject.toml", "README.md")
@@ -50,10 +59,14 @@ def build_wheel(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bin_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def bin_directory(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with the wheel in it, and the locked dependencies beside it."""
     directory = tmp_path_factory.mktemp("installed")
-    wheel = build_wheel(directory)
     home = directory / "environment"
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
     python = str(home / "bin" / "python")
@@ -65,7 +78,83 @@ def bin_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
-@pytest.mark.long
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [each for each in archive.namelist() if each.endswith(".dist-info/METADATA")]
+        return Parser().parsestr(archive.read(name).decode())
+
+
+def test_the_wheel_has_all_that_is_not_a_test(wheel: Path) -> None:
+    # Given everything below the packages
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for name in SOURCES
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"app/py.typed", "app/admin/templates/base.html", "app/admin/static/style.css"} <= wanted
+
+    # Then the wheel has it, and nothing beside it but what it says of itself
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        assert "geo = app.cli:main" in archive.read(next(each for each in names if "entry_points" in each)).decode()
+    assert sorted(wanted - names) == []
+    assert sorted(name for name in names - wanted if ".dist-info/" not in name) == []
+    # One wheel for all machines
+    assert wheel.name == f"geo_registry-{__version__}-py3-none-any.whl"
+
+
+def test_the_wheel_says_what_it_is(wheel: Path) -> None:
+    # Given what it says, and what the project declares
+    said = metadata(wheel)
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    # Then both are of one mind, and the program too
+    assert said["Name"] == "geo-registry"
+    assert said["Version"] == __version__
+    assert said["Summary"] == declared["description"]
+    assert set(said.get_all("Provides-Extra", [])) == declared["optional-dependencies"].keys()
+    assert said.get_payload() == (ROOT / "README.md").read_text()
+
+    # And every version of Python is declared from the oldest that is taken on
+    minors = sorted(
+        int(text) for text in re.findall(r"Python :: 3\.(\d+)$", "\n".join(said.get_all("Classifier", [])), re.M)
+    )
+    oldest = re.fullmatch(r">=3\.(\d+)", said["Requires-Python"])
+    assert oldest is not None
+    assert minors == list(range(int(oldest[1]), minors[-1] + 1))
+    assert sys.version_info.minor in minors
+
+
+def test_every_extra_that_the_program_speaks_of_is_declared(wheel: Path) -> None:
+    # Given the extras, and what pages and messages tell people to install
+    extras = set(metadata(wheel).get_all("Provides-Extra", []))
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *(ROOT / "app").rglob("*.py")]
+    spoken = {
+        name
+        for page in pages
+        for found in re.findall(r"(?:\.|geo-registry)\[([a-z0-9,]+)\]", page.read_text())
+        for name in found.split(",")
+    }
+
+    # Then each is one
+    assert spoken
+    assert sorted(spoken - extras) == []
+
+
+def test_the_program_tells_its_version(bin_directory: Path, tmp_path: Path) -> None:
+    for command in ([bin_directory / "geo"], [bin_directory / "python", "-m", "app"]):
+        done = subprocess.run(
+            [*map(str, command), "--version"],
+            env=clean_environment(),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"geo-registry, version {__version__}\n"
+
+
 def test_it_runs_installed_beside_modules_of_the_same_names(
     bin_directory: Path, tmp_path: Path, registry_factory: RegistryFactory, token_auth: TokenAuth
 ) -> None:
