@@ -34,7 +34,11 @@ class BundleBar(BearerEmulator):
         return granted if asked.name.startswith(f"{self.username}/") else ()
 
     def _append(self, request: Request, name: str, session: str) -> Answer:
-        raise Refused(405, "UNSUPPORTED", "The operation is unsupported.")
+        # Who streams a blob by one PATCH, as Docker does, sends no chunks.
+        if "Content-Range" in request.headers or self._upload(session):
+            raise Refused(400, "UNSUPPORTED", "chunked uploads are not supported")
+        self._require_small(len(request.body))
+        return super()._append(request, name, session)
 
     def _commit(self, request: Request, name: str, session: str) -> Answer:
         self._require_small(len(request.body))

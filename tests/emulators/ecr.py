@@ -99,6 +99,11 @@ class Ecr(Emulator):
         self._passwords[password] = expires
         return password, expires
 
+    @property
+    def oldest_password(self) -> float:
+        """When the first of the passwords expires, in seconds since 1970."""
+        return min(self._passwords.values())
+
     def expire_passwords(self) -> None:
         """All passwords given so far are good no more."""
         self._passwords = dict.fromkeys(self._passwords, 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.emulators.asking import ask, begin, challenge, chunk, code, commit, pulling, put
+from tests.emulators.asking import ask, begin, challenge, chunk, code, commit, pulling, pushing, put
 from tests.emulators.bundle_bar import LIMIT, LIMIT_PRO, BundleBar
 from tests.emulators.emulator import basic
 from tests.support import images
@@ -41,7 +41,12 @@ def test_artifacts_are_small(registry: BundleBar) -> None:
 
 
 def test_uploads_are_whole(registry: BundleBar) -> None:
-    assert chunk(registry, NAME, begin(registry, NAME), b"0123").status_code == 405
+    assert chunk(registry, NAME, begin(registry, NAME), b"0123").status_code == 400
+    # Streamed by one PATCH it is whole too.
+    location = begin(registry, NAME)
+    assert ask(registry, "PATCH", location, pushing(NAME), data=iter([b"01", b"23"])).status_code == 202
+    assert ask(registry, "PATCH", location, pushing(NAME), data=b"45").status_code == 400
+    assert commit(registry, NAME, location, b"0123", body=b"").status_code == 201
 
 
 def test_everybody_has_his_own(registry: BundleBar) -> None:
