@@ -12,6 +12,7 @@ import pytest
 
 from app import metrics
 from tests.support.keys import KeyPair, TokenAuth, make_rsa
+from tests.support.moto import Moto
 from tests.support.postgres import Postgres
 from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.valkey import Valkey
@@ -80,6 +81,20 @@ def postgres(postgres_server: Postgres) -> Postgres:
     if not postgres_server.running:
         postgres_server.start()
     return postgres_server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """One server for the whole run; tests ask for `moto`."""
+    with Moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def moto(moto_server: Moto) -> Moto:
+    """The APIs of AWS, with nothing in them."""
+    moto_server.reset()
+    return moto_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

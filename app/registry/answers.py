@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,6 +83,14 @@ _REASONS = frozenset(
         "SIZE_INVALID",
         "TAG_INVALID",
     }
+)
+
+#: What some registries say in place of the specification's codes: the code, how its message reads, and what it means.
+#: Quay says of a tag that was deleted that it has expired; Harbor has one code for all that is not there.
+_MEANS = (
+    ("TAG_EXPIRED", re.compile(r""), "MANIFEST_UNKNOWN"),
+    ("NOT_FOUND", re.compile(r"artifact \S+ not found"), "MANIFEST_UNKNOWN"),
+    ("NOT_FOUND", re.compile(r"repository \S+ not found"), "NAME_UNKNOWN"),
 )
 
 
@@ -206,6 +215,7 @@ def _codes(body: bytes) -> tuple[tuple[str, ...], str]:
         entries = [entry for entry in errors if isinstance(entry, dict)]
     except (ValueError, LookupError, TypeError, RecursionError):
         return (), ""
-    codes = tuple(code for entry in entries if isinstance(code := entry.get("code"), str))
+    codes = [code for entry in entries if isinstance(code := entry.get("code"), str)]
     words = "; ".join(text for entry in entries if isinstance(text := entry.get("message"), str))
-    return codes, " ".join(words.split())
+    codes += [means for code, said, means in _MEANS if code in codes and said.match(words)]
+    return tuple(codes), " ".join(words.split())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -103,6 +104,32 @@ def test_any_body_can_be_read(serve: Serve, connect: Connect, body: bytes) -> No
         connect(registry.url).get_manifest("a/x", "v1")
     assert not raised.value.witnessed
     assert raised.value.codes == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "witnessed"),
+    [
+        ("MANIFEST_UNKNOWN", "manifest unknown", True),
+        # Quay's, of a tag that was deleted.
+        ("TAG_EXPIRED", "Tag v1 was deleted or has expired. To pull, revive via time machine", True),
+        # Harbor's, of everything: of what is in a project it is evidence, of the project none.
+        ("NOT_FOUND", "artifact library/app:v1 not found", True),
+        ("NOT_FOUND", "repository library/app not found", True),
+        ("NOT_FOUND", "project library not found", False),
+        ("NOT_FOUND", "no route", False),
+        ("UNKNOWN", "artifact library/app:v1 not found", False),
+    ],
+)
+def test_whose_word_for_absence_is_evidence(
+    serve: Serve, connect: Connect, code: str, message: str, witnessed: bool
+) -> None:
+    body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+    registry = serve(lambda handler, _: handler.reply(404, body))
+
+    with pytest.raises(NotFound, match=code) as raised:
+        connect(registry.url).get_manifest("library/app", "v1")
+    assert raised.value.witnessed is witnessed
+    assert raised.value.temporary is not witnessed
 
 
 def test_an_announced_body_that_never_comes_is_not_waited_for(serve: Serve, connect: Connect) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +21,8 @@ class Request:
     query: Mapping[str, str]
     headers: Message = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    #: The query with names that come more than once.
+    pairs: Sequence[tuple[str, str]] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}" + (f"?{urlencode(self.query, safe=':/')}" if self.query else "")
@@ -33,6 +35,10 @@ class Answer:
     status: int
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Dropped(Exception):
+    """Raised in place of an answer: the connection is closed without a word."""
 
 
 class Server:
@@ -63,10 +69,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         parts = urlsplit(self.path)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        request = Request(self.command, unquote(parts.path), query, self.headers, self._body())
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        request = Request(self.command, unquote(parts.path), dict(pairs), self.headers, self._body(), pairs)
         try:
             answer = type(self).serve(request)
+        except Dropped:
+            self.close_connection = True
+            return
         except Exception:  # noqa: BLE001
             answer = Answer(500, traceback.format_exc().encode(), {"Content-Type": "text/plain"})
         self.send_response_only(answer.status)

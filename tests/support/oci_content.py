@@ -21,11 +21,13 @@ _HEX = re.compile(r"[0-9a-f]+")
 class Refused(Exception):
     """A request that the registry answers with an error, in the form that the specification gives errors."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
+        #: Of the answer, beside its type.
+        self.headers = headers or {}
 
     @property
     def body(self) -> bytes:

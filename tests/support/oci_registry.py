@@ -237,4 +237,4 @@ class OciRegistry:
             try:
                 return self.respond(request)
             except Refused as refused:
-                return Answer(refused.status, refused.body, {"Content-Type": "application/json"})
+                return Answer(refused.status, refused.body, {"Content-Type": "application/json", **refused.headers})

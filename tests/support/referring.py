@@ -42,7 +42,9 @@ def referring(registry: Registry, repository: str, digest: str) -> list[dict[str
 def _listed(registry: Registry, repository: str, digest: str) -> list[dict[str, object]] | None:
     with requests.Session() as session:
         session.trust_env = False
-        answer = session.get(f"{registry.url}/v2/{repository}/referrers/{digest}", timeout=TIMEOUT)
+        url = f"{registry.url}/v2/{repository}/referrers/{digest}"
+        granted = registry.authorization(f"repository:{repository}:pull")
+        answer = session.get(url, headers=granted, timeout=TIMEOUT, verify=registry.verify)
     if answer.status_code == 404:
         return None
     answer.raise_for_status()

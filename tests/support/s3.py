@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import requests
 
-from tests.support import parts
-from tests.support.ports import free_port
-from tests.support.processes import Process, clean_environment
+from tests.support.moto import Moto
 
 BUCKET = "registry"
 
 
-class S3:
+class S3(Moto):
     """`with S3(tmp_path) as storage: ...`, with one bucket."""
-
-    def __init__(self, path: Path) -> None:
-        self.port = free_port()
-        self._log = path / "s3.log"
-        self._process: Process | None = None
 
     def registry_config(self, port: int | None = None) -> dict[str, Any]:
         """Return the part of a registry's configuration that keeps its storage here, or behind another port.
@@ -42,23 +32,12 @@ class S3:
         return {"storage": {"filesystem": None, "s3": driver}}
 
     def __enter__(self) -> Self:
-        program = parts.require("moto_server", str(Path(sys.executable).with_name("moto_server")))
-        url = f"http://127.0.0.1:{self.port}"
-        self._process = Process(
-            [program, "-H", "127.0.0.1", "-p", str(self.port)], log=self._log, env=clean_environment()
-        ).start()
+        super().__enter__()
         try:
-            self._process.wait_for_http(f"{url}/moto-api/", timeout=30)
             with requests.Session() as session:
                 session.trust_env = False
-                session.put(f"{url}/{BUCKET}", timeout=30).raise_for_status()
+                session.put(f"{self.url}/{BUCKET}", timeout=30).raise_for_status()
         except BaseException:
-            self._process.kill()
+            self.__exit__(None, None, None)
             raise
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._process is not None:
-            self._process.kill()
