@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from tests.deploy.deployed import ROOT
+from tests.support.root import ROOT
 
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 IGNORED = ROOT / ".dockerignore"

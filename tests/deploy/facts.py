@@ -11,7 +11,7 @@ from flask import Flask
 from app.api import health
 from app.settings import Settings
 from app.supervisor import GIVE_UP_AFTER
-from tests.deploy.deployed import ROOT
+from tests.support.root import ROOT
 
 #: Seconds within which every process is down after SIGTERM, whole.
 DOWN_WITHIN = int(GIVE_UP_AFTER) + 1

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Self
 
 from tests.chaos.network import missing
-from tests.deploy.deployed import ROOT
 from tests.deploy.dockerfile import Stage, context, copied, stages
 from tests.support import parts
 from tests.support.processes import Process, clean_environment
+from tests.support.root import ROOT
 from tests.support.wait import wait_until
 
 #: Mounts that a container has beside its root; only what a namespace of its own sees.

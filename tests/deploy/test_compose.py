@@ -14,10 +14,11 @@ import pytest
 import yaml
 
 from app.cli import COMMANDS
-from tests.deploy.deployed import CONFIG, DASHBOARD, ROOT, RULES
+from tests.deploy.deployed import CONFIG, DASHBOARD, RULES
 from tests.deploy.dockerfile import DOCKERFILE, IGNORED, stages
 from tests.deploy.facts import DOWN_WITHIN, accepted, known, probes, variables
 from tests.support import parts
+from tests.support.root import ROOT
 
 FILE = ROOT / "deploy/compose.yaml"
 EXAMPLE = ROOT / "deploy/compose/env.example"
@@ -83,7 +84,7 @@ def test_our_processes_get_settings_that_can_be_used(name: str, tmp_path: Path) 
     assert database == f"postgresql://geo:{given['POSTGRES_PASSWORD']}@postgres:5432/{given['POSTGRES_DB']}"
     assert given["POSTGRES_USER"] == "geo"
     assert redis == "redis://valkey:6379/0"
-    assert settings.secret_key is not None
+    assert settings.secret_keys
     # And the keys are where the settings say
     keys = variables(EXAMPLE)["GEO_REGISTRY_KEY_PATH"].rpartition("/")[0]
     assert mounts(service)[keys] == GIVEN["KEYS_DIRECTORY"]

@@ -11,10 +11,10 @@ import pytest
 
 from app.cli import COMMANDS
 from app.settings import Settings
-from tests.deploy.deployed import ROOT
 from tests.deploy.dockerfile import context, copied, is_sent, stages
 from tests.deploy.facts import probes
 from tests.support.deployment import offline_environment
+from tests.support.root import ROOT
 
 BUILD, FINAL = stages()
 

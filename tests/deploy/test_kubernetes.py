@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from app.cli import COMMANDS
-from tests.deploy.deployed import ROOT
 from tests.deploy.dockerfile import stages
 from tests.deploy.facts import DOWN_WITHIN, accepted, known, probes, variables
 from tests.support import parts
+from tests.support.root import ROOT
 
 DIRECTORY = ROOT / "deploy/kubernetes"
 SETTINGS = DIRECTORY / "settings.env"
@@ -77,7 +77,7 @@ def test_the_settings_and_secrets_are_ones_that_can_be_used(tmp_path: Path) -> N
     settings = accepted(environ, tmp_path)
     assert settings.redis_url is not None
     # What several web processes have to have in common
-    assert settings.secret_key is not None
+    assert settings.secret_keys
     # And nothing of it has a value that somebody might leave
     assert {value for value in SECRETS["geo-secrets"].values() if "CHANGE-ME" not in value} == set()
     assert set(SECRETS["geo-keys"].values()) == {"CHANGE-ME"}

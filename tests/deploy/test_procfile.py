@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS
-from tests.deploy.deployed import ROOT
 from tests.support import images, parts
 from tests.support.compare import assert_same
 from tests.support.deployment import environment
@@ -21,6 +20,7 @@ from tests.support.keys import TokenAuth
 from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.registries import RegistryFactory
+from tests.support.root import ROOT
 from tests.support.running import endpoint, processes_of
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until

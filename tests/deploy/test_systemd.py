@@ -11,10 +11,10 @@ import pytest
 
 from app.cli import COMMANDS
 from app.settings import STATE_DIRECTORY
-from tests.deploy.deployed import ROOT
 from tests.deploy.facts import DOWN_WITHIN
 from tests.support import parts
 from tests.support.processes import clean_environment
+from tests.support.root import ROOT
 
 DIRECTORY = ROOT / "deploy/systemd"
 SERVICES = sorted(DIRECTORY.glob("*.service"))
