@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from flask.sessions import SecureCookieSessionInterface
 
-from app.admin import session
 from app.database import connection
 from app.models import ContainerRepository, ContainerRepositoryRegistry, Event, QuarantinedEvent, Reference, Site
 from tests.admin.face import Face, csrf, face
@@ -23,8 +22,10 @@ from tests.support.deployment import ADMIN_TOKEN
 #: What a person may have changed.
 CHANGED = (Site, ContainerRepository, ContainerRepositoryRegistry, Reference, Event, QuarantinedEvent)
 
-#: An operator's own secret with itself, and plans of demotions.
+#: An operator's own secret with itself, a token with the one that it takes the place of, and plans of demotions.
 COMPARED = {
+    ("shared_tokens.py", "secret != besides"),
+    ("settings.py", "(username is None) != (password is None)"),
     ("registry_config.py", "secret != secret.strip()"),
     ("demotion.py", "_fingerprint(was) != _fingerprint(now_is)"),
 }
@@ -127,7 +128,7 @@ def test_the_key_of_sessions_alone_signs_nobody_in(web: Face) -> None:
     # Given somebody who has the key by which cookies are signed, and not the admin token
     signer = SecureCookieSessionInterface().get_signing_serializer(web.app)
     assert signer is not None
-    for admin in ("", "0" * 64, session.KEY_FILE, str(web.app.secret_key)):
+    for admin in ("", "0" * 64, "secret_key", str(web.app.secret_key)):
         forged = signer.dumps({"admin": admin, "since": int(time.time()), "csrf": "x"})
         web.client.set_cookie("geo_session", forged, path="/admin")
         # Then it is no way in: the session names the token too
