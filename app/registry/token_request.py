@@ -49,7 +49,7 @@ def own_lifetime(token: str, otherwise: float) -> float:
         claims = jwt.decode(token, options={"verify_signature": False})
         # Not by our clock, which may differ from the service's.
         lifetime = float(claims["exp"] - claims.get("nbf", claims.get("iat")))
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError):
         return otherwise
     return lifetime if lifetime > 0 else otherwise
 
@@ -85,5 +85,7 @@ def _read(body: bytes, realm: str) -> Issued:
     if not isinstance(token, str) or not is_token(token):
         raise InvalidResponse("the token service answered without a token", url=realm)
     said = reply.get("expires_in")
-    lifetime = float(said) if isinstance(said, int | float) and said > 0 else own_lifetime(token, LIFETIME)
+    # A number of hundreds of digits is one for JSON, and none for a float.
+    given = min(said, LONGEST) if isinstance(said, int | float) and said > 0 else None
+    lifetime = float(given) if given is not None else own_lifetime(token, LIFETIME)
     return Issued(token, lifetime, min(EARLY, lifetime / 4))

@@ -173,6 +173,7 @@ class GraphCopy:
                 return None
             except NotFound:
                 pass
+        self._require_room()
         try:
             child = route.source.get_manifest(route.repository, digest)
         except RegistryError as error:
@@ -195,8 +196,11 @@ class GraphCopy:
             if child.digest not in self._read:
                 self._held_bytes += child.size
             self._read[child.digest] = child
-            if self._held_bytes > MAX_BYTES:
-                raise GraphTooLarge(f"more than {MAX_BYTES} bytes of manifests below one reference")
+        self._require_room()
+
+    def _require_room(self) -> None:
+        if self._held_bytes > MAX_BYTES:
+            raise GraphTooLarge(f"more than {MAX_BYTES} bytes of manifests below one reference")
 
     def _is_blob(self, descriptor: Descriptor, error: RegistryError) -> bool:
         """Whether what an index lists under a type that nobody knows is a blob, `error` being that it is no manifest.

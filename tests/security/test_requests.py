@@ -23,8 +23,10 @@ from tests.support.seed import seed
 #: What a person may have changed.
 CHANGED = (Site, ContainerRepository, ContainerRepositoryRegistry, Reference, Event, QuarantinedEvent)
 
-#: An operator's own secret with itself, and plans of demotions.
+#: An operator's own secret with itself, a token with the one that it takes the place of, and plans of demotions.
 COMPARED = {
+    ("shared_tokens.py", "secret != besides"),
+    ("settings.py", "(username is None) != (password is None)"),
     ("registry_config.py", "secret != secret.strip()"),
     ("demotion.py", "_fingerprint(was) != _fingerprint(now_is)"),
 }
