@@ -20,6 +20,9 @@ from app.registry.errors import InvalidResponse, Rejected
 #: Seconds that a token lives when the service does not say (docs/spec/auth/token.md).
 LIFETIME = 60.0
 
+#: Seconds of life that are believed at most: a day.
+LONGEST = 86400.0
+
 #: A token is renewed this many seconds before it expires, or at three quarters of a short life.
 EARLY = 30.0
 
