@@ -233,6 +233,8 @@ class Endpoint:
                 resend=resend,
                 deadline=deadline,
                 patience=patience,
+                guard=None if known else self._realms.elsewhere(url),
+                elsewhere=self._realms.elsewhere,
             )
             try:
                 permit.answered(response.status_code, response.headers)

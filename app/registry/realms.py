@@ -1,4 +1,5 @@
-"""Realms: which hosts a registry may name as its token service, and whom we tell there who we are.
+"""Realms: which hosts a registry may name as its token service, whom we tell there who we are, and where else it may
+lead us.
 
 Whoever answers as the registry chooses the realm. So it must not lead to what only we can reach, such as a service on
 this machine or a cloud's metadata (a server-side request forgery), nor our credentials to somebody else's host.
@@ -33,6 +34,9 @@ KNOWN = {"registry.hub.docker.com": frozenset({"auth.docker.io"})}
 #: Addresses that stand for those of IPv4 behind a translator (RFC 6052).
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
+#: Where clouds answer to their machines beside the link-local addresses: Amazon by IPv6, Alibaba, Azure.
+_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
+
 #: Seconds for which an answer of the name service is believed.
 _BELIEVED = 60.0
 
@@ -59,7 +63,7 @@ class Reach(IntEnum):
             ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if ip.is_loopback or ip.is_unspecified:
             return cls.LOOPBACK
-        if ip.is_link_local:
+        if ip.is_link_local or ip in _METADATA:
             return cls.LINK_LOCAL
         return cls.PUBLIC if ip.is_global and not ip.is_multicast else cls.PRIVATE
 
@@ -125,6 +129,26 @@ class Realms:
                     f"the registry names a token service at {host}, which is {_WORDS[reach]} ({address}); nothing is"
                     " sent there unless it is one of the registry's token hosts",
                     reason="private_realm",
+                    url=url,
+                )
+
+        return judge
+
+    def elsewhere(self, url: str) -> Guard:
+        """What has to judge the peer's address where a blob is, or goes, at another host: the registry's storage, as
+        it says.
+
+        Storages stand on private networks too, and get no credentials. What only this machine reaches is none, unless
+        the registry is there itself. What the guard raises has the reason `redirect`.
+        """
+        host = urlsplit(url).hostname or ""
+
+        def judge(address: str) -> None:
+            reach = Reach.of(address)
+            if reach >= Reach.LOOPBACK and reach not in self._own():
+                raise InvalidResponse(
+                    f"the registry leads to {host}, which is {_WORDS[reach]} ({address}); nothing is sent there",
+                    reason="redirect",
                     url=url,
                 )
 

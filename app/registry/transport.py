@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import NoReturn
 from urllib.parse import urljoin, urlsplit
@@ -141,6 +141,7 @@ class Transport:
         deadline: Deadline | None = None,
         patience: float = 0.0,
         guard: Guard | None = None,
+        elsewhere: Callable[[str], Guard] | None = None,
     ) -> Answer:
         """Send the request, follow redirects and return the response with its body unread.
 
@@ -149,7 +150,8 @@ class Transport:
 
         `resend` says that the request may be sent once more at once, over a new connection, when a kept-alive one
         turns out to be closed. `patience` adds seconds to the idle limit. `guard` is told the peer's address before
-        anything is sent. Raises `Unreachable` (or a kind of it), `InvalidResponse` for redirects that must not be
+        anything is sent; where a redirect leads to another host, that is what `elsewhere` gives for its URL.
+        Raises `Unreachable` (or a kind of it), `InvalidResponse` for redirects that must not be
         followed, what the guard raises, and whatever reading the body raised.
         """
         start = origin(url)
@@ -171,6 +173,7 @@ class Transport:
                 # For good: another host must not choose what our credentials are used for. Storages are asked for
                 # nothing that is not in their signed address.
                 ours, own = {}, False
+                guard = elsewhere(url) if elsewhere is not None else guard
         raise InvalidResponse("redirected again and again", reason="redirect", method=method, url=url)
 
     def _send(

@@ -6,11 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from app.registry import Anonymous, Basic, InvalidResponse, Unauthorized
+from app.registry import Anonymous, Basic, Digest, InvalidResponse, Unauthorized
 from app.registry.realms import Reach, Realms, domain
 from app.registry.transport import Transport, discard
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request, Scripted
+
+DATA = b"blob"
+DIGEST = Digest.of(DATA)
 
 
 def realms(url: str = "https://registry.example.com", *addresses: str, trusted: tuple[str, ...] = ()) -> Realms:
@@ -197,6 +200,64 @@ def test_the_address_that_was_connected_to_counts(
     with pytest.raises(Unauthorized):
         connect(registry.url, Anonymous(), token_hosts=["127.0.0.1"]).ping()
     assert [request.path.partition("?")[0] for request in inside.seen] == ["/token"]
+
+
+@pytest.mark.parametrize(
+    ("address", "refusal"),
+    [
+        ("93.184.216.34", None),
+        ("10.0.0.8", None),
+        ("127.0.0.1", "redirect"),
+        ("::1", "redirect"),
+        ("0.0.0.0", "redirect"),
+        ("169.254.169.254", "redirect"),
+        ("fd00:ec2::254", "redirect"),
+        ("100.100.100.200", "redirect"),
+        ("168.63.129.16", "redirect"),
+    ],
+)
+def test_a_storage_is_where_others_reach_it_too(address: str, refusal: str | None) -> None:
+    judge = realms().elsewhere("https://storage.example.net/b")
+    if refusal is None:
+        judge(address)
+        return
+    with pytest.raises(InvalidResponse, match="nothing is sent there") as raised:
+        judge(address)
+    assert raised.value.reason == refusal
+
+
+def test_a_registry_on_this_machine_may_have_its_storage_there() -> None:
+    realms("http://localhost:5000", "127.0.0.1").elsewhere("http://localhost:9000/b")("127.0.0.1")
+
+
+def test_neither_a_blob_nor_an_upload_leads_into_this_machine(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a registry that is taken for a public one, and leads to a port of this machine
+    monkeypatch.setattr("app.registry.realms._addresses", lambda _: ["93.184.216.34"])
+    inside = serve(lambda handler, _: handler.reply(200, DATA))
+
+    def answer(handler: Handler, request: Request) -> None:
+        status = 202 if request.method == "POST" else 307
+        handler.reply(status, Location=f"{inside.url}/latest/meta-data")
+
+    client = connect(serve(answer).url, Anonymous())
+
+    def write() -> None:
+        upload = client.start_upload("a/x")
+        assert upload is not None
+        upload.put([DATA], len(DATA), DIGEST)
+
+    # When a blob is read, looked for and written, Then nothing is sent there
+    for work in (
+        lambda: client.open_blob("a/x", DIGEST).__enter__(),
+        lambda: client.head_blob("a/x", DIGEST),
+        write,
+    ):
+        with pytest.raises(InvalidResponse, match="on this machine") as raised:
+            work()
+        assert raised.value.reason == "redirect"
+    assert inside.seen == []
 
 
 def test_a_connection_that_was_kept_alive_is_judged_too(serve: Serve, connect: Connect) -> None:
