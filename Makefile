@@ -24,7 +24,7 @@ test: ## Run the tests, but for the long ones
 
 test-long: ## Run the tests that take minutes
 	@deploy/setup.sh long
-	@$(PYTHON) -m pytest -m long $(ARGS)
+	@$(PYTHON) -m pytest -m long -n 2 --dist loadfile $(ARGS)
 
 # The lock serves every version of Python that is declared.
 WITH ?= python3.13

@@ -332,6 +332,7 @@ def test_a_page_that_none_named_is_refused(api: Face, after: str) -> None:
 # --- beside registries ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_waiting_sites_do_not_keep_registries_from_being_heard(tmp_path: Path) -> None:
     # Given the real server with one process, and more sites that wait than it has threads
     env = {

@@ -219,6 +219,7 @@ def test_what_was_counted_in_the_last_second_is_written_at_the_end(tmp_path: Pat
     assert samples(text)["geo_webhook_events_total", frozenset({("outcome", "accepted")})] == 20
 
 
+@pytest.mark.long
 def test_several_web_processes_give_one_scrape(tmp_path: Path) -> None:
     env = offline_environment(f"sqlite:///{tmp_path / 'geo.db'}", REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     with Web(tmp_path, {**env, "WEB_CONCURRENCY": "2"}) as web:

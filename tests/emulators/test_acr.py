@@ -16,6 +16,8 @@ from tests.support.deployment import SECRET
 from tests.support.receivers import Receiver
 from tests.support.wire import WireError, delete_digest, delete_tag, push, tags
 
+pytestmark = pytest.mark.long
+
 NAME = "team/app"
 
 

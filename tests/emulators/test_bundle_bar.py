@@ -13,6 +13,8 @@ from tests.support import images
 from tests.support.images import Blob
 from tests.support.wire import WireError, delete_digest, digest_of, push, push_blob
 
+pytestmark = pytest.mark.long
+
 NAME = "geo/charts/app"
 
 

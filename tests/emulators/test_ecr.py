@@ -23,6 +23,8 @@ from tests.support.oci_registry import OciRegistry
 from tests.support.receivers import Receiver
 from tests.support.wire import digest_of, fetch_blob, push, push_blob, tags
 
+pytestmark = pytest.mark.long
+
 NAME = "team/app"
 
 

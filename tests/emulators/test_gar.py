@@ -18,6 +18,8 @@ from tests.support.identity import key_set, serving
 from tests.support.receivers import Receiver
 from tests.support.wire import WireError, delete_digest, delete_tag, digest_of, push, push_blob, tags
 
+pytestmark = pytest.mark.long
+
 NAME = "my-project/my-repo/app"
 
 

@@ -17,6 +17,8 @@ from tests.support.deployment import SECRET
 from tests.support.receivers import Receiver
 from tests.support.wire import WireError, delete_digest, digest_of, push, tags
 
+pytestmark = pytest.mark.long
+
 NAME = "codertocat/app"
 PACKAGE = "/orgs/Codertocat/packages/container/app"
 

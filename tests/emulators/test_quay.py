@@ -15,6 +15,8 @@ from tests.support.deployment import SECRET
 from tests.support.receivers import Receiver
 from tests.support.wire import digest_of, push, push_blob
 
+pytestmark = pytest.mark.long
+
 NAME = "team/app"
 
 

@@ -17,6 +17,8 @@ from tests.support.moto import Moto
 from tests.support.oci_registry import OciRegistry
 from tests.support.wire import push, tags
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(params=sorted(VENDORS))
 def vendor(request: pytest.FixtureRequest) -> Vendor:

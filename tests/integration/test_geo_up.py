@@ -94,6 +94,7 @@ def test_postgresql_and_a_broker_of_ones_own(deploy: DeploymentFactory, postgres
     wait_until(lambda: set(_states(pair).values()) == {2}, message=lambda: pair.geo.geo("repositories"))
 
 
+@pytest.mark.long
 def test_an_image_pushed_by_skopeo_arrives(deploy: DeploymentFactory) -> None:
     # Given
     pair = deploy()
@@ -124,6 +125,7 @@ def test_deletions_reach_the_secondary_by_name(deploy: DeploymentFactory) -> Non
     assert same(pair.primary, pair.secondary, "team/app", "v1")
 
 
+@pytest.mark.long
 def test_a_tag_deleted_by_name_on_distribution_3(deploy: DeploymentFactory) -> None:
     # Given a primary that deletes tags by name
     pair = deploy(primary={"version": "3"}, secondary={"version": "3"})

@@ -55,6 +55,7 @@ def assert_no_secret(text: str, *secrets: str) -> None:
         assert found is None, text[max(0, found.start() - 300) : found.end()] if found else ""
 
 
+@pytest.mark.long
 def test_one_id_goes_from_the_webhook_to_the_registries_and_no_secret_is_told(
     deploy: DeploymentFactory, tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_a_worker_that_has_to_end_finishes_what_is_nearly_done(
     assert_same(primary, secondary, "team/slow", "v1")
 
 
+@pytest.mark.long
 def test_a_restart_of_the_queue_loses_nothing(
     stage: Stage, valkey: Valkey, primary: DistributionRegistry, secondary: DistributionRegistry
 ) -> None:

@@ -33,6 +33,7 @@ from tests.support.wait import wait_until
 from tests.support.web import Web
 
 
+@pytest.mark.long
 def test_ignored_events_touch_no_database(tmp_path: Path) -> None:
     # Given a database that is down
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/geo"
@@ -56,6 +57,7 @@ def test_ignored_events_touch_no_database(tmp_path: Path) -> None:
         assert web.get("/metrics").status_code == 503
 
 
+@pytest.mark.long
 def test_a_database_that_comes_back_takes_the_event(postgres: Postgres, tmp_path: Path) -> None:
     # Given a server that has answered once
     url = postgres.create_database()

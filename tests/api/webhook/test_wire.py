@@ -166,6 +166,7 @@ def test_a_queue_that_refuses_costs_no_time(web: Web) -> None:
     _posts_are_quick(web)
 
 
+@pytest.mark.long
 def test_a_queue_that_never_answers_costs_no_time(tmp_path: Path) -> None:
     # Given a queue that takes connections and says nothing
     with socket.create_server(("127.0.0.1", 0), backlog=50) as hole:

@@ -23,7 +23,7 @@ from tests.support.registries import DistributionRegistry
 from tests.support.wait import wait_until
 from tests.support.wire import push, tags
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 #: Makes an account for a repository: user and password.
 Account = Callable[[Any, str], tuple[str, str]]

@@ -15,7 +15,7 @@ from tests.support.compare import assert_same
 from tests.support.registries import DistributionRegistry
 from tests.support.wire import push
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 #: Those that list no repositories.
 NOT_LISTING = ("bundle-bar", "docker-hub", "gar", "ghcr")

@@ -24,7 +24,7 @@ from tests.support.images import Blob
 from tests.support.registries import DistributionRegistry
 from tests.support.wire import delete_digest, digest_of, push, tags
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 
 def reason(geo: Deployment, repository: str, tag: str) -> str | None:

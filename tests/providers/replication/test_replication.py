@@ -18,7 +18,7 @@ from tests.support.referring import Pushed, attach, referring
 from tests.support.registries import DistributionRegistry, Registry
 from tests.support.wire import delete_digest, digest_of, push, tags
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 #: Bytes that the tests' own client sends in one request.
 AT_ONCE = 6 * 1024**2
