@@ -122,8 +122,8 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """The README and everything in docs/."""
-    names = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    """The README and everything in docs/ and below."""
+    names = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
     return [Page.read(name) for name in names]
 
 

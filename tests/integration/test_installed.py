@@ -129,7 +129,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
 def test_every_extra_that_the_program_speaks_of_is_declared(wheel: Path) -> None:
     # Given the extras, and what pages and messages tell people to install
     extras = set(metadata(wheel).get_all("Provides-Extra", []))
-    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", *(ROOT / "app").rglob("*.py")]
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *(ROOT / "app").rglob("*.py")]
     spoken = {
         name
         for page in pages
