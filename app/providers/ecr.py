@@ -98,7 +98,7 @@ class Ecr:
                 answer = self._call("DescribeRepositories", lambda client: client.describe_repositories, asked)
             except _Said as said:
                 raise said.error from said
-            names = tuple(str(each["repositoryName"]) for each in answer.get("repositories", ()))
+            names = tuple(self._path(each) for each in answer.get("repositories", ()))
             token = answer.get("nextToken")
             yield CatalogPage(names, None if token is None else f"{_MARKER}{quote(token, safe='')}")
             if token is None:
@@ -125,6 +125,12 @@ class Ecr:
                 continue
             kind = StillReferenced if code == "ImageReferencedByManifestList" else ControlPlaneError
             raise kind(f"{repository}: {code}: {words}", method="BatchDeleteImage")
+
+    def _path(self, repository: Mapping[str, Any]) -> str:
+        """The path in the registry. That of a public one begins with the alias, which its URI alone says."""
+        if not self._public:
+            return str(repository["repositoryName"])
+        return str(repository["repositoryUri"]).partition("/")[2]
 
     def _named(self, repository: str) -> dict[str, Any]:
         # The path of a public one begins with the alias of the account that owns it.

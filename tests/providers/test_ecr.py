@@ -215,6 +215,16 @@ def test_the_alias_of_a_public_registry_is_no_part_of_the_name(amazon: str) -> N
     assert seen == [{"repositoryName": "team/app"}]
 
 
+def test_the_paths_of_a_public_registry_begin_with_its_alias(amazon: str) -> None:
+    said = {"repositories": [{"repositoryName": "team/app", "repositoryUri": "public.ecr.aws/alias/team/app"}]}
+
+    def listing(request: Request) -> Answer:
+        return Answer(200, json.dumps(said).encode(), {"Content-Type": "application/x-amz-json-1.1"})
+
+    with answering(listing) as url, closing(Ecr("public.ecr.aws", endpoint=url, public=True)) as ecr:
+        assert [name for page in ecr.catalog() for name in page.repositories] == ["alias/team/app"]
+
+
 def test_without_credentials_it_is_said_what_is_missing(amazon: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
