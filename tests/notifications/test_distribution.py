@@ -346,7 +346,7 @@ def test_seven_megabytes_of_references_are_read_in_time() -> None:
 
 
 def test_an_event_that_nests_too_deeply_to_be_written_out_is_read_or_quarantined() -> None:
-    # Given events, without an id, at every depth around the interpreter's limit
+    # Given events, without an id, at every depth around the interpreter's limit, and beyond that of newer ones
     def nested(depth: int) -> bytes:
         return (
             b'{"events": [{"action": "delete", "timestamp": "2026-11-22T07:29:56Z", '
@@ -354,7 +354,7 @@ def test_an_event_that_nests_too_deeply_to_be_written_out_is_read_or_quarantined
         )
 
     # When each is read
-    outcomes = [parse("distribution", nested(depth)) for depth in range(500, 1100, 3)]
+    outcomes = [parse("distribution", nested(depth)) for depth in (*range(500, 1100, 3), 20_000, 100_000)]
 
     # Then each is an event or too deep
     assert {each.reason for outcome in outcomes for each in outcome.quarantined} == {"too_deep"}
