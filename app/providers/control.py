@@ -26,12 +26,12 @@ class ControlPlane(Protocol):
         """Make the repository; False if it is there already."""
         ...
 
-    def delete_tag(self, repository: str, tag: str) -> None:
-        """Delete the tag and nothing else that is tagged; one that is not there is no error."""
+    def delete_tag(self, repository: str, tag: str) -> bool:
+        """Delete the tag and nothing else that is tagged; False if nothing is known of it here."""
         ...
 
-    def delete_digest(self, repository: str, digest: str) -> None:
-        """Delete the manifest with all its tags; one that is not there is no error.
+    def delete_digest(self, repository: str, digest: str) -> bool:
+        """Delete the manifest with all its tags; False if nothing is known of it here.
 
         Raises `StillReferenced` where something else there is made of it.
         """
@@ -66,6 +66,13 @@ class ControlPlaneMissing(ControlPlaneError):
     default_reason = "control_plane_missing"
     default_temporary = False
     advice = ""
+
+
+class ControlPlaneDiffers(ControlPlaneError):
+    """It knows nothing of what the registry itself has."""
+
+    default_reason = "control_plane_differs"
+    advice = "it may be late; else check that it is asked for the account and region of this registry"
 
 
 class StillReferenced(ControlPlaneError):

@@ -79,13 +79,13 @@ class Ecr:
             raise said.error from said
         return True
 
-    def delete_tag(self, repository: str, tag: str) -> None:
+    def delete_tag(self, repository: str, tag: str) -> bool:
         """BatchDeleteImage by the tag alone. With its last tag Amazon deletes the image."""
-        self._delete(repository, {"imageTag": tag})
+        return self._delete(repository, {"imageTag": tag})
 
-    def delete_digest(self, repository: str, digest: str) -> None:
+    def delete_digest(self, repository: str, digest: str) -> bool:
         """BatchDeleteImage by the digest."""
-        self._delete(repository, {"imageDigest": digest})
+        return self._delete(repository, {"imageDigest": digest})
 
     def catalog(self, page_size: int = PAGE, after: str | None = None) -> Iterator[CatalogPage]:
         """DescribeRepositories, page by page."""
@@ -111,20 +111,23 @@ class Ecr:
                 self._client.close()
                 self._client = None
 
-    def _delete(self, repository: str, image: Mapping[str, str]) -> None:
+    def _delete(self, repository: str, image: Mapping[str, str]) -> bool:
         asked = {**self._named(repository), "imageIds": [dict(image)]}
         try:
             answer = self._call("BatchDeleteImage", lambda client: client.batch_delete_image, asked)
         except _Said as said:
             if said.code == "RepositoryNotFoundException":
-                return
+                return False
             raise said.error from said
+        known = True
         for failure in answer.get("failures", ()):
             code, words = str(failure.get("failureCode")), str(failure.get("failureReason"))
             if code == "ImageNotFound":
+                known = False
                 continue
             kind = StillReferenced if code == "ImageReferencedByManifestList" else ControlPlaneError
             raise kind(f"{repository}: {code}: {words}", method="BatchDeleteImage")
+        return known
 
     def _path(self, repository: Mapping[str, Any]) -> str:
         """The path in the registry. That of a public one begins with the alias, which its URI alone says."""

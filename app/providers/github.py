@@ -59,11 +59,11 @@ class GitHubPackages:
         """Packages come to be by the first push."""
         raise Unsupported(f"GitHub has no call that makes {repository}")
 
-    def delete_tag(self, repository: str, tag: str) -> None:
+    def delete_tag(self, repository: str, tag: str) -> bool:
         """There is no such thing: a version goes with all its tags."""
         raise Unsupported(f"GitHub does not delete the tag {tag} of {repository} alone")
 
-    def delete_digest(self, repository: str, digest: str) -> None:
+    def delete_digest(self, repository: str, digest: str) -> bool:
         """Delete the version that is this digest."""
         self.ready()
         with Deadline(ANSWER) as deadline:
@@ -71,6 +71,7 @@ class GitHubPackages:
             found = self._find(versions, digest, deadline)
             if found is not None:
                 self._ask("DELETE", f"{versions}/{found}", deadline, expect=(204, 404))
+            return found is not None
 
     def catalog(self, page_size: int = 1000, after: str | None = None) -> Iterator[CatalogPage]:  # noqa: ARG002
         """Not by this: it lists the packages of one owner, and nobody has said which."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from app.database import connection
 from app.models import Reference, Site
 from app.providers import Provider, Removal
+from app.providers.control import ControlPlaneDiffers
 from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Stopped, Unsupported
 from app.registry.media_types import OCI_MANIFEST
 from app.replication import brake
@@ -49,6 +50,7 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient, prov
         DeletionHeld: the brake is on.
         DeletionUnsupported: the registry has deletion switched off, or never had it.
         TagImmutable: a tag that can only be moved away must not move.
+        ControlPlaneDiffers: the provider's control plane knows nothing of what the registry still has.
         LeaseLost: before anything was written.
         RegistryError: from the secondary.
     """
@@ -130,7 +132,8 @@ class _Way:
             plane = self.provider.plane()
             plane.ready()
             claim.require(TAG_WRITE_LIMIT)
-            plane.delete_tag(claim.path, reference.name)
+            if not plane.delete_tag(claim.path, reference.name):
+                self._require_absent(reference.name)
             return
         if way is Removal.THROWAWAY:
             self._overwrite_and_delete(reference)
@@ -153,7 +156,8 @@ class _Way:
             plane = self.provider.plane()
             plane.ready()
             claim.require(TAG_WRITE_LIMIT)
-            plane.delete_digest(claim.path, digest)
+            if not plane.delete_digest(claim.path, digest):
+                self._require_absent(digest)
             return
         claim.require(TAG_WRITE_LIMIT)
         try:
@@ -162,6 +166,15 @@ class _Way:
             require_witness(error)
         except Unsupported as error:
             raise DeletionUnsupported(str(error)) from error
+
+    def _require_absent(self, name: str) -> None:
+        """The control plane knows nothing of it: it may be another account's, or hear late of what was just pushed."""
+        path = self.claim.path
+        if _standing(self.claim, name, self.destination) is not None:
+            raise ControlPlaneDiffers(
+                f"the control plane of {self.provider.profile.title} knows nothing of {name} in {path}, which"
+                f" {self.destination.name} has"
+            )
 
     def _overwrite_and_delete(self, reference: Reference) -> None:
         claim, destination = self.claim, self.destination

@@ -194,13 +194,13 @@ class Plane:
         self.made.append(repository)
         return self.made.count(repository) == 1
 
-    def delete_tag(self, repository: str, tag: str) -> None:
-        assert self.registry is not None
+    def delete_tag(self, repository: str, tag: str) -> bool:
         if self.error is not None:
             raise self.error
-        self.registry.repositories[repository].tags.pop(tag, None)
+        known = self.registry.repositories.get(repository) if self.registry is not None else None
+        return known is not None and known.tags.pop(tag, None) is not None
 
-    def delete_digest(self, repository: str, digest: str) -> None:
+    def delete_digest(self, repository: str, digest: str) -> bool:
         raise AssertionError("no digest was to be deleted")
 
     def catalog(self, page_size: int = 1000, after: str | None = None) -> Any:
@@ -367,6 +367,46 @@ def test_amazon_deletes_by_its_control_plane(deploy: Deploy, one: OciRegistry) -
         assert tags(secondary, "team/app") == ["other"]
         assert geo.reference("team/app", "v1") is None
         assert secondary.count("^DELETE ") == 0
+
+
+def test_what_the_registry_still_has_is_not_deleted(deploy: Deploy, one: OciRegistry) -> None:
+    # Given a control plane of another account, which knows nothing of these repositories
+    with OciRegistry(delete=False) as secondary:
+        geo = deploy(one, secondary, **{PROVIDER: "ecr"})
+        given(geo, ProviderName.ECR, Plane())
+        replicated(geo, one, "team/app", "v1", "other")
+
+        # When a tag is deleted, Then it is not taken for gone
+        assert gone(geo, one, "team/app", "v1") == "control_plane_differs"
+        assert tags(secondary, "team/app") == ["other", "v1"]
+
+        # And it goes once the right one is asked
+        given(geo, ProviderName.ECR, Plane(secondary))
+        geo.retry("team/app")
+        assert tags(secondary, "team/app") == ["other"]
+        assert geo.reference("team/app", "v1") is None
+
+
+def test_a_version_that_github_lists_late_is_deleted_by_the_next_try(deploy: Deploy, one: OciRegistry) -> None:
+    # Given an API that does not list yet what was just pushed
+    with (
+        OciRegistry(delete=False, referrers=False, catalog=False) as secondary,
+        GitHub(secondary) as api,
+    ):
+        account = {"AUTH": "basic", "USERNAME": "o", "PASSWORD": TOKEN, "PROVIDER": "ghcr", "CONTROL_URL": api.url}
+        geo = deploy(one, secondary, **{f"GEO_SECONDARY_REGISTRY_{name}": value for name, value in account.items()})
+        replicated(geo, one, "octocat/app", "v1", "other")
+        api.late = True
+
+        # When a tag is deleted, Then the throw-away manifest under it is not taken for deleted
+        assert gone(geo, one, "octocat/app", "v1") == "control_plane_differs"
+        assert "v1" in tags(secondary, "octocat/app")
+
+        # And it goes with the next try
+        api.late = False
+        geo.retry("octocat/app")
+        assert tags(secondary, "octocat/app") == ["other"]
+        assert geo.reference("octocat/app", "v1") is None
 
 
 def test_where_no_tag_can_be_deleted_that_is_told(deploy: Deploy, one: OciRegistry) -> None:

@@ -26,6 +26,8 @@ class GitHub:
         self.registry = registry
         self.organizations = organizations
         self.requests: list[str] = []
+        #: Whether it does not list the newest version yet.
+        self.late = False
         self._page = page
         self._ids: dict[str, int] = {}
         self._server = Server(self._serve)
@@ -63,6 +65,7 @@ class GitHub:
             start = size * (int(request.query["page"]) - 1)
             # The newest first.
             listed = [{"id": each, "name": versions[each]} for each in sorted(versions, reverse=True)]
+            listed = listed[1:] if self.late else listed
             return _json(200, listed[start : start + size])
         if int(version) not in versions:
             return _json(404, {"message": "Package version not found."})
