@@ -6,18 +6,24 @@ Source: GitHub REST API, "REST API endpoints for packages": a version of a packa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+import requests
+
 from app.providers.control import ANSWER, ControlPlaneError, ControlPlaneMissing
-from app.registry import Unsupported, from_response
+from app.registry import Denied, RegistryError, TooManyRequests, Unsupported, from_response
 from app.registry.connections import Deadline
 from app.registry.listing import CatalogPage
 from app.registry.transport import Transport, read
 
 #: The API of github.com.
 API = "https://api.github.com"
+
+#: Registries of GitHub's cloud for enterprises, each of which has an API of its own.
+_TENANT = re.compile(r"containers\.(?P<tenant>[\w-]+(?:\.[\w-]+)*\.ghe\.com)", re.IGNORECASE)
 
 #: Versions asked for on a page, which is the most that there are, and the most pages.
 _PAGE, _PAGES = 100, 1000
@@ -28,27 +34,40 @@ _PAGE_BYTES = 16 * 1024**2
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
 
+def api_of(host: str) -> str | None:
+    """The REST API beside the registry of this host, if that is one of GitHub's; the token goes to no other's."""
+    if host.lower() == "ghcr.io":
+        return API
+    found = _TENANT.fullmatch(host)
+    return f"https://api.{found['tenant'].lower()}" if found else None
+
+
 class GitHubPackages:
     """The container packages that a token may delete."""
 
-    def __init__(self, token: str | None, *, api: str | None = None, ca_path: str | None = None) -> None:
+    def __init__(self, token: str | None, *, api: str | None, ca_path: str | None = None) -> None:
         """Connect to nothing yet.
 
         :param token: a classic personal access token with `delete:packages` and `read:packages`.
-        :param api: the address of the REST API, where it is not that of github.com.
+        :param api: the address of the REST API; None where nobody has said it.
         """
         self._token = token
-        self._api = (api or API).rstrip("/")
+        self._api = (api or "").rstrip("/")
         self._transport = Transport(ca_path=ca_path, read_timeout=ANSWER)
         #: `orgs` or `users`, by owner.
         self._kinds: dict[str, str] = {}
 
     def ready(self) -> None:
-        """Make sure that there is a token.
+        """Make sure that there is a token, and an API that may have it.
 
         Raises:
-            ControlPlaneMissing: without one.
+            ControlPlaneMissing: without one of them.
         """
+        if not self._api:
+            raise ControlPlaneMissing(
+                "this registry is not that of github.com, so its token is not sent there: set the address of its REST"
+                " API as the registry's …_CONTROL_URL"
+            )
         if not self._token:
             raise ControlPlaneMissing(
                 "GitHub deletes by its REST API, which wants a personal access token with `delete:packages`:"
@@ -117,5 +136,16 @@ class GitHubPackages:
             deadline=deadline,
         )
         if response.status_code not in expect:
-            raise from_response(response)
+            raise _refusal(response)
         return read(response, _PAGE_BYTES, deadline=deadline)
+
+
+def _refusal(response: requests.Response) -> RegistryError:
+    """GitHub says 403, too, to who has asked too often (REST API, "Rate limits")."""
+    headers, error = response.headers, from_response(response)
+    spent = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
+    if not isinstance(error, Denied) or not (spent or b"rate limit" in error.body.lower()):
+        return error
+    return TooManyRequests(
+        error.message, status=error.status, method=error.method, url=error.url, retry_after=error.retry_after
+    )

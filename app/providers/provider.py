@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from app.providers.control import ControlPlane
 from app.providers.ecr import Ecr
-from app.providers.github import GitHubPackages
+from app.providers.github import GitHubPackages, api_of
 from app.providers.profile import Catalog, Profile
 from app.providers.profiles import GENERIC, PROFILES
 from app.registry import Unsupported
@@ -91,7 +91,7 @@ def _control(profile: Profile, registry: RegistrySettings) -> ControlPlane:
     if profile.name is ProviderName.GHCR:
         token = registry.password.value if registry.password else None
         ca_path = str(registry.ca_path) if registry.ca_path else None
-        return GitHubPackages(token, api=registry.control_url, ca_path=ca_path)
+        return GitHubPackages(token, api=registry.control_url or api_of(_host(registry)), ca_path=ca_path)
     return Ecr(
         _host(registry),
         public=profile.name is ProviderName.ECR_PUBLIC,

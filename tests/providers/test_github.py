@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from app.providers.control import ControlPlaneError, ControlPlaneMissing
-from app.providers.github import GitHubPackages
-from app.registry import NotFound, RegistryError, Rejected, Unauthorized, Unsupported
+from app.providers.github import GitHubPackages, api_of
+from app.registry import Denied, NotFound, RegistryError, Rejected, TooManyRequests, Unauthorized, Unsupported
 from tests.replication.check.conftest import answering
 from tests.support import images
 from tests.support.answering import Answer
@@ -92,6 +92,39 @@ def test_without_a_token_nothing_is_asked(registry: OciRegistry) -> None:
         assert api.requests == []
 
 
+@pytest.mark.parametrize(
+    ("host", "api"),
+    [
+        ("ghcr.io", "https://api.github.com"),
+        ("containers.octo-corp.ghe.com", "https://api.octo-corp.ghe.com"),
+        ("containers.github.example.com", None),
+        ("containers.octo-corp.ghe.com.example.com", None),
+    ],
+)
+def test_the_token_goes_to_the_api_of_its_registry_alone(host: str, api: str | None) -> None:
+    assert api_of(host) == api
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "kind"),
+    [
+        (b'{"message": "API rate limit exceeded for user"}', {"X-RateLimit-Remaining": "0"}, TooManyRequests),
+        (b'{"message": "You have exceeded a secondary rate limit."}', {"Retry-After": "60"}, TooManyRequests),
+        (b'{"message": "Must have admin rights"}', {"X-RateLimit-Remaining": "4999"}, Denied),
+    ],
+)
+def test_who_has_asked_too_often_is_told_so(body: bytes, headers: dict[str, str], kind: type) -> None:
+    # Given what GitHub answers to that, which is 403 as to one without rights
+    with (
+        answering(lambda _: Answer(403, body, headers)) as url,
+        closing(GitHubPackages(TOKEN, api=url)) as packages,
+        pytest.raises(RegistryError) as raised,
+    ):
+        packages.delete_digest(REPOSITORY, "sha256:" + "0" * 64)
+    assert type(raised.value) is kind
+    assert raised.value.retry_after == (60 if "Retry-After" in headers else None)
+
+
 @pytest.mark.parametrize("body", [b"<html>", b'{"message": "no list"}', b"[1]"])
 def test_what_is_no_listing_proves_nothing(body: bytes) -> None:
     with (
@@ -103,7 +136,7 @@ def test_what_is_no_listing_proves_nothing(body: bytes) -> None:
 
 
 def test_what_github_does_not_do() -> None:
-    with closing(GitHubPackages(TOKEN)) as packages:
+    with closing(GitHubPackages(TOKEN, api=None)) as packages:
         for ask in (
             lambda: packages.create(REPOSITORY),
             lambda: packages.delete_tag(REPOSITORY, "v1"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from app.providers import (
     profile_of,
     provider_of,
 )
+from app.providers.control import ControlPlaneMissing
 from app.providers.ecr import Ecr
 from app.providers.github import GitHubPackages
 from app.providers.profile import megabytes
@@ -186,3 +188,14 @@ def test_the_page_names_what_is_asked_at_once() -> None:
     text = " ".join(Page.read("docs/providers.md").text.split())
     for number in {profile.connections for profile in PROFILES.values()} - {None}:
         assert f" {number} for " in text
+
+
+def test_a_token_of_another_github_is_not_shown_to_githubs_own_api() -> None:
+    # Given a registry of an Enterprise Server, and nothing that says where its API is
+    account = {"AUTH": "ghcr", "USERNAME": "octocat", "PASSWORD": "ghp_tests", "PROVIDER": "ghcr"}
+    with (
+        closing(provider_of(registry("https://containers.github.example.com", **account))) as provider,
+        # When something is deleted there, Then it is said what to set
+        pytest.raises(ControlPlaneMissing, match="_CONTROL_URL"),
+    ):
+        provider.plane().delete_digest("octocat/app", f"sha256:{'0' * 64}")
