@@ -23,6 +23,7 @@ from app.registry.errors import (
 from app.registry.limits import Limiter, Meter, NoLimit, Permit
 from app.registry.manners import Manners
 from app.registry.realms import Guard, Realms
+from app.registry.token_service import Account
 from app.registry.transport import Body, Redirects, Transport, discard, join, origin, read
 
 #: Characters of a challenge: the patterns that read it try every place of a longer one again and again.
@@ -161,11 +162,11 @@ class Endpoint:
     ) -> requests.Response:
         """Send a request and return its response, body unread, if its status is expected.
 
-        A 401 is answered once with a renewed token (a streamed body cannot be sent twice: there the token is renewed
-        for the next try). Raises the error that `from_response` builds for any other status, and what the limiter
-        raises. `size` is how many bytes of a blob the exchange carries, None if that is not known; its permit is
-        given back when the response is closed. Where the limiter says so, a request that was answered with 429 is sent
-        again once it permits it.
+        A 401 is answered once with a renewed token, now and then a 403 with a renewed credential (a streamed body
+        cannot be sent twice: there it is renewed for the next try). Raises the error that `from_response` builds for
+        any other status, and what the limiter raises. `size` is how many bytes of a blob the exchange carries, None if
+        that is not known; its permit is given back when the response is closed. Where the limiter says so, a request
+        that was answered with 429 is sent again once it permits it.
         """
         resends = 0 if isinstance(body, Body) else self.limiter.resends
         refusal: RegistryError | None = None
@@ -244,8 +245,11 @@ class Endpoint:
             return response
 
         response = send(authorization)
-        if response.status_code == 401 and known and self.is_own(response.url):
-            renewed = self._renewed(response, scope, authorization, fetch, deadline)
+        if response.status_code in (401, 403) and known and self.is_own(response.url):
+            if response.status_code == 401:
+                renewed = self._renewed(response, scope, authorization, fetch, deadline)
+            else:
+                renewed = self._after_denial(authorization, fetch)
             if renewed is not None and not isinstance(body, Body):
                 discard(response)
                 response = send(renewed)
@@ -270,6 +274,15 @@ class Endpoint:
         except RegistryError:
             response.close()
             raise
+
+    def _after_denial(self, rejected: str | None, fetch: Fetch) -> str | None:
+        if not isinstance(self._authenticator, Account):
+            return None
+        try:
+            return self._authenticator.denied(rejected, fetch)
+        except RegistryError:
+            # The refusal says more than that nothing else is to be had just now.
+            return None
 
     def _root_challenge(self, deadline: Deadline | None) -> str:
         # Some registries answer 401 without a challenge anywhere but at the root.

@@ -23,6 +23,9 @@ _LOCKS = 32
 #: Seconds before another try to renew a token that is still good, after the token service failed.
 _PAUSE = 5.0
 
+#: Seconds between two renewals because of a 403, which is said far more often to who lacks a right.
+_DENIED_PAUSE = 600.0
+
 
 class Account:
     """Whoever `credentials` says: shown to the registry itself, or exchanged where it names a token service.
@@ -50,6 +53,14 @@ class Account:
     def renew(self, scope: Scope, challenge: Challenge, rejected: str | None, fetch: Fetch) -> str | None:
         """Return a token as the challenge says, or the credential itself if it has not been refused yet."""
         return self._tokens.renew(scope, challenge, rejected, fetch)
+
+    def denied(self, rejected: str | None, fetch: Fetch) -> str | None:
+        """Return another credential after 403 to one that was shown to the registry itself, None where that is no help.
+
+        So Amazon answers to one that has ended, without a challenge. Now and then alone: most who are denied lack a
+        right.
+        """
+        return self._tokens.denied(rejected, fetch)
 
 
 class Basic(Account):
@@ -120,6 +131,7 @@ class _TokenService:
         self._share = share
         self._known: Challenge | None = None
         self._wants_basic = False
+        self._denied_until = float("-inf")
         self._kept: OrderedDict[Scope, _Token] = OrderedDict()
         self._lock = threading.Lock()
         self._scope_locks = tuple(threading.Lock() for _ in range(_LOCKS))
@@ -147,6 +159,22 @@ class _TokenService:
             header = self._obtain(scope, challenge, names, rejected, fetch)
             self._known = challenge
             return header
+
+    def denied(self, rejected: str | None, fetch: Fetch) -> str | None:
+        if self._known is not None or rejected is None:
+            return None
+        credential = self._credentials.current(fetch)
+        if credential is None:
+            return None
+        header = self._direct(credential)
+        if header != rejected:
+            return header  # another thread has renewed it
+        with self._lock:
+            if self._clock() < self._denied_until:
+                return None
+            self._denied_until = self._clock() + _DENIED_PAUSE
+        renewed = self._credentials.renewed(credential, fetch)
+        return None if renewed is None else self._direct(renewed)
 
     def _direct(self, credential: Credential) -> str | None:
         if self._wants_basic and credential.use is not Use.REFRESH:

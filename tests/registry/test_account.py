@@ -15,6 +15,7 @@ from app.registry import (
     Basic,
     Challenge,
     Credential,
+    Denied,
     Fetch,
     Fixed,
     InvalidResponse,
@@ -286,3 +287,73 @@ def test_a_realm_that_cannot_be_read_is_no_url(serve: Serve, connect: Connect, r
     server = serve(lambda handler, _: handler.error(401, WWW_Authenticate=f'Bearer realm="{realm}"'))
     with pytest.raises(InvalidResponse):
         connect(server.url, Basic("geo", "pass")).ping()
+
+
+class Denying:
+    """Takes the headers in `valid`; to all others it says 403, as Amazon does to a password that has ended."""
+
+    def __init__(self, *valid: str) -> None:
+        self.valid = set(valid)
+
+    def __call__(self, handler: Handler, request: Request) -> None:
+        if request.authorization in self.valid:
+            handler.reply(200, {"name": "a/x", "tags": ["v1"]})
+        else:
+            handler.error(403, "DENIED")
+
+
+def test_a_credential_that_has_ended_may_be_answered_with_403(serve: Serve, connect: Connect) -> None:
+    # Given a registry that takes the second credential alone
+    old, new = Credential("AWS", "one"), Credential("AWS", "two")
+    server = serve(Denying(new.basic))
+    account = Renewable(old, new)
+
+    # When it is asked, Then with the second one, which is shown from then on
+    client = connect(server.url, Account(account))
+    assert client.list_tags("a/x") == ["v1"]
+    assert client.list_tags("a/x") == ["v1"]
+    assert [each.authorization for each in server.seen] == [old.basic, new.basic, new.basic]
+    assert account.refused == [old]
+
+
+def test_who_lacks_a_right_does_not_ask_for_credentials_again_and_again(serve: Serve, connect: Connect) -> None:
+    # Given a registry that denies whoever it is, and somebody with many credentials
+    now = [0.0]
+    server = serve(Denying())
+    account = Renewable(*(Credential("AWS", f"{number}") for number in range(9)))
+    client = connect(server.url, Account(account, clock=lambda: now[0]))
+
+    # When it is asked three times, Then that is the answer, and one other credential was tried
+    for _ in range(3):
+        with pytest.raises(Denied):
+            client.list_tags("a/x")
+    assert len(account.refused) == 1
+    assert len(server.seen) == 4
+
+    # And another one long after
+    now[0] += 3600.0
+    with pytest.raises(Denied):
+        client.list_tags("a/x")
+    assert len(account.refused) == 2
+
+
+def test_a_token_that_lacks_a_right_renews_no_credential(serve: Serve, connect: Connect) -> None:
+    # Given a registry with a token service, which denies what a token of it is shown for
+    def registry(handler: Handler, request: Request) -> None:
+        if request.path.startswith("/token"):
+            handler.reply(200, {"token": "t"})
+        elif request.authorization == "Bearer t":
+            handler.error(403, "DENIED")
+        else:
+            handler.error(401, "UNAUTHORIZED", WWW_Authenticate=f'Bearer realm="{server.url}/token",service="svc"')
+
+    server = serve(registry)
+    account = Renewable(Credential("geo", "one"), Credential("geo", "two"))
+
+    # When it is asked twice, Then neither was anything renewed, nor the credential shown to the registry again
+    client = connect(server.url, Account(account))
+    for _ in range(2):
+        with pytest.raises(Denied):
+            client.list_tags("a/x")
+    assert account.refused == []
+    assert [each.authorization for each in server.seen if not each.path.startswith("/token")][-2:] == ["Bearer t"] * 2
