@@ -27,7 +27,7 @@ _PUBLIC_REGION = "us-east-1"
 #: What a marker leads to, in the form of a registry's own: the page that begins at a token of Amazon's.
 _MARKER = "/v2/_catalog?next="
 
-_THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "LimitExceededException"})
+_THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
 
 
 class Ecr:

@@ -140,6 +140,8 @@ def saying(status: int, code: str) -> Any:
         (403, "UnrecognizedClientException", ControlPlaneDenied, "control_plane_denied"),
         (400, "ThrottlingException", TooManyRequests, "too_many_requests"),
         (400, "InvalidParameterException", ControlPlaneError, "control_plane_failed"),
+        # No pause mends that an account has as many repositories as it may.
+        (400, "LimitExceededException", ControlPlaneError, "control_plane_failed"),
         (500, "ServerException", ControlPlaneError, "control_plane_failed"),
     ],
 )
