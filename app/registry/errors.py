@@ -54,10 +54,14 @@ class RegistryError(Exception):
         self.retry_after = retry_after
         super().__init__(self.message)
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """What happened, without advice: for who knows better what to do."""
         request = " ".join(part for part in (self.method, _without_scheme(self.url)) if part)
-        line = f"{request}: {self.message}" if request else self.message
-        return f"{line}; {self.advice}" if self.advice else line
+        return f"{request}: {self.message}" if request else self.message
+
+    def __str__(self) -> str:
+        return f"{self.told}; {self.advice}" if self.advice else self.told
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.reason}: {self}>"

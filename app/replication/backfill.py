@@ -121,6 +121,20 @@ def _begin(site: Site, priority: int) -> CatalogWalk:
         return CatalogWalk.get_by_id(site.id)
 
 
+def require_known(error: RegistryError, *, anything_known: bool) -> None:
+    """Let a primary without a catalog pass, where none is named, if its repositories are known otherwise.
+
+    Raises:
+        NoCatalog: there is nothing to go by; or it is 401, and who we are may be wrong.
+    """
+    if isinstance(error, Unauthorized):
+        raise NoCatalog(
+            f"{error}; if it lists its repositories to administrators alone, name them in GEO_REPOSITORIES"
+        ) from error
+    if not anything_known:
+        raise NoCatalog(f"{error.told}; name the repositories in GEO_REPOSITORIES") from error
+
+
 @dataclass
 class _Walk:
     site: Site
@@ -150,11 +164,11 @@ class _Walk:
                 self._mark(paths)
         except (NotFound, Unsupported, Unauthorized, Denied) as error:
             # A catalog that breaks off is not a catalog that is not there.
-            if listed or resumed or (isinstance(error, Unauthorized) and not self.scope.listed):
+            if listed or resumed:
                 raise
-            if not anything_known:
-                raise NoCatalog(f"{error}; name the repositories in GEO_REPOSITORIES") from error
-            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error)
+            if not self.scope.listed:
+                require_known(error, anything_known=anything_known)
+            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error.told)
 
     def _pages(self) -> Iterator[Sequence[str]]:
         """The catalog from where the walk is. Where the registry refuses that, from its beginning, once."""

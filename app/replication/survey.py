@@ -14,7 +14,7 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.providers.provider import Lister
 from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
 from app.replication import holds
-from app.replication.backfill import NoCatalog
+from app.replication.backfill import require_known
 from app.replication.brake import FLOOR, SHARE
 from app.replication.comparison import Comparison
 from app.replication.context import Context
@@ -86,11 +86,11 @@ def in_scope(site: Site, source: Catalog) -> list[str]:
                 listed.add(path)
         except (NotFound, Unsupported, Unauthorized, Denied) as error:
             # A catalog that breaks off is not a catalog that is not there.
-            if listed or (isinstance(error, Unauthorized) and not scope.listed):
+            if listed:
                 raise
-            if not known:
-                raise NoCatalog(f"{error}; name the repositories in GEO_REPOSITORIES") from error
-            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error)
+            if not scope.listed:
+                require_known(error, anything_known=bool(known))
+            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error.told)
     return sorted(path for path in known | listed if scope.covers(path))
 
 

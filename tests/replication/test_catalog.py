@@ -10,7 +10,7 @@ import pytest
 from app.database import connection
 from app.models import Site
 from app.registry import ServerError
-from app.replication import backfill
+from app.replication import backfill, survey
 from tests.support import images
 from tests.support.deployment import Deployment, environment
 from tests.support.keys import TokenAuth
@@ -103,11 +103,29 @@ def test_without_a_catalog_the_repositories_named_are_taken(
     push(primary, repository, "v1", images.image())
     refused = json.dumps({"errors": [{"code": "UNSUPPORTED", "message": "no catalog"}]}).encode()
     proxy.rule("_catalog", status=405, body=refused)
-    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
+    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES") as raised:
         backfill.mark_all(geo.fresh_site(), geo.context.primary)
+    assert "deletion" not in str(raised.value)
     with connection():
         Site.update(repositories=f"{repository}\nteam/**").where(Site.id == geo.site.id).execute()
     assert backfill.mark_all(geo.fresh_site(), geo.context.primary) == 1
+
+
+def test_a_catalog_for_administrators_alone_is_told_with_the_way_round_it(
+    alone: tuple[Deployment, DistributionRegistry, Proxy], repository: str
+) -> None:
+    # Given a primary that refuses its catalog with 401, and a repository that is known
+    geo, primary, proxy = alone
+    geo.event("push", repository, "v1", push(primary, repository, "v1", images.image()))
+    geo.mark()
+    proxy.rule("_catalog", status=401)
+
+    # When everything is looked for, Then it may be our keys, or a right that we do not get
+    with pytest.raises(backfill.NoCatalog, match=r"check issuer.*administrators alone.*GEO_REPOSITORIES"):
+        backfill.mark_all(geo.fresh_site(), geo.context.primary)
+    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
+        survey.in_scope(geo.fresh_site(), geo.context.primary)
+    assert geo.fresh_site().reconciled_at is None
 
 
 def test_repositories_that_are_all_named_need_no_catalog(

@@ -66,8 +66,8 @@ def _catalog(marker: str | None, site_scope: Scope, named: Scope, registry: Cata
             raise
         with connection():
             if not named.listed and not ContainerRepository.select().exists():
-                raise NothingToList(f"{error}; name the repositories in GEO_REPOSITORIES") from error
-        log.warning("the registry has no catalog, only known and named repositories are listed: %s", error)
+                raise NothingToList(f"{error.told}; name the repositories in GEO_REPOSITORIES") from error
+        log.warning("the registry has no catalog, only known and named repositories are listed: %s", error.told)
         return CatalogPage((), None)
     following = None if found.following is None else f"catalog:{found.following}"
     return CatalogPage(tuple(path for path in found.repositories if site_scope.covers(path)), following)
