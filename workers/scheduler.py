@@ -29,6 +29,7 @@ from app.replication import (
     retention,
     sites,
 )
+from app.replication.backoff import Backoff
 from app.replication.context import Context
 from app.replication.follower import Follower
 from app.replication.lease import heartbeat, monotonic, named
@@ -51,6 +52,9 @@ TIDY = 60.0
 #: Wakes for what is not urgent that are sent at each look although every thread of ours seems busy.
 WAKES = 2
 
+#: How long a reconcile that found no repositories waits: what a registry refuses once it refuses all day.
+RECONCILES = Backoff(first=30.0, cap=600.0)
+
 #: Seconds that a follower is given to end, before its lease is given up for it.
 FOLLOWER_PATIENCE = 1.0
 
@@ -66,6 +70,8 @@ class Scheduler:
     #: There is more to forget than the last tick had time for.
     _behind: bool = False
     _reconcile: threading.Thread | None = None
+    #: Reconciles in a row that found no repositories.
+    _unfound: int = 0
     _following: threading.Thread | None = None
     _reported: float = float("-inf")
     _reporting: threading.Thread | None = None
@@ -216,13 +222,16 @@ class Scheduler:
     def _mark_all(self, site: Site) -> None:
         try:
             count = backfill.mark_all(site, self.context.repositories())
+            self._unfound = 0
             log.info("reconcile", extra={"site": site.name, "repositories": count, "why": site.reconcile_reason})
         except (backfill.WalkUnderWay, backfill.WalkLost):
             # Somebody at a keyboard is on it; whatever he leaves undone is still asked for.
             self.stop.wait(INTERVAL)
         except (RegistryError, backfill.NoCatalog, PeeweeException, DatabaseUnavailable) as error:
             log.warning("reconcile of site %s could not find repositories: %s", site.name, error)
-            self.stop.wait(30)
+            self._unfound += 1
+            at_least = error.retry_after if isinstance(error, RegistryError) else None
+            self.stop.wait(RECONCILES.delay(self._unfound, at_least=at_least).total_seconds())
 
 
 def main(context: Context) -> None:
