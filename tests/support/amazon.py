@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.s3 import S3
+from tests.support.moto import Moto
 
 
 @pytest.fixture(scope="session")
 def amazon_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that answers as Amazon's services do, ECR among them."""
-    with S3(tmp_path_factory.mktemp("amazon")) as server:
-        yield f"http://127.0.0.1:{server.port}"
+    with Moto(tmp_path_factory.mktemp("amazon")) as server:
+        yield server.url
 
 
 @pytest.fixture

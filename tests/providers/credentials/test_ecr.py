@@ -17,7 +17,8 @@ from app.registry import Account, Fetch, NoCredentials, RegistryClient
 from tests.providers.credentials.conftest import Serve
 from tests.support import parts
 from tests.support.answering import Answer, Request
-from tests.support.aws import Aws, no_aws
+from tests.support.aws import no_aws
+from tests.support.moto import Moto
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -26,9 +27,9 @@ HOST = f"https://{ACCOUNT}.dkr.ecr.eu-west-1.amazonaws.com"
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
     parts.library("boto3", "boto3")
-    with Aws(tmp_path_factory.mktemp("aws")) as server:
+    with Moto(tmp_path_factory.mktemp("aws")) as server:
         yield server
 
 
@@ -58,7 +59,7 @@ def test_the_host_says_account_and_region(url: str, host: EcrHost) -> None:
     assert EcrHost.of(url) == host
 
 
-def test_a_token_of_moto_lets_us_in(aws: Aws, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_of_moto_lets_us_in(aws: Moto, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a registry that takes what moto gives (the account is moto's own), and the endpoint by AWS's own variable
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", aws.url)
     expected = f"Basic {base64.b64encode(f'AWS:{ACCOUNT}-auth-token'.encode()).decode()}"
