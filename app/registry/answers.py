@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qsl, quote_plus
 
 import requests
 
@@ -33,6 +34,10 @@ from app.registry.errors import (
 
 #: Characters from which a secret of ours is looked for in what a registry says; a shorter one is in every other word.
 SHORTEST_SECRET = 8
+
+#: How fields are sent to a token service, and which of them are secrets.
+FORM = "application/x-www-form-urlencoded"
+_FORM_SECRETS = frozenset({"refresh_token", "access_token", "password"})
 
 #: The longest wait that a registry can ask of us, in seconds.
 RETRY_AFTER_LIMIT = 3600.0
@@ -190,7 +195,17 @@ def _credentials(request: requests.PreparedRequest) -> list[str]:
     if scheme.lower() == "basic":
         with contextlib.suppress(ValueError):
             found.add(base64.b64decode(value).decode().partition(":")[2])
+    found |= _of_form(request)
     return sorted((each for each in found if len(each) >= SHORTEST_SECRET), key=len, reverse=True)
+
+
+def _of_form(request: requests.PreparedRequest) -> set[str]:
+    """The tokens of a request to a token service that wants them in a form, as they are and as they were sent."""
+    if request.headers.get("Content-Type") != FORM or not isinstance(request.body, bytes):
+        return set()
+    fields = parse_qsl(request.body.decode("latin-1"))
+    tokens = {value for name, value in fields if name in _FORM_SECRETS}
+    return tokens | {quote_plus(token) for token in tokens}
 
 
 def _without(secrets: Sequence[str], text: str) -> str:

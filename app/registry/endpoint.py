@@ -9,7 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 
-from app.registry.answers import from_response
+from app.registry.answers import FORM, from_response
 from app.registry.auth import Authenticator, Challenge, Fetch, Scope
 from app.registry.connections import Answer, Deadline
 from app.registry.errors import (
@@ -304,7 +304,7 @@ class Endpoint:
             authorization = sent.pop("Authorization", None)
             body = None
             if form is not None:
-                sent["Content-Type"] = "application/x-www-form-urlencoded"
+                sent["Content-Type"] = FORM
                 body = urlencode(form).encode()
             known = authorization is not None or form is not None
             response = self._transport.send(

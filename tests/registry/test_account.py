@@ -118,6 +118,19 @@ def test_a_refresh_token_that_has_ended_is_renewed(serve: Serve, connect: Connec
     assert [each.secret for each in account.refused] == ["refresh-1"]
 
 
+@pytest.mark.parametrize("quoted", ["refresh+/=1234", "refresh%2B%2F%3D1234"])
+def test_a_token_service_that_quotes_a_token_is_not_quoted(serve: Serve, connect: Connect, quoted: str) -> None:
+    # Given a token service that says in its refusal what it was given
+    refusal = {"error": "invalid_grant", "error_description": f"{quoted} was revoked"}
+    server = started(serve, Registry(set(), lambda _: (401, refusal)))
+    account = Account(Fixed(Credential("", "refresh+/=1234", Use.REFRESH)))
+
+    # When it is asked, Then the error says all but that
+    with pytest.raises(Unauthorized, match="was revoked") as raised:
+        connect(server.url, account).list_tags("a/x")
+    assert "1234" not in str(raised.value)
+
+
 def test_a_password_is_not_renewed_for_a_refusal_of_something_else(serve: Serve, connect: Connect) -> None:
     # Given a token service that refuses the request, not who we are
     server = started(serve, Registry(set(), lambda _: (400, b"no such service")))
