@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from app.providers import PROFILES, Chosen, ControlPlaneError, Profile, Told, profile_of, provider_of
+from app.providers import (
+    PROFILES,
+    Catalog,
+    Chosen,
+    ControlPlaneError,
+    Creation,
+    Profile,
+    Removal,
+    Told,
+    profile_of,
+    provider_of,
+)
 from app.providers.probing import probed, recognized
 from app.registry import InvalidKey, RegistryError
 from app.replication.check.examination import Examination
 from app.replication.check.finding import Finding, Id, error, fine
 from app.replication.check.probe import REPOSITORY, Probe, authenticator
+from app.replication.scope import Scope
 from app.settings import AuthKind, Deletion
 
 
@@ -29,7 +41,7 @@ def _findings(examination: Examination, side: str) -> Iterator[Finding]:
         told += hint
     lacking = [*profile.lacking(), *_untold(examination, side, profile)]
     yield fine(side, "; ".join([told, *lacking]))
-    if profile.has_control_plane:
+    if _needs_control(examination, side, profile):
         yield from _control(examination, side, profile)
 
 
@@ -66,6 +78,16 @@ def _within(interval: timedelta | None) -> str:
     return f"within {hours / 24:g} d" if hours >= 24 else f"within {hours:g} h"
 
 
+def _needs_control(examination: Examination, side: str, profile: Profile) -> bool:
+    """Whether the control plane is asked for anything: a primary is only read, and names may be given."""
+    settings = examination.settings
+    if side == "primary":
+        named = settings.primary.auth is AuthKind.SITE or Scope(settings.repositories).is_list
+        return profile.catalog is Catalog.CONTROL_PLANE and not named
+    deletes = Removal.CONTROL_PLANE in (profile.deletion.tag, profile.deletion.digest)
+    return profile.creation is Creation.CONTROL_PLANE or (deletes and settings.deletion is not Deletion.OFF)
+
+
 def _control(examination: Examination, side: str, profile: Profile) -> Iterator[Finding]:
     provider = provider_of(examination.registry(side))
     try:
@@ -78,7 +100,8 @@ def _control(examination: Examination, side: str, profile: Profile) -> Iterator[
             f"the control plane of {profile.title} cannot be asked: {problem.message}",
             "Without it nothing is deleted there, and no repository is created or listed, as far as it does that.",
             "pip install 'geo-registry[ecr]' and AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… (or a role) for Amazon's;"
-            f" for GitHub's export GEO_{side.upper()}_REGISTRY_PASSWORD=a classic token with `delete:packages`",
+            f" for GitHub's export GEO_{side.upper()}_REGISTRY_PASSWORD=a classic token with `delete:packages`"
+            f" (and GEO_{side.upper()}_REGISTRY_CONTROL_URL of an Enterprise Server's API)",
         )
     finally:
         provider.close()

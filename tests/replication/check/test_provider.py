@@ -60,6 +60,21 @@ def test_a_control_plane_that_cannot_be_asked_is_an_error(
     assert "export GEO_SECONDARY_REGISTRY_PASSWORD=" in found.fix
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"GEO_PRIMARY_REGISTRY_PROVIDER": "ghcr"},
+        {"GEO_SECONDARY_REGISTRY_PROVIDER": "ghcr", "GEO_DELETION": "off"},
+    ],
+)
+def test_a_control_plane_that_nobody_asks_need_not_be_there(
+    named: dict[str, str], primary: DistributionRegistry, secondary: DistributionRegistry, examine: Examine
+) -> None:
+    # Given GitHub without a token where nothing is deleted: as the primary, or as it is set
+    # When it is looked at, Then nothing is wrong
+    assert troubles(provider.check(examine(primary, secondary, **named))) == []
+
+
 def test_a_control_plane_that_can_be_asked_is_fine(
     primary: DistributionRegistry, secondary: DistributionRegistry, examine: Examine, amazon: str
 ) -> None:
