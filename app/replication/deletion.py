@@ -26,6 +26,9 @@ TAG_WRITE_LIMIT = 15.0
 #: Nothing is known of whose registry it is.
 ANY = Provider()
 
+#: What a throw-away manifest calls itself.
+DELETION = "application/vnd.geo-registry.deletion.v1+json"
+
 #: An empty JSON object: OCI's empty descriptor.
 EMPTY = b"{}"
 
@@ -214,8 +217,10 @@ def _throwaway(tag: str) -> Manifest:
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
+            # Must be there with an empty configuration, as a layer should (image-spec, manifest.md).
+            "artifactType": DELETION,
             "config": empty,
-            "layers": [],
+            "layers": [empty],
             "annotations": {"geo-registry.deletes": tag, "geo-registry.unique": str(uuid.uuid4())},
         }
     ).encode()

@@ -28,7 +28,7 @@ from tests.support.deployment import Deployment, offline_environment
 from tests.support.github import TOKEN, GitHub
 from tests.support.oci_content import Refused
 from tests.support.oci_registry import OciRegistry
-from tests.support.peculiar import Fixed, Narrow, Unmade
+from tests.support.peculiar import Fixed, Narrow, Strict, Unmade
 from tests.support.replicated import replicated
 from tests.support.wire import delete_tag, digest_of, push, retag, tags
 
@@ -367,6 +367,14 @@ def test_amazon_deletes_by_its_control_plane(deploy: Deploy, one: OciRegistry) -
         assert tags(secondary, "team/app") == ["other"]
         assert geo.reference("team/app", "v1") is None
         assert secondary.count("^DELETE ") == 0
+
+
+def test_a_throw_away_manifest_is_one_by_the_specification(deploy: Deploy, one: OciRegistry) -> None:
+    with Strict() as secondary:
+        geo = deploy(one, secondary, **{PROVIDER: "acr"})
+        replicated(geo, one, "team/app", "v1", "other")
+        assert gone(geo, one, "team/app", "v1") is None
+        assert tags(secondary, "team/app") == ["other"]
 
 
 def test_what_the_registry_still_has_is_not_deleted(deploy: Deploy, one: OciRegistry) -> None:

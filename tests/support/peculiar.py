@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,17 @@ class Unmade(OciRegistry):
     def _begin(self, request: Request, name: str, _: str) -> Answer:
         self._made(name)
         return super()._begin(request, name, _)
+
+
+class Strict(OciRegistry):
+    """Takes no manifest that the image specification does not: without a layer, or of an empty kind without a name."""
+
+    def _put_manifest(self, request: Request, name: str, reference: str) -> Answer:
+        manifest = json.loads(request.body)
+        empty = manifest.get("config", {}).get("mediaType") == "application/vnd.oci.empty.v1+json"
+        if manifest.get("layers") == [] or (empty and not manifest.get("artifactType")):
+            raise Refused(400, "MANIFEST_INVALID", "not as the specification wants it")
+        return super()._put_manifest(request, name, reference)
 
 
 class Fixed(OciRegistry):
