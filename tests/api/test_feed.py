@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from app.api import feed, site_auth
 from app.api.throttle import Throttle
 from app.database import connection
 from app.models import Cursor, Event, Site
-from app.registry import NotFound, ServerError
+from app.registry import NotFound, ServerError, Unauthorized
 from app.registry.listing import CatalogPage
 from app.replication import backfill, event_log, remote_sites, site_tokens
 from app.replication.event_log import Origin
@@ -303,6 +304,17 @@ def test_known_repositories_and_the_registry_s_own_are_listed_within_the_scope(
 
     # Then the site is told of those in its scope
     assert listed(api, token) == ["team/known", "team/a", "team/c"]
+
+
+def test_where_the_catalog_is_refused_what_is_named_is_listed(api: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a registry that lists to administrators alone
+    token, geo = add(), api.app.extensions["geo"]
+    monkeypatch.setattr(geo, "primary", Catalog(error=Unauthorized("not for you", status=401)))
+
+    # When a site asks, Then our keys may be wrong, as long as nobody has named what there is
+    assert ask(api, token, REPOSITORIES, after="catalog:").status_code == 502
+    monkeypatch.setattr(geo, "settings", replace(geo.settings, repositories=("team/app", "team/**")))
+    assert listed(api, token) == ["team/app"]
 
 
 def test_a_registry_without_a_catalog_still_has_what_events_named(api: Face, monkeypatch: pytest.MonkeyPatch) -> None:

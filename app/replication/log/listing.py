@@ -7,7 +7,7 @@ import re
 
 from app.database import connection
 from app.models import ContainerRepository
-from app.registry import Denied, NotFound, Unsupported
+from app.registry import Denied, NotFound, Unauthorized, Unsupported
 from app.registry.listing import CatalogPage
 from app.replication.log import Catalog
 from app.replication.scope import Scope
@@ -60,9 +60,10 @@ def _known(after: int, site_scope: Scope, named: Scope) -> CatalogPage:
 def _catalog(marker: str | None, site_scope: Scope, named: Scope, registry: Catalog) -> CatalogPage:
     try:
         found = next(registry.catalog(after=marker))
-    except (NotFound, Unsupported, Denied) as error:
+    except (NotFound, Unsupported, Unauthorized, Denied) as error:
         # A catalog that breaks off is not a catalog that is not there.
-        if marker is not None:
+        # Nor is 401, which may be a wrong key, unless the operator has named what there is.
+        if marker is not None or (isinstance(error, Unauthorized) and not named.listed):
             raise
         with connection():
             if not named.listed and not ContainerRepository.select().exists():
