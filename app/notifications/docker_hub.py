@@ -11,7 +11,7 @@ from functools import partial
 from app.notifications.delivery import Delivery
 from app.notifications.errors import InvalidEvent
 from app.notifications.event import RegistryEvent
-from app.notifications.identity import key_of_content, key_of_nothing
+from app.notifications.identity import key_of_nothing
 from app.notifications.notification import Ignored, Notification
 from app.notifications.reading import Draft, mapping, read_body, string
 from app.notifications.timestamps import epoch
@@ -34,7 +34,8 @@ def _read(document: Mapping[str, object]) -> Ignored | Sequence[Draft]:
     return [
         partial(
             RegistryEvent,
-            id=key_of_content("docker-hub", document) if occurred_at else key_of_nothing("docker-hub"),
+            # The time is in seconds and there is no digest: two pushes of a tag within one second say the same.
+            id=key_of_nothing("docker-hub"),
             action="push",
             repository=_path(repository),
             tag=string(pushed, "tag"),
