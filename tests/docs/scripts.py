@@ -39,6 +39,10 @@ CHECKOUT: Mapping[str, Mapping[str, str]] = {
     "docs/performance.md": {
         "--json bench.json": "--json {scratch}/bench.json --scenario unchanged --rounds 1 --scale 0.02 --tools ours",
         "--markdown bench.json": "--markdown {scratch}/bench.json",
+        "--scenario cold-far,unchanged-far,layer-far --tools ours,crane,regsync,crane-defaults,regsync-defaults": (
+            "--scenario cold-far --rounds 1 --scale 0.02 --tools ours"
+        ),
+        "--scenario size --rounds 3": "--scenario size --rounds 1 --scale 0.01",
     },
 }
 

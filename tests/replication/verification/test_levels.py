@@ -141,9 +141,10 @@ def test_a_blob_that_tags_share_is_repaired_for_all_of_them(
 def test_a_child_manifest_that_was_deleted_is_found_and_comes_back(
     geo: Deployment, primary: DistributionRegistry, secondary: DistributionRegistry, repository: str
 ) -> None:
-    # Given a nested index, one of whose platforms was deleted on the secondary
+    # Given a nested index that has been verified, one of whose platforms was deleted on the secondary since
     made = images.index([images.index(), images.image(architecture="s390x")])
     replicated(geo, primary, repository, {"v1": made, "v2": images.image()})
+    assert verify(geo, repository).in_order
     child = made.children[0].children[1]
     delete_digest(secondary, repository, child.digest)
 
