@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -87,28 +88,37 @@ def test_many_at_once_ask_once(process: Process) -> None:
     assert (found, asked) == (["token"] * 8, [1])
 
 
-def test_real_processes_ask_once(valkey: Valkey) -> None:
+def test_real_processes_ask_once(valkey: Valkey, tmp_path: Path) -> None:
     # Given programs that need the same token at once, and write down when they ask for it
+    number = 4
     script = f"""
-import time
+import os, time
+from pathlib import Path
 from app.providers.credentials.shared_tokens import SharedTokens
 from app.registry import Issued
 from app.replication.shared import Shared
 from app.sealing import Sealing
 
+there = Path({str(tmp_path)!r})
+
 def issue():
     print("asked", flush=True)
-    time.sleep(0.3)
+    # Until all of them want it.
+    while len(list(there.iterdir())) < {number}:
+        time.sleep(0.01)
     return Issued("token", 3600.0)
 
 shared = Shared({valkey.url!r})
-print(SharedTokens(shared, lambda: Sealing(["a key"], "tokens"), "r", "a").obtain("pull", issue).secret)
+tokens = SharedTokens(shared, lambda: Sealing(["a key"], "tokens"), "r", "a")
+(there / str(os.getpid())).touch()
+print(tokens.obtain("pull", issue).secret)
 """
-    programs = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    command = [sys.executable, "-c", script]
+    programs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(number)]
     output = "".join(program.communicate(timeout=60)[0] for program in programs)
 
     # Then one asked, and all have it
-    assert sorted(output.split()) == ["asked", *["token"] * 4]
+    assert sorted(output.split()) == ["asked", *["token"] * number]
 
 
 def test_nothing_can_be_read_there(process: Process, valkey: Valkey) -> None:
