@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from app import redis_address
 from app.rates import InvalidRates, Rates
 
 T = TypeVar("T")
@@ -41,6 +42,9 @@ RECONCILE_INTERVAL = timedelta(days=1)
 
 #: In which everything is verified once where nothing else is said.
 VERIFICATION_INTERVAL = timedelta(days=7)
+
+#: Schemes of an address of Redis or Valkey.
+REDIS = redis_address.PLAIN | redis_address.SENTINEL
 
 _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -340,8 +344,8 @@ class _Environment:
             )
         return Settings(
             database_url=Secret(self.database_url()),
-            redis_url=self.secret_url("REDIS_URL", {"redis", "rediss", "unix"}),
-            broker_url=self.secret_url("BROKER_URL", {"redis", "rediss", "unix", "amqp", "amqps", "stub"}),
+            redis_url=self.secret_url("REDIS_URL", REDIS),
+            broker_url=self.secret_url("BROKER_URL", REDIS | {"amqp", "amqps", "stub"}),
             port=self.number("PORT", 8000, 1, 65535),
             worker_processes=self.number("WORKER_PROCESSES", 2, 1, 256),
             worker_threads=self.number("WORKER_THREADS", 8, 1, 256),
@@ -516,9 +520,11 @@ class _Environment:
             self.problems.append(f"{name} must be the registry's root, without a path or query.")
         return value.rstrip("/")
 
-    def secret_url(self, name: str, schemes: set[str]) -> Secret | None:
+    def secret_url(self, name: str, schemes: Set[str]) -> Secret | None:
         value = self.text(name)
-        if value and not _readable(value):
+        if value and (problem := redis_address.problem(value)):
+            self.problems.append(f"{name}: {problem}.")
+        elif value and not (redis_address.is_sentinel(value) or _readable(value)):
             self.problems.append(f"{name} {UNREADABLE}.")
         elif value and value.partition("://")[0] not in schemes:
             self.problems.append(

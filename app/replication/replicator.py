@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from peewee import Case
@@ -80,7 +81,7 @@ class Replicator:
     def queue(self, context: Context) -> None:
         """Ask for the same of a worker, and wake one."""
         self.mark()
-        context.wake.rows(1)
+        context.wake.bulk(1)
 
     def verify(
         self,
@@ -217,17 +218,29 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
     return None if claim is None else sync(claim, context)
 
 
-def run_due(context: Context, limit: int | None = None) -> int:
+class Reach(Enum):
+    """Which tracking rows a process takes up."""
+
+    ALL = "all"
+    #: What was just pushed.
+    FRESH = "fresh"
+    #: What was not.
+    BULK = "bulk"
+
+
+def run_due(context: Context, limit: int | None = None, reach: Reach = Reach.ALL) -> int:
     """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many.
 
-    One thread of a process is always left for what was just pushed: a backfill has rows that take hours.
+    A process that takes up everything always leaves one thread for what was just pushed: a backfill has rows that take
+    hours.
     """
     done = 0
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
-        unhurried = context.unhurried.acquire(blocking=False)
+        unhurried = reach is Reach.ALL and context.unhurried.acquire(blocking=False)
         try:
-            at_most = None if unhurried else marking.FRESH
-            claim: Claim | None = claims.claim_next(context.settings, at_most)
+            at_most = None if unhurried or reach is Reach.BULK else marking.FRESH
+            at_least = marking.FRESH + 1 if reach is Reach.BULK else claims.MOST_URGENT
+            claim: Claim | None = claims.claim_next(context.settings, at_most, at_least)
             if claim is None:
                 break
             if unhurried and claim.priority <= marking.FRESH:
