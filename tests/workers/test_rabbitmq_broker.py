@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_a_wake_after_the_connection_was_cut_arrives(stub_broker: StubBroker, se
     broker = build(server.url)
     try:
         broker.enqueue(Message("sync", "nobody", (), {}, {}))
-        broker.connection._impl._transport.abort()
+        broker.connection._impl._transport._sock.shutdown(socket.SHUT_RDWR)
 
         # When it sends again, then the message is there
         broker.enqueue(Message("sync", "nobody", (), {}, {}))
