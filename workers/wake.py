@@ -117,7 +117,7 @@ class QueueWake:
         if not count:
             return
         found = load(actor.broker, actor.queue_name)
-        most = max(limit(self._settings), found.prefetch)
+        most = max(limit(self._settings), 2 * found.threads)
         if busy is not None:
             count = min(count, max(self._spare(most // 2) - busy, WAKES))
         for _ in range(min(count, found.room(most))):

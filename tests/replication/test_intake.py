@@ -177,6 +177,6 @@ def test_what_is_large_or_cannot_be_read_is_written_by_itself(
     intake = Intake()
     large = [event(tag=f"v{number}") for number in range(SMALL + 1)]
     assert intake.store(large, [], ORIGIN) == Stored(SMALL + 1)
-    assert intake.store([event(tag="v")], [Quarantined("bad_json", "{")], ORIGIN) == Stored(1, 0, 1)
+    assert intake.store([event(tag="v")], [Quarantined("not_json", "{")], ORIGIN) == Stored(1, 0, 1)
     assert intake.store([], [], ORIGIN) == Stored()
     assert halting.together == []
