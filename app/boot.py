@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from peewee import ImproperlyConfigured
 
@@ -49,17 +50,22 @@ def bind_database(settings: Settings) -> None:
         )
     except ValueError as error:
         problems.append(f"DATABASE_URL: {error}.")
+    problems += [problem for each in settings.every for problem in _patterns(each)]
+    if problems:
+        raise SettingsError(list(dict.fromkeys(problems)))
+
+
+def _patterns(settings: Settings) -> Iterator[str]:
+    """What is wrong with a site's patterns."""
     try:
         Scope(settings.repositories)
     except InvalidScope as error:
-        problems.append(f"GEO_REPOSITORIES: {error}.")
+        yield f"GEO_REPOSITORIES: {error}."
     try:
         TagScope(settings.tags)
     except ValueError as error:
-        problems.append(f"GEO_TAGS: {error}.")
+        yield f"GEO_TAGS: {error}."
     try:
         TagPatterns(settings.protected_tags)
     except InvalidTagPattern as error:
-        problems.append(f"GEO_PROTECTED_TAGS: {error}.")
-    if problems:
-        raise SettingsError(problems)
+        yield f"GEO_PROTECTED_TAGS: {error}."

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
+from app.database import connection
+from app.models import ContainerRepositoryRegistry, Site
 from app.providers import Provider, Referrers, provider_of
 from app.providers.provider import Lister
 from app.registry import (
@@ -15,6 +17,7 @@ from app.registry import (
     OwnTokenService,
     RegistryClient,
 )
+from app.replication.binding import SiteError
 from app.replication.creation import Creations
 from app.replication.credentials import authenticator, token_share
 from app.replication.flights import Flights
@@ -29,8 +32,9 @@ from app.replication.politeness import Note, Politeness
 from app.replication.presence import LocalPresence, Presence, SharedPresence
 from app.replication.referrers_api import Support
 from app.replication.shared import Shared
+from app.replication.shares import Shares
 from app.replication.spool import Spool, SpoolDirectory
-from app.replication.verification.capacity import Capacity
+from app.replication.verification.capacity import Capacity, runs
 from app.settings import AuthKind, RegistrySettings, Settings
 
 Observer = Callable[[str, str, str, float], None]
@@ -62,9 +66,22 @@ class Nobody:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A site's registry, None in a deployment that replicates nothing, and whose it is."""
+
+    registry: RegistryClient | None
+    provider: Provider
+
+
 @dataclass
 class Context:
-    """One for each process, made at start. Holds no database connection."""
+    """One for each process, made at start. Holds no database connection.
+
+    It is of one site. Where a deployment has several, those of the others are its `further` ones: what concerns the
+    primary, the process or all sites they have in common, and each has its own registry and its own threads to it, so
+    that no site waits for another's.
+    """
 
     settings: Settings
     primary: RegistryClient
@@ -103,6 +120,12 @@ class Context:
     #: The log that a secondary's own deployment follows, and the primary's deployment where that is reached.
     log: EventLog | None = None
     deployment: PrimaryClient | None = None
+    #: How the worker threads of this process are shared out among the sites.
+    shares: Shares = field(default_factory=Shares)
+    #: The same of the threads that verify.
+    verification_shares: Shares = field(default_factory=Shares)
+    #: Those of the other sites of this deployment.
+    further: tuple[Context, ...] = ()
 
     def __post_init__(self) -> None:
         self.creations = Creations(self.secondary_provider)
@@ -120,28 +143,24 @@ class Context:
         Raises:
             InvalidKey: when a key or certificate cannot be used.
         """
-        secondary = settings.secondary
         shared = Shared(settings.redis_url.value) if settings.redis_url else None
         stopping = threading.Event()
         polite = Politeness(settings, shared, stopping, throttled)
-        both = ("pull", "push", "delete")
         deployment = _deployment(settings)
         ours = _site_authenticator(settings, deployment) or authenticator(
             settings.primary, share=token_share(settings, settings.primary, shared)
         )
-        theirs = authenticator(secondary, share=token_share(settings, secondary, shared)) if secondary else None
-        here, there = provider_of(settings.primary), provider_of(secondary) if secondary else Provider()
+        here = provider_of(settings.primary)
         primary = _client(settings.primary, "primary", ("pull",), observe, polite, ours, here)
-        destination = (
-            _client(secondary, "secondary", both, observe, polite, theirs, there) if secondary and theirs else None
-        )
-        return cls(
+        places = [_place(each, shared, observe, polite) for each in settings.every]
+        names = [each.site_name for each in settings.every]
+        first = cls(
             settings=settings,
             primary=primary,
-            secondary=destination,
+            secondary=places[0].registry,
             primary_provider=here,
-            secondary_provider=there,
-            referrers=_support((primary, here), (destination, there)),
+            secondary_provider=places[0].provider,
+            referrers=_support((primary, here), *((each.registry, each.provider) for each in places)),
             primary_keys=ours if isinstance(ours, KeyToken) else None,
             log=_log(settings, deployment),
             deployment=deployment,
@@ -155,7 +174,33 @@ class Context:
             presence=SharedPresence(shared) if shared else LocalPresence(),
             unhurried=threading.BoundedSemaphore(max(1, settings.worker_threads - 1)),
             verification=Capacity(settings.worker_threads, settings.verification_rate, stopping=stopping),
+            shares=Shares(settings.worker_threads, names),
+            verification_shares=Shares(runs(settings.worker_threads), names),
         )
+        further = zip(settings.further, places[1:], strict=True)
+        return replace(first, further=tuple(first.of(each, place) for each, place in further))
+
+    def of(self, settings: Settings, place: Place) -> Context:
+        """The context of another site of this deployment."""
+        own: dict[str, Any] = {"secondary": place.registry, "secondary_provider": place.provider, "lanes": Lanes()}
+        return replace(self, settings=settings, further=(), **own)
+
+    @property
+    def every(self) -> tuple[Context, ...]:
+        """The context of each site, the first before the others."""
+        return (self, *self.further)
+
+    def at(self, site_name: str) -> Context:
+        """The context of the site of this name.
+
+        Raises:
+            SiteError: when the environment of this process names no such site.
+        """
+        found = next((each for each in self.every if each.settings.site_name == site_name), None)
+        if found is None:
+            known = ", ".join(each.settings.site_name for each in self.every)
+            raise SiteError(f"this process does not replicate to {site_name}: its environment names {known}")
+        return found
 
     def destination(self) -> RegistryClient:
         """The secondary registry of this deployment.
@@ -166,6 +211,16 @@ class Context:
         if self.secondary is None:
             raise RuntimeError("this deployment has no secondary registry (GEO_ROLE=primary)")
         return self.secondary
+
+    def of_row(self, registry_id: int) -> Context:
+        """The context of the site of this tracking row; of a row that is gone, or of no site of ours, the first
+        site's: nobody claims that one either."""
+        if not self.further:
+            return self
+        with connection():
+            row = Site.select(Site.name).join(ContainerRepositoryRegistry)
+            site: Site | None = row.where(ContainerRepositoryRegistry.id == registry_id).first()
+        return next((each for each in self.every if site and each.settings.site_name == site.name), self)
 
     def repositories(self) -> Catalog:
         """Whatever lists the primary's repositories: its deployment where we are only a site, else its registry."""
@@ -183,24 +238,37 @@ class Context:
             self.deployment.close()
         if isinstance(self.log, ReplicaLog):
             self.log.close()
-        self.lanes.close()
+        for each in self.every:
+            each.lanes.close()
         self.flights.close()
         self.movements.close()
         self.primary.close()
-        if self.secondary is not None:
-            self.secondary.close()
         self.primary_provider.close()
-        self.secondary_provider.close()
+        for each in self.every:
+            if each.secondary is not None:
+                each.secondary.close()
+            each.secondary_provider.close()
         if self.politeness is not None:
             self.politeness.close()
         if self.shared is not None:
             self.shared.close()
 
 
+def _place(settings: Settings, shared: Shared | None, observe: Observer | None, polite: Politeness) -> Place:
+    secondary = settings.secondary
+    if secondary is None:
+        return Place(None, Provider())
+    theirs = authenticator(secondary, share=token_share(settings, secondary, shared))
+    provider = provider_of(secondary)
+    actions = ("pull", "push", "delete")
+    return Place(_client(secondary, "secondary", actions, observe, polite, theirs, provider), provider)
+
+
 def _spool(settings: Settings) -> Spool | None:
     if settings.spool_limit == 0:
         return None
-    return Spool(SpoolDirectory(settings.spool_directory, settings.spool_limit))
+    # Several sites ask for the same bytes, small ones too.
+    return Spool(SpoolDirectory(settings.spool_directory, settings.spool_limit), everything=len(settings.every) > 1)
 
 
 def _client(
@@ -222,8 +290,8 @@ def _client(
         ca_path=str(settings.ca_path) if settings.ca_path else None,
         actions=actions,
         observe=observed,
-        limiter=polite.gates[side],
-        meter=polite.meters[side],
+        limiter=polite.gate(settings),
+        meter=polite.meter(settings),
         manners=provider.profile.manners,
         token_hosts=settings.token_hosts,
     )

@@ -56,7 +56,7 @@ class Replicator:
             UnknownRepository: when the row is gone, or its site is no longer this deployment's.
             NotApplied: when this process reaches other registries than the deployment.
         """
-        context = current()
+        context = current().of_row(self.registry_id)
         sites.require_applied(context.settings)
         self.mark()
         closed = Closed(None)
@@ -98,7 +98,7 @@ class Replicator:
             UnknownRepository: when the row is gone, or its site is no longer this deployment's.
             NotApplied: when this process reaches other registries than the deployment.
         """
-        context = current()
+        context = current().of_row(self.registry_id)
         sites.require_applied(context.settings)
         wanted = VerificationLevel(level) if level else context.settings.verification_interval_level
         reverify(self.registry_id, wanted)
@@ -210,7 +210,7 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
         log.warning("tracking row %s waits: its site is paused, see `geo sites resume`", registry_id)
         return None
     try:
-        claim = claims.claim_row(registry_id, context.settings)
+        claim = claims.claim_row(registry_id, context.of_row(registry_id).settings)
     except sites.NotApplied as error:
         log.error("nothing is synced here: %s", error)
         return None
@@ -225,25 +225,45 @@ def run_due(context: Context, limit: int | None = None) -> int:
     done = 0
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
         unhurried = context.unhurried.acquire(blocking=False)
+        taken: Claim | None = None
         try:
-            at_most = None if unhurried else marking.FRESH
-            claim: Claim | None = claims.claim_next(context.settings, at_most)
-            if claim is None:
+            taken = _take(context, None if unhurried else marking.FRESH)
+            if taken is None:
                 break
-            if unhurried and claim.priority <= marking.FRESH:
+            if unhurried and taken.priority <= marking.FRESH:
                 context.unhurried.release()
                 unhurried = False
             # What is due may be anybody's, not of the occasion that woke us; a reference that has one knows it.
             with correlation.bound(correlation.new()):
-                sync(claim, context, gives_way=True)
-        except sites.NotApplied as error:
-            log.error("nothing is synced here: %s", error)
-            break
+                sync(taken, context, gives_way=True)
         finally:
+            if taken is not None:
+                context.shares.give_back(taken.site.name)
             if unhurried:
                 context.unhurried.release()
         done += 1
     return done
+
+
+def _take(context: Context, at_most: int | None) -> Claim | None:
+    """The next row of the site whose turn it is; of several sites, what was just pushed for any of them comes before
+    the rest of all. The caller gives the site's share back."""
+    urgencies = [marking.FRESH, None] if context.further and at_most is None else [at_most]
+    for urgency in urgencies:
+        for site_name in context.shares.order():
+            if not context.shares.take(site_name):
+                continue
+            claim: Claim | None = None
+            try:
+                claim = claims.claim_next(context.at(site_name).settings, urgency)
+            except sites.NotApplied as error:
+                log.error("nothing is synced to %s here: %s", site_name, error)
+            finally:
+                if claim is None:
+                    context.shares.give_back(site_name)
+            if claim is not None:
+                return claim
+    return None
 
 
 def awaken_digests() -> int:

@@ -513,5 +513,6 @@ def test_a_provider_is_asked_as_it_likes_unless_it_is_set(env: dict[str, str], e
     named = {f"GEO_SECONDARY_REGISTRY_{name}": value for name, value in env.items()}
     settings = Settings.from_env(offline_environment("sqlite:///none.db") | named)
     polite = Politeness(settings, None, threading.Event())
-    terms = polite.gates["secondary"]._terms
+    assert settings.secondary is not None
+    terms = polite.gate(settings.secondary)._terms
     assert (terms.maximum, terms.floor) == expected

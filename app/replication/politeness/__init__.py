@@ -24,7 +24,7 @@ Note = Callable[[str, str], None]
 
 
 class Politeness:
-    """The gates and buckets of one process, by side. Does nothing until a request is made."""
+    """The gates and buckets of one process, a pair for each registry. Does nothing until a request is made."""
 
     def __init__(
         self, settings: Settings, shared: Shared | None, stopping: threading.Event, note: Note | None = None
@@ -35,10 +35,19 @@ class Politeness:
         self._processes = settings.worker_processes
         # Not the process's number alone: there may be several machines.
         self._process = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
-        sides = {"primary": settings.primary, "secondary": settings.secondary}
-        self.gates = {side: self._gate(side, registry) for side, registry in sides.items() if registry is not None}
-        self.meters = {side: self._meter(side, registry) for side, registry in sides.items() if registry is not None}
-        self._keeper = Keeper(shared, list(self.gates.values())) if shared is not None else None
+        sides = [("primary", settings.primary), *(("secondary", each.secondary) for each in settings.every)]
+        registries = [(side, registry) for side, registry in sides if registry is not None]
+        self._gates = {registry.url: self._gate(side, registry) for side, registry in registries}
+        self._meters = {registry.url: self._meter(side, registry) for side, registry in registries}
+        self._keeper = Keeper(shared, list(self._gates.values())) if shared is not None else None
+
+    def gate(self, registry: RegistrySettings) -> Gate:
+        """What lets requests to it through."""
+        return self._gates[registry.url]
+
+    def meter(self, registry: RegistrySettings) -> Meter | None:
+        """What counts the bytes of its blobs; None where nothing limits them."""
+        return self._meters[registry.url]
 
     def close(self) -> None:
         """End the thread."""
