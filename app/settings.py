@@ -18,6 +18,7 @@ from app.registry_settings import CloudSettings as CloudSettings
 from app.registry_settings import ProviderName as ProviderName
 from app.registry_settings import RegistrySettings as RegistrySettings
 from app.registry_settings import read_registry
+from app.retention import KEEP_EVENTS, KEEP_HISTORY, KEEP_QUARANTINE, KEEP_UNREAD_EVENTS, Retention
 from app.site_environment import REGISTRY, SiteEnvironment, strays, suffix
 
 #: Where everything lives that a single machine keeps: state, broker data, spool, session key.
@@ -171,6 +172,7 @@ class Settings:
     source: SourceSettings | None = None
     #: Of Google's identity tokens, which prove Artifact Registry's events; None: those are refused.
     identity: IdentitySettings | None = None
+    retention: Retention = field(default_factory=Retention)
     #: The same for each further site that this deployment replicates to; what is said above is of the first.
     further: tuple[Settings, ...] = ()
 
@@ -262,6 +264,12 @@ def _read(env: Environment) -> Settings:
         verification_rate=env.number("GEO_VERIFICATION_RATE", 100, 0, 100_000),
         api_rate_limit=env.number("GEO_API_RATE_LIMIT", API_RATE_LIMIT, 0, 1_000_000),
         identity=_identity(env),
+        retention=Retention(
+            events=env.duration("GEO_KEEP_EVENTS", KEEP_EVENTS),
+            unread_events=env.duration("GEO_KEEP_UNREAD_EVENTS", KEEP_UNREAD_EVENTS),
+            history=env.duration("GEO_KEEP_HISTORY", KEEP_HISTORY),
+            quarantine=env.duration("GEO_KEEP_QUARANTINE", KEEP_QUARANTINE),
+        ),
     )
     first, *others = (_of_site(env, settings, name, first=name == names[0]) for name in names)
     for stray in strays(env.environ, names):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.retention import Retention
 from app.settings import (
     AuthKind,
     Deletion,
@@ -318,3 +319,16 @@ def test_secret_keys_are_several_while_one_is_changed() -> None:
     settings = Settings.from_env(GOOD | {"GEO_SECRET_KEY": "new-key, old-key ,"})
     assert [key.value for key in settings.secret_keys] == ["new-key", "old-key"]
     assert Settings.from_env(GOOD).secret_keys == ()
+
+
+def test_how_long_what_is_past_is_kept() -> None:
+    # Given nothing that says so, and something for each
+    days = {"GEO_KEEP_EVENTS": "1d", "GEO_KEEP_UNREAD_EVENTS": "2w", "GEO_KEEP_HISTORY": "off"}
+
+    # Then
+    assert Settings.from_env(GOOD).retention == Retention(*(timedelta(days=each) for each in (14, 60, 30, 90)))
+    assert Settings.from_env({**GOOD, **days, "GEO_KEEP_QUARANTINE": "12h"}).retention == Retention(
+        events=timedelta(days=1), unread_events=timedelta(weeks=2), history=None, quarantine=timedelta(hours=12)
+    )
+    with pytest.raises(SettingsError, match="GEO_KEEP_HISTORY must be a number with"):
+        Settings.from_env({**GOOD, "GEO_KEEP_HISTORY": "30"})

@@ -15,7 +15,7 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from app.settings import Settings
-from workers.middleware import FirstSignalOnly, Lifecycle, Occasion, Patience
+from workers.middleware import FirstSignalOnly, Lifecycle, Occasion, OwnSchema, Patience
 
 #: Commands in a million that look for messages of dead workers. Dramatiq's thousand takes minutes at our rate.
 MAINTENANCE_CHANCE = 100_000
@@ -93,7 +93,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     if url.startswith("amqp"):
         from dramatiq.brokers.rabbitmq import RabbitmqBroker
 
-        return RabbitmqBroker(url=url, middleware=[Occasion(), Lifecycle(), FirstSignalOnly()])
+        return RabbitmqBroker(url=url, middleware=[Occasion(), OwnSchema(), Lifecycle(), FirstSignalOnly()])
     # Quick to give up: a web process or a console must not wait for a queue. Workers are made patient at boot.
     client = redis.Redis.from_url(
         url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 1)
@@ -103,7 +103,7 @@ def build(settings: Settings) -> dramatiq.Broker:
         client=client,
         maintenance_chance=MAINTENANCE_CHANCE,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
-        middleware=[Occasion(), Lifecycle(), FirstSignalOnly(), Patience(client, patient)],
+        middleware=[Occasion(), OwnSchema(), Lifecycle(), FirstSignalOnly(), Patience(client, patient)],
     )
 
 

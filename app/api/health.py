@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Flask, Response, jsonify, request
 from peewee import PeeweeException
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -12,6 +12,21 @@ from app.database import DatabaseUnavailable, connection
 from app.replication.gauges import gauges
 
 blueprint = Blueprint("health", __name__)
+
+
+def register(app: Flask) -> None:
+    """Answer nothing but probes while the schema is another version's: what is sent is sent again after 503."""
+
+    @app.before_request
+    def stand_back() -> Response | None:
+        if request.blueprint == blueprint.name:
+            return None
+        wrong = migrate.watch.wrong()
+        if not wrong:
+            return None
+        response = problem(503, "Service Unavailable", wrong)
+        response.headers["Retry-After"] = "5"
+        return response
 
 
 @blueprint.get("/-/health")
@@ -25,13 +40,13 @@ def live() -> Response:
 def ready() -> Response:
     """Events can be taken in: the database is reachable and migrated. Queue and registries are not part of that."""
     try:
-        pending = migrate.pending()
+        wrong = str(migrate.difference())
     except (DatabaseUnavailable, PeeweeException):
         return problem(503, "Service Unavailable", "The database cannot be reached.")
     except migrate.Unmigrated as error:
         return problem(503, "Service Unavailable", f"The installation is not whole: {error}.")
-    if pending:
-        return problem(503, "Service Unavailable", f"The database is not migrated; run `geo migrate` ({pending[0]} …).")
+    if wrong:
+        return problem(503, "Service Unavailable", wrong)
     return jsonify({"status": "ok"})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from app import correlation
+from app import correlation, migrate
 from app.replication import claim as syncs
 from app.replication import sites
 from app.replication.context import Context
@@ -40,7 +40,7 @@ def _run_due(context: Context) -> int:
     began, done = monotonic(), 0
 
     def enough() -> bool:
-        return monotonic() - began > SLICE and syncs.count_due(1) > 0
+        return bool(migrate.watch.wrong()) or (monotonic() - began > SLICE and syncs.count_due(1) > 0)
 
     while not context.stopping.is_set() and context.settings.replication_enabled and not enough():
         claim = _take(context)
