@@ -130,7 +130,8 @@ class Context:
             settings.primary, share=token_share(settings, settings.primary, shared)
         )
         theirs = authenticator(secondary, share=token_share(settings, secondary, shared)) if secondary else None
-        here, there = provider_of(settings.primary), provider_of(secondary) if secondary else Provider()
+        here = provider_of(settings.primary, polite.plane(settings.primary))
+        there = provider_of(secondary, polite.plane(secondary)) if secondary else Provider()
         primary = _client(settings.primary, "primary", ("pull",), observe, polite, ours, here)
         destination = (
             _client(secondary, "secondary", both, observe, polite, theirs, there) if secondary and theirs else None
@@ -222,8 +223,8 @@ def _client(
         ca_path=str(settings.ca_path) if settings.ca_path else None,
         actions=actions,
         observe=observed,
-        limiter=polite.gates[side],
-        meter=polite.meters[side],
+        limiter=polite.gate(settings),
+        meter=polite.meter(settings),
         manners=provider.profile.manners,
         token_hosts=settings.token_hosts,
     )
