@@ -150,7 +150,7 @@ class Context:
         ours = _site_authenticator(settings, deployment) or authenticator(
             settings.primary, share=token_share(settings, settings.primary, shared)
         )
-        here = provider_of(settings.primary)
+        here = provider_of(settings.primary, polite.plane(settings.primary))
         primary = _client(settings.primary, "primary", ("pull",), observe, polite, ours, here)
         places = [_place(each, shared, observe, polite) for each in settings.every]
         names = [each.site_name for each in settings.every]
@@ -259,7 +259,7 @@ def _place(settings: Settings, shared: Shared | None, observe: Observer | None, 
     if secondary is None:
         return Place(None, Provider())
     theirs = authenticator(secondary, share=token_share(settings, secondary, shared))
-    provider = provider_of(secondary)
+    provider = provider_of(secondary, polite.plane(secondary))
     actions = ("pull", "push", "delete")
     return Place(_client(secondary, "secondary", actions, observe, polite, theirs, provider), provider)
 

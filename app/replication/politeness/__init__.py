@@ -22,6 +22,9 @@ __all__ = ["Bucket", "Gate", "Politeness", "Terms"]
 #: Told of each throttling: the side (`primary`, `secondary`) and the kind.
 Note = Callable[[str, str], None]
 
+#: Requests at once that a control plane gets from a process: they take fewer than registries.
+CONTROL_PLANE = 8
+
 
 class Politeness:
     """The gates and buckets of one process, a pair for each registry. Does nothing until a request is made."""
@@ -38,12 +41,22 @@ class Politeness:
         sides = [("primary", settings.primary), *(("secondary", each.secondary) for each in settings.every)]
         registries = [(side, registry) for side, registry in sides if registry is not None]
         self._gates = {registry.url: self._gate(side, registry) for side, registry in registries}
+        self._planes = {
+            registry.url: self._plane(side, registry)
+            for side, registry in registries
+            if profile_of(registry)[0].has_control_plane
+        }
         self._meters = {registry.url: self._meter(side, registry) for side, registry in registries}
-        self._keeper = Keeper(shared, list(self._gates.values())) if shared is not None else None
+        gates = [*self._gates.values(), *self._planes.values()]
+        self._keeper = Keeper(shared, gates) if shared is not None else None
 
     def gate(self, registry: RegistrySettings) -> Gate:
         """What lets requests to it through."""
         return self._gates[registry.url]
+
+    def plane(self, registry: RegistrySettings) -> Gate | None:
+        """What lets requests to its provider's control plane through; None where it has none."""
+        return self._planes.get(registry.url)
 
     def meter(self, registry: RegistrySettings) -> Meter | None:
         """What counts the bytes of its blobs; None where nothing limits them."""
@@ -55,16 +68,24 @@ class Politeness:
             self._keeper.close()
 
     def _gate(self, side: str, registry: RegistrySettings) -> Gate:
+        return self._made(side, side, _host(registry), _terms(registry, self._processes))
+
+    def _plane(self, side: str, registry: RegistrySettings) -> Gate:
+        terms = Terms(CONTROL_PLANE, processes=self._processes)
+        return self._made(side, f"control plane of the {side}", f"{_host(registry)} control plane", terms)
+
+    def _made(self, side: str, name: str, key: str, terms: Terms) -> Gate:
         def note(kind: str) -> None:
             if self._note is not None:
                 self._note(side, kind)
 
         shared = self._shared
+        process = f"{self._process}-{name.replace(' ', '-')}"
         return Gate(
-            side,
-            _terms(registry, self._processes),
-            process=f"{self._process}-{side}",
-            board=Board(shared, _host(registry), f"{self._process}-{side}") if shared is not None else None,
+            name,
+            terms,
+            process=process,
+            board=Board(shared, key, process) if shared is not None else None,
             note=note,
             stop=self._stopping.is_set,
             began=self._listen,
