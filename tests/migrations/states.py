@@ -93,7 +93,7 @@ class Rows:
 
     @classmethod
     def taken(cls) -> Rows:
-        found = {}
+        found: dict[str, list[Mapping[str, Any]]] = {}
         for name in tables():
             with connection():
                 cursor = database.execute_sql(f'SELECT * FROM "{name}"')
