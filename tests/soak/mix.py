@@ -116,7 +116,7 @@ class Mix:
             return
         self._number += 1
         repository = f"team-{self._random.randrange(TEAMS)}/app-{self._random.randrange(REPOSITORIES)}"
-        kind = "large" if self._number % SELDOM == 0 else self._random.choices(list(KINDS), KINDS.values())[0]
+        kind = "large" if self._number % SELDOM == 0 else self._random.choices(list(KINDS), list(KINDS.values()))[0]
         moving = f"v{self._random.randrange(MOVING)}"
         if kind == "release":
             tag: str | None = f"r-{self._number}"

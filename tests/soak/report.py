@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from tests.benchmarks.report import number, percentile
 from tests.soak.flat import Finding, Point
-from tests.soak.measures import MIB, Measure, Sample, judged_part, measures
+from tests.soak.measures import MIB, PEERS, Measure, Sample, connections, judged_part, measures
 from tests.soak.svg import Line, Plot
 
 #: Seconds below which a run still warms up when it is judged.
@@ -99,7 +99,6 @@ class Report:
             ("primary", "scheduler"),
             ("secondary", "valkey"),
         ]
-        peers = ("primary registry", "secondary registry", "feed", "PostgreSQL")
         rows = [
             ("secondary", "geo_events"),
             ("secondary", "sync_attempts"),
@@ -124,7 +123,7 @@ class Report:
                     ),
                 ],
             ),
-            "connections": plot("Connections", "", [Line(f"to {peer}", self._connections(peer)) for peer in peers]),
+            "connections": plot("Connections", "", [Line(f"to {peer}", self._connections(peer)) for peer in PEERS]),
             "tables": plot(
                 "Rows",
                 "",
@@ -241,13 +240,7 @@ class Report:
         return found
 
     def _connections(self, peer: str) -> list[Point]:
-        return [
-            (
-                float(sample["t"]),
-                float(sum(each["connections"].get(peer, 0) for each in sample["processes"] if each["site"])),
-            )
-            for sample in self.samples
-        ]
+        return [(float(sample["t"]), connections(sample, peer)) for sample in self.samples]
 
     def _unheard(self) -> list[Point]:
         return [

@@ -14,11 +14,9 @@ import redis
 import requests
 
 from tests.soak.kernel import Look, processor_seconds
+from tests.soak.measures import QUEUES
 from tests.soak.stage import PRIMARY, SECONDARY, SoakStage
 from tests.support.deployment import ADMIN_TOKEN
-
-#: Of Dramatiq, in the broker's database.
-QUEUES = ("events", "sync", "verification")
 
 #: At one of so many looks `/metrics` is scraped, and the API asked.
 SCRAPES = 3
@@ -169,10 +167,7 @@ class Sampler:
             }
         with redis.Redis.from_url(url.replace("db=0", "db=1"), socket_timeout=5) as broker:
             figures["queue keys"] = int(broker.dbsize())
-            found["queues"][site] = {
-                name: int(broker.hlen(f"dramatiq:{name}.msgs"))  # type: ignore[arg-type]
-                for name in QUEUES
-            }
+            found["queues"][site] = {name: int(broker.hlen(f"dramatiq:{name}.msgs")) for name in QUEUES}
         found["valkey"][site] = figures
 
     def _scrape(self, site: str) -> dict[str, Any]:
