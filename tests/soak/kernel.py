@@ -52,24 +52,30 @@ class Entry:
     seconds: float
 
 
+def entry_of(pid: int) -> Entry | None:
+    """None when it has ended, or is a zombie."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # The name may hold blanks and brackets: the fields begin behind the last one.
+    words = stat.rpartition(")")[2].split()
+    if words[0] == "Z":
+        return None
+    return Entry(
+        pid=pid,
+        parent=int(words[1]),
+        born=int(words[19]),
+        threads=int(words[17]),
+        rss=int(words[21]) * _PAGE,
+        seconds=sum(map(int, words[11:15])) / _TICKS,
+    )
+
+
 def entries() -> dict[int, Entry]:
-    """All processes but zombies, by pid."""
-    found = {}
-    for path in _PROC.iterdir():
-        if path.name.isdigit():
-            with contextlib.suppress(OSError):
-                # The name may hold blanks and brackets: the fields begin behind the last one.
-                words = (path / "stat").read_text().rpartition(")")[2].split()
-                if words[0] != "Z":
-                    found[int(path.name)] = Entry(
-                        pid=int(path.name),
-                        parent=int(words[1]),
-                        born=int(words[19]),
-                        threads=int(words[17]),
-                        rss=int(words[21]) * _PAGE,
-                        seconds=sum(map(int, words[11:15])) / _TICKS,
-                    )
-    return found
+    """All processes, by pid."""
+    pids = (int(path.name) for path in _PROC.iterdir() if path.name.isdigit())
+    return {pid: entry for pid in pids if (entry := entry_of(pid)) is not None}
 
 
 def descendants(of: int, among: Mapping[int, Entry]) -> list[Entry]:

@@ -14,7 +14,7 @@ from typing import Self
 from app.embedded import EmbeddedValkey
 from tests.chaos.checker import Checker, Lease, Row
 from tests.chaos.rows import Rows
-from tests.soak.kernel import Entry, command_line, descendants, entries
+from tests.soak.kernel import Entry, command_line, descendants, entries, entry_of
 from tests.support.link import Link
 from tests.support.postgres import Postgres
 from tests.support.processes import Process
@@ -123,7 +123,7 @@ class SoakStage:
 
     def alone(self, kind: str, process: Process | None) -> Iterator[tuple[str, Entry]]:
         """A program that is one process."""
-        if process is not None and process.running and (entry := entries().get(process.pid)) is not None:
+        if process is not None and process.running and (entry := entry_of(process.pid)) is not None:
             yield kind, entry
 
     def pids(self, site: str, kind: str) -> list[int]:

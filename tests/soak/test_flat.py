@@ -53,8 +53,8 @@ def test_what_falls_holds() -> None:
 
 
 def test_a_step_towards_the_end_is_found() -> None:
-    # Given handles that stay where they are, but for ten that are not given back in the last quarter
-    values = [40.0] * 270 + [50.0] * 90
+    # Given handles that stay where they are, but for ten that are not given back in the last minutes
+    values = [40.0] * 306 + [50.0] * 54
 
     # When / Then: most pairs of points see nothing of it
     assert not judge(series(values), Limit(2.0)).holds
@@ -92,8 +92,8 @@ def test_a_restart_hides_no_leak() -> None:
 
 def test_what_a_new_process_takes_as_it_begins_is_no_leak() -> None:
     # Given one life that stays where it is, and a short one that fills its caches
-    long = tuple((at, 60.0) for at in TIMES[:300])
-    short = tuple((at, 30.0 + at - TIMES[300]) for at in TIMES[300:320])
+    long = tuple((at, 60.0) for at in TIMES[:240])
+    short = tuple((at, 30.0 + at - TIMES[240]) for at in TIMES[240:])
 
     # When / Then
     assert judge(Series("memory", "MiB", (long, short)), Limit(2.0)).holds

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.soak.kernel import Look, command_line, descendants, entries, processor_seconds
+from tests.soak.kernel import Look, command_line, descendants, entries, entry_of, processor_seconds
 from tests.soak.measures import measures
 
 #: At each line that it reads it takes something once, and either keeps it or gives it back.
@@ -87,7 +87,9 @@ def test_a_planted_leak_is_found(what: str, keeps: str) -> None:
             # When it is looked at after each of many steps, as in a run
             for number in range(STEPS):
                 step(child)
-                figures = Look({port: "feed"}).figures(entries()[child.pid])
+                entry = entry_of(child.pid)
+                assert entry is not None
+                figures = Look({port: "feed"}).figures(entry)
                 assert figures is not None
                 worker = {"site": "secondary", "kind": "worker", **figures.document()}
                 samples.append({"t": 45.0 * number, "tables": {}, "processes": [worker]})
@@ -142,8 +144,10 @@ def test_processor_time_of_the_ended_counts() -> None:
 def test_what_has_ended_has_no_figures() -> None:
     # Given
     with program("files", "keeps") as child:
-        entry = entries()[child.pid]
+        entry = entry_of(child.pid)
+        assert entry is not None
 
     # When / Then
     assert Look({}).figures(entry) is None
     assert command_line(entry.pid) == ""
+    assert entry_of(entry.pid) is None
