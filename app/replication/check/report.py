@@ -54,7 +54,7 @@ OF_A_SITE: Mapping[str, Check] = {
 }
 
 #: What is named by the site instead, where there are several.
-_SUBJECTS = frozenset({"secondary", "registries"})
+_SUBJECTS = frozenset({"secondary", "registries", "uploads"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ def _of_site(finding: Finding, settings: Settings, *, first: bool) -> Finding:
         return finding
     name = settings.site_name
     title, fix = (text if first else with_suffix(text, name) for text in (finding.title, finding.fix))
+    if finding.subject == "registries":
+        title = f"it and the primary {title}"
     return replace(finding, subject=name, title=title, fix=fix)
 
 
