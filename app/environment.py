@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from app import redis_address
 from app.rates import InvalidRates, Rates
 
 T = TypeVar("T")
@@ -85,9 +86,11 @@ class Environment:
         """Several, separated by commas."""
         return tuple(Secret(each.strip()) for each in self.text_or(name, "").split(",") if each.strip())
 
-    def secret_url(self, name: str, schemes: set[str]) -> Secret | None:
+    def secret_url(self, name: str, schemes: Set[str]) -> Secret | None:
         value = self.text(name)
-        if value and not readable(value):
+        if value and (wrong := redis_address.problem(value)):
+            self.problem(f"{name}: {wrong}.")
+        elif value and not (redis_address.is_sentinel(value) or readable(value)):
             self.problem(f"{name} {UNREADABLE}.")
         elif value and value.partition("://")[0] not in schemes:
             self.problem(f"{name} must begin with one of: " + ", ".join(f"{s}://" for s in sorted(schemes)) + ".")

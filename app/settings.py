@@ -9,6 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from app import redis_address
 from app.environment import UNREADABLE, Environment, readable
 from app.environment import Secret as Secret
 from app.environment import SettingsError as SettingsError
@@ -44,6 +45,9 @@ RECONCILE_INTERVAL = timedelta(days=1)
 
 #: In which everything is verified once where nothing else is said.
 VERIFICATION_INTERVAL = timedelta(days=7)
+
+#: Schemes of an address of Redis or Valkey.
+REDIS = redis_address.PLAIN | redis_address.SENTINEL
 
 #: Repositories that a site may be allowed to sync at once.
 MAX_CAPACITY = 100_000
@@ -229,8 +233,8 @@ def _read(env: Environment) -> Settings:
     # What is one site's is filled in below.
     settings = Settings(
         database_url=Secret(_database_url(env)),
-        redis_url=env.secret_url("REDIS_URL", {"redis", "rediss", "unix"}),
-        broker_url=env.secret_url("BROKER_URL", {"redis", "rediss", "unix", "amqp", "amqps", "stub"}),
+        redis_url=env.secret_url("REDIS_URL", REDIS),
+        broker_url=env.secret_url("BROKER_URL", REDIS | {"amqp", "amqps", "stub"}),
         port=env.number("PORT", 8000, 1, 65535),
         worker_processes=env.number("WORKER_PROCESSES", 2, 1, 256),
         worker_threads=env.number("WORKER_THREADS", 8, 1, 256),

@@ -136,6 +136,20 @@ def test_problems_do_not_show_secrets_either() -> None:
     assert "hidden" not in "".join(found)
 
 
+@pytest.mark.parametrize("name", ["REDIS_URL", "BROKER_URL"])
+def test_sentinels_may_be_named(name: str) -> None:
+    url = "redis+sentinel://:hidden@one:26379,two/mymaster/1"
+    settings = Settings.from_env(GOOD | {name: url})
+    found = settings.redis_url or settings.broker_url
+    assert found is not None
+    assert found.value == url
+
+    # And what is wrong with such an address is told without it
+    (problem,) = problems(GOOD | {name: "redis+sentinel://:hidden@one:26379,two"})
+    assert name in problem
+    assert "hidden" not in problem
+
+
 def test_a_primary_alone_needs_no_secondary() -> None:
     env = {name: value for name, value in GOOD.items() if "SECONDARY" not in name}
     settings = Settings.from_env(env | {"GEO_ROLE": "primary"})

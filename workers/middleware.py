@@ -21,6 +21,7 @@ from app.logging import configure as configure_logging
 from app.processes import die_with_parent
 from app.replication.context import current
 from app.settings import Settings
+from workers import queues
 from workers.wake import QueueWake
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class Lifecycle(Middleware):
         boot(settings, QueueWake(settings))
         # Dramatiq's parent does not take its children with it when it is killed.
         die_with_parent()
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        queues.serve(worker.consumer_whitelist)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         current().stopping.set()

@@ -47,7 +47,10 @@ class Wake(Protocol):
         """Somebody should advance the cursors."""
 
     def rows(self, count: int) -> None:
-        """Up to `count` workers should claim tracking rows."""
+        """Up to `count` workers should claim tracking rows of what was just pushed."""
+
+    def bulk(self, count: int, busy: int = 0) -> None:
+        """Up to `count` workers should claim any other tracking rows; so many of their threads are `busy`."""
 
     def verifications(self, count: int) -> None:
         """Up to `count` workers should verify tracking rows."""
@@ -60,6 +63,9 @@ class Nobody:
         pass
 
     def rows(self, count: int) -> None:
+        pass
+
+    def bulk(self, count: int, busy: int = 0) -> None:
         pass
 
     def verifications(self, count: int) -> None:

@@ -16,7 +16,7 @@ from app.database import DatabaseUnavailable, connection, lock, now, one_at_a_ti
 from app.metrics import buffer
 from app.models import Follower as Row
 from app.models import Lease, Site
-from app.replication import claim, cursor, event_log, holds, sites
+from app.replication import claim, cursor, event_log, holds, marking, sites
 from app.replication.binding import Binding, NotApplied
 from app.replication.context import Context
 from app.replication.lease import HeldLease, heartbeat, named, owner
@@ -229,7 +229,7 @@ class Follower:
         with connection():
             for site in sites.enabled_secondaries():
                 cursor.drain(site)
-            waiting = claim.count_due(1000)
+            waiting = claim.count_due(1000, at_most=marking.FRESH)
         if waiting:
             self.context.wake.rows(waiting)
 

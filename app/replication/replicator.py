@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from peewee import Case
@@ -80,7 +81,7 @@ class Replicator:
     def queue(self, context: Context) -> None:
         """Ask for the same of a worker, and wake one."""
         self.mark()
-        context.wake.rows(1)
+        context.wake.bulk(1)
 
     def verify(
         self,
@@ -217,18 +218,29 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
     return None if claim is None else sync(claim, context)
 
 
-def run_due(context: Context, limit: int | None = None) -> int:
+class Reach(Enum):
+    """Which tracking rows a process takes up."""
+
+    ALL = "all"
+    #: What was just pushed.
+    FRESH = "fresh"
+    #: What was not.
+    BULK = "bulk"
+
+
+def run_due(context: Context, limit: int | None = None, reach: Reach = Reach.ALL) -> int:
     """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many.
 
-    One thread of a process is always left for what was just pushed: a backfill has rows that take hours.
+    A process that takes up everything always leaves one thread for what was just pushed: a backfill has rows that take
+    hours.
     """
     done = 0
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
-        unhurried = context.unhurried.acquire(blocking=False)
+        unhurried = reach is Reach.ALL and context.unhurried.acquire(blocking=False)
         taken: Claim | None = None
         try:
             # A backfill goes on for days, and a row that is not taken stays due.
-            taken = None if migrate.watch.wrong() else _take(context, None if unhurried else marking.FRESH)
+            taken = None if migrate.watch.wrong() else _take(context, _urgencies(context, reach, unhurried))
             if taken is None:
                 break
             if unhurried and taken.priority <= marking.FRESH:
@@ -246,17 +258,26 @@ def run_due(context: Context, limit: int | None = None) -> int:
     return done
 
 
-def _take(context: Context, at_most: int | None) -> Claim | None:
-    """The next row of the site whose turn it is; of several sites, what was just pushed for any of them comes before
-    the rest of all. The caller gives the site's share back."""
-    urgencies = [marking.FRESH, None] if context.further and at_most is None else [at_most]
-    for urgency in urgencies:
+def _urgencies(context: Context, reach: Reach, unhurried: bool) -> list[tuple[int | None, int]]:
+    """What to look for, one after the other: priorities, at most and at least."""
+    if reach is Reach.BULK:
+        return [(None, marking.FRESH + 1)]
+    fresh, everything = (marking.FRESH, claims.MOST_URGENT), (None, claims.MOST_URGENT)
+    if not unhurried:
+        return [fresh]
+    # Of several sites, what was just pushed for any of them comes before the rest of all.
+    return [fresh, everything] if context.further else [everything]
+
+
+def _take(context: Context, urgencies: Sequence[tuple[int | None, int]]) -> Claim | None:
+    """The next row of the site whose turn it is. The caller gives the site's share back."""
+    for at_most, at_least in urgencies:
         for site_name in context.shares.order():
             if not context.shares.take(site_name):
                 continue
             claim: Claim | None = None
             try:
-                claim = claims.claim_next(context.at(site_name).settings, urgency)
+                claim = claims.claim_next(context.at(site_name).settings, at_most, at_least)
             except sites.NotApplied as error:
                 log.error("nothing is synced to %s here: %s", site_name, error)
             finally:

@@ -43,6 +43,7 @@ CHECKOUT: Mapping[str, Mapping[str, str]] = {
             "--scenario cold-far --rounds 1 --scale 0.02 --tools ours"
         ),
         "--scenario size --rounds 3": "--scenario size --rounds 1 --scale 0.01",
+        "--scenario scale --rounds 3": "--scenario scale --rounds 1 --scale 0.05",
     },
 }
 

@@ -30,7 +30,9 @@ class Id(StrEnum):
     DATABASE_UNMIGRATED = "database-unmigrated"
     DATABASE_UNREACHABLE = "database-unreachable"
 
+    QUEUE_CLIENT = "queue-client"
     QUEUE_MISSING = "queue-missing"
+    QUEUE_REFUSES = "queue-refuses"
     REDIS_REFUSES = "redis-refuses"
     REDIS_UNREACHABLE = "redis-unreachable"
 

@@ -156,7 +156,7 @@ def test_a_push_to_any_site_goes_before_the_backlog_of_all(lab: Lab) -> None:
     # When a thread takes what comes next, three times
     taken = []
     for _ in range(3):
-        claim = replicator._take(geo.context, None)
+        claim = replicator._take(geo.context, replicator._urgencies(geo.context, replicator.Reach.ALL, unhurried=True))
         assert claim is not None
         taken.append(claim.path)
 
