@@ -9,6 +9,7 @@ import pytest
 from app.settings import AuthKind, Deletion, Settings, SettingsError
 from app.site_environment import OF_A_REGISTRY
 from tests.support.deployment import offline_environment
+from tests.support.variables import Asked
 
 
 def read(**env: str) -> Settings:
@@ -124,16 +125,10 @@ def test_names_that_cannot_be_are_refused(env: dict[str, str], told: str) -> Non
 
 def test_every_variable_of_a_registry_is_known() -> None:
     # Given the variables that the settings ask for
-    asked: set[str] = set()
-
-    class Recorder(dict[str, str]):
-        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-            asked.add(name)
-            return super().get(name, default)
-
-    Settings.from_env(Recorder(offline_environment("sqlite:///none.db", GEO_SITE_NAME="tokyo")))
+    asked = Asked(offline_environment("sqlite:///none.db", GEO_SITE_NAME="tokyo"))
+    Settings.from_env(asked)
 
     # Then those of a registry are what a site may have for itself, and what is exchanged when registries are
     for prefix in ("GEO_PRIMARY_REGISTRY_", "GEO_SECONDARY_REGISTRY_"):
-        of_it = {name.removeprefix(prefix).removesuffix("_TOKYO") for name in asked if name.startswith(prefix)}
+        of_it = {name.removeprefix(prefix).removesuffix("_TOKYO") for name in asked.names if name.startswith(prefix)}
         assert of_it - {"URL"} == {*OF_A_REGISTRY}

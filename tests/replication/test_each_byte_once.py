@@ -14,6 +14,7 @@ from app.database import connection, now
 from app.models import Reference, SyncState
 from app.replication import marking, replicator
 from app.replication.context import Context
+from tests.replication.conftest import Proxied
 from tests.support import images, wire
 from tests.support.deployment import Deployment, environment, sqlite_url
 from tests.support.images import Image
@@ -23,8 +24,6 @@ from tests.support.registries import DistributionRegistry
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
-
-Proxied = tuple[Deployment, Proxy, Proxy]
 
 
 def pushed(geo: Deployment, primary: DistributionRegistry, repository: str, tag: str, image: Image) -> None:
