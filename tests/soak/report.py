@@ -100,11 +100,11 @@ class Report:
             ("secondary", "valkey"),
         ]
         rows = [
-            ("secondary", "geo_events"),
-            ("secondary", "sync_attempts"),
-            ("secondary", "container_repository_references"),
-            ("secondary", "geo_reference_counts"),
-            ("secondary", "geo_metric_values"),
+            ("events", "geo_events"),
+            ("attempts", "sync_attempts"),
+            ("references", "container_repository_references"),
+            ("counts of references", "geo_reference_counts"),
+            ("values of metrics", "geo_metric_values"),
         ]
         return {
             "memory": plot(
@@ -125,10 +125,10 @@ class Report:
             ),
             "connections": plot("Connections", "", [Line(f"to {peer}", self._connections(peer)) for peer in PEERS]),
             "tables": plot(
-                "Rows",
+                "Rows of the site's database",
                 "",
                 [
-                    *(Line(f"{table}", self._points("tables", site, table)) for site, table in rows),
+                    *(Line(name, self._points("tables", "secondary", table)) for name, table in rows),
                     Line("tags on the primary", self._points("done", "there")),
                 ],
             ),

@@ -149,12 +149,14 @@ class Sampler:
                 "SELECT count(*) FROM container_repository_registry WHERE in_scope AND verification_state <> 2"
             ).fetchone()[0]
             newer = ask.execute(
-                "SELECT id, lag_seconds, outcome FROM sync_attempts WHERE id > ? ORDER BY id", [self._attempts]
+                "SELECT id, action, lag_seconds, outcome FROM sync_attempts WHERE id > ? ORDER BY id", [self._attempts]
             ).fetchall()
             if newer:
                 self._attempts = newer[-1][0]
-            found["lags"] = [round(lag, 3) for _, lag, _ in newer if lag is not None]
-            found["failed_attempts"] = sum(outcome == "failed" for _, _, outcome in newer)
+            # A deletion that waits for a person's consent is as late as that.
+            pushed = (lag for _, action, lag, _ in newer if action != "delete" and lag is not None)
+            found["lags"] = [round(lag, 3) for lag in pushed]
+            found["failed_attempts"] = sum(outcome == "failed" for _, _, _, outcome in newer)
 
     def _ask_valkey(self, site: str, found: dict[str, Any]) -> None:
         url = self.stage.valkey_url(site)

@@ -22,7 +22,7 @@ what, keeps, port = sys.argv[1], sys.argv[2] == "keeps", int(sys.argv[3])
 kept, over = [], threading.Event()
 for line in sys.stdin:
     if what == "memory":
-        taken = os.urandom(128 * 1024)
+        taken = os.urandom(512 * 1024)
     elif what == "files":
         taken = open(os.devnull)
     elif what == "connections":
@@ -42,7 +42,7 @@ for line in sys.stdin:
     print("done", flush=True)
 """
 
-STEPS = 40
+STEPS = 20
 
 MEASURES = {
     "memory": "secondary: worker, PSS",
@@ -92,7 +92,7 @@ def test_a_planted_leak_is_found(what: str, keeps: str) -> None:
                 figures = Look({port: "feed"}).figures(entry)
                 assert figures is not None
                 worker = {"site": "secondary", "kind": "worker", **figures.document()}
-                samples.append({"t": 45.0 * number, "tables": {}, "processes": [worker]})
+                samples.append({"t": 90.0 * number, "tables": {}, "processes": [worker]})
 
     # Then the limits of the long run find what was kept, and that alone
     found = {each.series.name: each.judged() for each in measures(samples, short=False)}
