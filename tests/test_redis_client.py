@@ -121,11 +121,7 @@ def test_servers_and_sentinels_that_speak_tls_alone(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_sentinels_that_want_a_password(tmp_path: Path) -> None:
     # Given Sentinels with a password of their own
-    with Sentinels(tmp_path) as sentinels:
-        for port in sentinels.ports:
-            with sentinels.sentinel(port) as admin:
-                admin.execute_command("CONFIG", "SET", "requirepass", "hush")
-
+    with Sentinels(tmp_path, password="hush") as sentinels:
         # Then they are asked by it, and the server is not
         with client(f"{sentinels.url()}?sentinel_password=hush") as found:
             assert found.ping()

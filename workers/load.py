@@ -13,12 +13,12 @@ from dramatiq.brokers.stub import StubBroker
 class Load:
     """Messages of a queue: those that wait in it, and all that are under way (waiting, fetched, being processed).
 
-    `prefetch` is how many all workers that serve it may have fetched, as far as they are known: twice their threads.
+    `threads` is how many threads all workers have that serve it, as far as they are known.
     """
 
     waiting: int = 0
     under_way: int = 0
-    prefetch: int = 0
+    threads: int = 0
 
     def room(self, limit: int) -> int:
         """How many more may be sent.

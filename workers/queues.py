@@ -27,3 +27,16 @@ def reach() -> Reach | None:
     if fresh and bulk:
         return Reach.ALL
     return Reach.FRESH if fresh else Reach.BULK if bulk else None
+
+
+def threads(prefetch: int) -> int:
+    """How many threads a worker has to which Dramatiq gives so many messages ahead: two each."""
+    return max(1, prefetch // 2)
+
+
+def prefetch(queue: str, threads: int) -> int:
+    """How many messages of a queue a worker of so many threads takes: none for which it has no thread, since each keeps
+    one at work until nothing is due, and another worker may have nothing to do. Of a backfill one less where a thread
+    is kept for what is pushed."""
+    kept = 1 if queue == BACKFILL and reach() is Reach.ALL else 0
+    return max(1, threads - kept)

@@ -11,6 +11,8 @@ from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
 from app import amqp
+from app.deployment import QUEUES
+from workers import queues
 from workers.load import Load
 
 #: Milliseconds between looks whether a consumer has to end. It is told of messages as they come.
@@ -27,6 +29,8 @@ class Queue(RabbitmqBroker):
         self._threads = threads
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        if queue_name in QUEUES:
+            prefetch = queues.prefetch(queue_name, queues.threads(prefetch))
         return super().consume(queue_name, prefetch, max(timeout, POLL))
 
     def load(self, queue_name: str) -> Load:
@@ -46,7 +50,7 @@ class Queue(RabbitmqBroker):
                 if last:
                     raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         # As many processes of as many threads as ours.
-        return Load(found.message_count, found.message_count, found.consumer_count * 2 * self._threads)
+        return Load(found.message_count, found.message_count, found.consumer_count * self._threads)
 
 
 def build(url: str, middleware: Sequence[Middleware], threads: int) -> Queue:

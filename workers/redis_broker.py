@@ -42,10 +42,12 @@ TRANSIENT = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
 
 
 class Serving(_RedisConsumer):
-    """Says now and then that it is there, and how many messages it may have."""
+    """Says now and then that it is there, and how many threads there are behind it."""
 
-    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
+    def __init__(self, broker: RedisBroker, queue_name: str, threads: int, timeout: int) -> None:
+        prefetch = queues.prefetch(queue_name, threads)
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]
+        self._threads = threads
         self._told = float("-inf")
 
     def __next__(self) -> MessageProxy | None:
@@ -60,7 +62,7 @@ class Serving(_RedisConsumer):
         name = _serving(self.broker, self.queue_name)
         try:
             with self.broker.client.pipeline(transaction=False) as pipeline:
-                pipeline.zadd(name, {f"{self.broker.broker_id}:{self.prefetch}": time.time()})
+                pipeline.zadd(name, {f"{self.broker.broker_id}:{self._threads}": time.time()})
                 pipeline.expire(name, int(ABSENCE * 2))
                 pipeline.execute()
         except redis.ConnectionError as error:
@@ -74,8 +76,8 @@ class Told(Serving):
     """Has Redis say when there is a message, where Dramatiq looks again and again: nobody waits for the next look, and
     an idle worker costs next to nothing."""
 
-    def __init__(self, broker: RedisBroker, queue_name: str, prefetch: int, timeout: int) -> None:
-        super().__init__(broker, queue_name, prefetch, 1)
+    def __init__(self, broker: RedisBroker, queue_name: str, threads: int, timeout: int) -> None:
+        super().__init__(broker, queue_name, threads, 1)
         #: Milliseconds between looks where Redis cannot say it.
         self._poll = timeout
 
@@ -109,10 +111,11 @@ class Queue(RedisBroker):
     """Knows at once where somebody waits, and looks seldom where nobody does: each look costs both sides."""
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        threads = queues.threads(prefetch)
         if queue_name == queues.VERIFICATION:
-            return Serving(self, queue_name, prefetch, max(timeout, UNHURRIED_POLL))
+            return Serving(self, queue_name, threads, max(timeout, UNHURRIED_POLL))
         if queue_name in QUEUES:
-            return Told(self, queue_name, prefetch, timeout)
+            return Told(self, queue_name, threads, timeout)
         # We send nothing delayed, so nothing ever comes from a delay queue; but Dramatiq looks there as often.
         return super().consume(queue_name, prefetch, max(timeout, UNHURRIED_POLL))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 #: Wakes for what was not just pushed that may be sent at a time although every thread seems busy: a killed worker's
 #: rows count as held for a while.
 WAKES = 2
+
+#: Seconds between two sendings. Whoever was woken reads all that there is; the first after a quiet time is not held up.
+GAP = 0.01
 
 
 def limit(settings: Settings) -> int:
@@ -44,6 +48,7 @@ class QueueWake:
         #: Of whoever asked last; the message carries it.
         self._correlation: str | None = None
         self._busy = False
+        self._sent_at = float("-inf")
         self._thread: threading.Thread | None = None
 
     def events(self) -> None:
@@ -65,13 +70,19 @@ class QueueWake:
 
     def _ask(self, wanted: Wanted) -> None:
         with self._condition:
-            self._wanted = self._wanted.beside(wanted)
             self._correlation = correlation.current() or self._correlation
+            if (both := self._wanted.beside(wanted)) == self._wanted and self._alive():
+                # As much is asked for already, and will be sent after this.
+                return
+            self._wanted = both
             # At the first wake, not when it is made: a thread does not survive the fork into a server's workers.
-            if self._thread is None or not self._thread.is_alive():
+            if not self._alive():
                 self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
                 self._thread.start()
             self._condition.notify_all()
+
+    def _alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
@@ -79,8 +90,12 @@ class QueueWake:
                 self._busy = False
                 self._condition.notify_all()
                 self._condition.wait_for(lambda: bool(self._wanted))
+            if (early := self._sent_at + GAP - time.monotonic()) > 0:
+                time.sleep(early)
+            with self._condition:
                 wanted, self._wanted, self._busy = self._wanted, Wanted(), True
                 correlation_id, self._correlation = self._correlation, None
+            self._sent_at = time.monotonic()
             try:
                 with correlation.bound(correlation_id):
                     self._send(wanted)
@@ -102,7 +117,7 @@ class QueueWake:
         if not count:
             return
         found = load(actor.broker, actor.queue_name)
-        most = max(limit(self._settings), found.prefetch)
+        most = max(limit(self._settings), 2 * found.threads)
         if busy is not None:
             count = min(count, max(self._spare(most // 2) - busy, WAKES))
         for _ in range(min(count, found.room(most))):

@@ -23,6 +23,7 @@ from app.replication.credentials import authenticator, token_share
 from app.replication.flights import Flights
 from app.replication.generations import Generations
 from app.replication.instances import Instances
+from app.replication.intake import Intake
 from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
 from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
@@ -118,8 +119,9 @@ class Context:
     #: How much is verified at once here, and how fast.
     verification: Capacity = field(default_factory=Capacity)
 
-    #: Which registry processes have sent us events.
+    #: Which registry processes have sent us events, and how events are written down.
     instances: Instances = field(default_factory=Instances)
+    intake: Intake = field(default_factory=Intake)
 
     #: Our key of the primary registry, for tokens that others get from us; None without one.
     primary_keys: KeyToken | None = None

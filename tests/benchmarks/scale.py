@@ -44,7 +44,7 @@ REPOSITORIES, LAYER = 240, 4096
 RATE, SECONDS, CONNECTIONS, PATIENCE = 500.0, 60.0, 32, 500.0
 
 #: Seconds for which both servers are kept busy to compare what they can do, and over how many connections.
-BUSY, CROWD = 10.0, 16
+BUSY, CROWD = 10.0, 32
 
 #: Columns.
 EMPTY = "an empty view"
@@ -131,10 +131,16 @@ def _most(options: Options) -> Result:
                 application = "tests.benchmarks.empty:create_app()" if name == EMPTY else "app:create_app()"
                 with _web(directory, url, application, options.env) as web:
                     web.load(f"warm{number}", 1.0, connections=CROWD)
+                    before = web.cpu()
                     answered = web.load(f"most{number}", seconds, connections=CROWD)
-                rate = answered["statuses"].get("200", 0) / answered["seconds"]
+                    used = web.cpu() - before
+                taken = answered["statuses"].get("200", 0)
+                rate = taken / answered["seconds"]
                 values.setdefault(name, []).append(rate)
-                options.say(f"  round {number + 1} {name}: {rate:.0f} a second, {answered['statuses']}")
+                options.say(
+                    f"  round {number + 1} {name}: {rate:.0f} a second, {answered['statuses']};"
+                    f" {used / max(1, taken) * 1000:.2f} ms of processor each"
+                )
     shares = {
         name: [median(found) / median(values[EMPTY])] for name, found in values.items() if name != EMPTY and found
     }

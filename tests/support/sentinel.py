@@ -27,8 +27,10 @@ DOWN_AFTER = 500
 class Sentinels:
     """`with Sentinels(tmp_path) as sentinels:`; `master` is the server that is the master at first."""
 
-    def __init__(self, path: Path, authority: Authority | None = None) -> None:
+    def __init__(self, path: Path, authority: Authority | None = None, password: str | None = None) -> None:
+        """`password` is the Sentinels' own."""
         self.path = path
+        self.password = password
         self.authority = authority
         self.master = Valkey(path / "first", authority=authority)
         replica = ("--replicaof", "127.0.0.1", str(self.master.port), "--repl-diskless-sync-delay", "0")
@@ -58,7 +60,7 @@ class Sentinels:
     def sentinel(self, port: int) -> redis.Redis:
         """A client of the Sentinel there; close it."""
         if self.authority is None:
-            return redis.Redis(host="127.0.0.1", port=port, socket_timeout=2)
+            return redis.Redis(host="127.0.0.1", port=port, socket_timeout=2, password=self.password)
         ca_path = str(self.authority.ca_path)
         return redis.Redis(host="127.0.0.1", port=port, socket_timeout=2, ssl=True, ssl_ca_certs=ca_path)
 
@@ -102,6 +104,7 @@ class Sentinels:
             f"sentinel monitor {SERVICE} 127.0.0.1 {self.master.port} {QUORUM}\n"
             f"sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n"
             f"sentinel failover-timeout {SERVICE} 5000\n"
+            + (f"requirepass {self.password}\nsentinel sentinel-pass {self.password}\n" if self.password else "")
         )
         command = [self.master.program, str(config), "--sentinel"]
         return Process(command, log=home / "sentinel.log", env=clean_environment(), cwd=home)

@@ -94,14 +94,14 @@ def test_a_queue_knows_who_serves_it(stub_broker: StubBroker, valkey: Valkey) ->
         consumer = iter(broker.consume(queue, prefetch=prefetch, timeout=10))
         next(consumer)
 
-    # When somebody who sends asks, then he knows what all of them may fetch
+    # When somebody who sends asks, then he knows how many threads there are
     sender = build(valkey.url)
-    assert [sender.load(queue).prefetch for queue in ("sync", "verification", "backfill")] == [20, 4, 0]
+    assert [sender.load(queue).threads for queue in ("sync", "verification", "backfill")] == [10, 2, 0]
 
     # And one that has said nothing for a while is not counted any more
     key = "dramatiq:__serving__.sync"
     with mock.patch("workers.redis_broker.time.time", return_value=2e9):
-        assert sender.load("sync").prefetch == 0
+        assert sender.load("sync").threads == 0
     assert sender.client.zcard(key) == 0
     for broker in (here, there, sender):
         broker.close()

@@ -151,7 +151,7 @@ def test_workers_on_other_machines_are_woken_too(wiring: Wiring) -> None:
     # Given three workers of eight threads, and a sender whose own settings know of one
     limits = settings("stub://", threads=8, processes=1)
     for number in range(3):
-        wiring.broker.client.zadd("dramatiq:__serving__.sync", {f"worker{number}:16": time.time()})
+        wiring.broker.client.zadd("dramatiq:__serving__.sync", {f"worker{number}:8": time.time()})
 
     # When
     wake = make_wake(limits)
