@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response, jsonify, request
 from peewee import PeeweeException
 from prometheus_client import CONTENT_TYPE_LATEST
+from werkzeug.exceptions import ServiceUnavailable
 
 from app import metrics, migrate
 from app.api.problems import problem
@@ -14,19 +15,23 @@ from app.replication.gauges import gauges
 blueprint = Blueprint("health", __name__)
 
 
+#: Of the pages, what changes nothing of the state though it is sent.
+HARMLESS = frozenset({"admin.sign_in_post", "admin.sign_out", "admin.check_post"})
+
+
 def register(app: Flask) -> None:
-    """Answer nothing but probes while the schema is another version's: what is sent is sent again after 503."""
+    """Take nothing in while the schema is another version's: what is sent is sent again after 503.
+
+    Probes and pages go on; it is there that a person looks for what is wrong.
+    """
 
     @app.before_request
-    def stand_back() -> Response | None:
-        if request.blueprint == blueprint.name:
-            return None
-        wrong = migrate.watch.wrong()
-        if not wrong:
-            return None
-        response = problem(503, "Service Unavailable", wrong)
-        response.headers["Retry-After"] = "5"
-        return response
+    def stand_back() -> None:
+        page = request.blueprint == "admin" and (request.method in {"GET", "HEAD"} or request.endpoint in HARMLESS)
+        if page or request.blueprint in {blueprint.name, "openapi"}:
+            return
+        if wrong := migrate.watch.wrong():
+            raise ServiceUnavailable(wrong, retry_after=5)
 
 
 @blueprint.get("/-/health")
