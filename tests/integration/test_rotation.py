@@ -169,8 +169,8 @@ def test_the_key_pairs_of_both_registries(deploy: DeploymentFactory, tmp_path: P
 
             # When the new certificate is trusted beside the old one, the new pair is used, and the old one is not
             # trusted any more
-            with bundles[side].open("ab") as bundle:
-                bundle.write(new[side].certificate_path.read_bytes())
+            with bundles[side].open("ab") as trusted:
+                trusted.write(new[side].certificate_path.read_bytes())
             restart_registry(traffic, registry)
             traffic.flows()
             restart(pair.geo, **_paths(side, new[side]))
