@@ -9,6 +9,7 @@ from peewee import ImproperlyConfigured
 
 from app import database, logging, metrics, tracing
 from app.confidential import secret_values
+from app.replication.assembly import assemble
 from app.replication.context import Context, Wake, install
 from app.replication.policy import InvalidTagPattern, TagPatterns
 from app.replication.scope import InvalidScope, Scope
@@ -27,9 +28,7 @@ def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
     bind_database(settings)
     logging.conceal(secret_values(settings))
     tracing.configure(os.environ)
-    return install(
-        Context.build(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling)
-    )
+    return install(assemble(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling))
 
 
 def bind_database(settings: Settings) -> None:
