@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 WAKES = 2
 
 #: Seconds between two sendings. Whoever was woken reads all that there is; the first after a quiet time is not held up.
-GAP = 0.01
+GAP = 0.02
 
 
 def limit(settings: Settings) -> int:

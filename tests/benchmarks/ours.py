@@ -23,6 +23,9 @@ NAME = "ours"
 #: What `geo up` has by default; set here, since the tests' own deployment has fewer.
 _DEFAULTS = {"WEB_CONCURRENCY": "2", "WORKER_PROCESSES": "2", "WORKER_THREADS": "8"}
 
+#: The phase that ends when the command has started, found the repositories and woken a worker.
+TAKEN_UP = "first repository taken up"
+
 #: How the log of a worker process says that it takes messages.
 _READY = "Worker process is ready"
 
@@ -91,7 +94,7 @@ class Ours:
             )
             since = datetime.fromtimestamp(began_at, UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
             row = database.execute(query, (since,)).fetchone()
-        names = ("first repository taken up", "last repository in order")
+        names = (TAKEN_UP, "last repository in order")
         return {
             name: datetime.fromisoformat(instant).replace(tzinfo=UTC).timestamp() - began_at
             for name, instant in zip(names, row, strict=True)
