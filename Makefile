@@ -6,7 +6,7 @@ LOCK := uv pip compile --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-on chaos bench interop lint format lock wheel clean docs
+.PHONY: help setup demo test test-long test-on chaos soak bench interop lint format lock wheel clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ chaos: ## Break things on purpose: the long form of tests/chaos
 	@deploy/setup.sh long
 	@CHAOS=long $(PYTHON) -m pytest tests/chaos -s $(ARGS)
 
+soak: ## An hour of pushes and faults on two sites, and what grew, such as ARGS="--minutes 10 --out DIR"
+	@deploy/setup.sh test
+	@$(PYTHON) -m tests.soak $(ARGS)
+
 bench: ## Measure copying beside skopeo, crane and regsync, such as ARGS="--scenario cold --json FILE"
 	@deploy/setup.sh test
 	@$(PYTHON) -m tests.benchmarks $(ARGS)
@@ -66,7 +70,7 @@ format: ## Format the code and put right what can be
 # The second lock is held to the first one's versions: one environment serves both.
 lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for the newest
 	$(LOCK) pyproject.toml --extra postgresql $(ARGS) -o requirements.txt
-	$(LOCK) pyproject.toml --extra postgresql --extra otel --extra ecr --extra acr --extra gar --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
+	$(LOCK) pyproject.toml --extra postgresql --extra rabbitmq --extra otel --extra ecr --extra acr --extra gar --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
 	$(LOCK) --group build $(ARGS) -o deploy/build-requirements.txt
 
 wheel: ## Build dist/*.whl

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from app.redis_address import secrets_in
 from app.settings import RegistrySettings, Secret
 
 
@@ -20,7 +19,7 @@ def secret_values(settings: Any) -> frozenset[str]:
 
 def _values(value: Any) -> Iterator[str]:
     if isinstance(value, Secret):
-        yield from _address(value.value) if "://" in value.value else (value.value,)
+        yield from secrets_in(value.value) if "://" in value.value else (value.value,)
     elif isinstance(value, tuple):
         for each in value:
             yield from _values(each)
@@ -29,10 +28,3 @@ def _values(value: Any) -> Iterator[str]:
             yield base64.b64encode(f"{value.username}:{value.password.value}".encode()).decode()
         for field in fields(value):
             yield from _values(getattr(value, field.name))
-
-
-def _address(url: str) -> Iterator[str]:
-    with suppress(ValueError):
-        password = urlsplit(url).password
-        if password:
-            yield from (password, unquote(password))

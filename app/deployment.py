@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,10 @@ ROOT = Path(app.__file__).resolve().parents[1]
 
 #: Milliseconds at most between an idle worker's looks at the queue. Dramatiq's second would be most of the lag.
 WORKER_POLL = 50
+
+#: What a worker may be told to serve (workers.queues): reading events, syncs of what was just pushed, all other syncs,
+#: and verification.
+QUEUES = ("events", "sync", "backfill", "verification")
 
 #: Milliseconds that a worker gives what is in flight; a sync gives its rows back after eight seconds.
 WORKER_SHUTDOWN = 15_000
@@ -38,7 +42,8 @@ def web_command() -> list[str]:
     return [sys.executable, "-P", "-m", "app.server", "-c", "python:app.gunicorn_conf", "app:create_app()"]
 
 
-def worker_command(settings: Settings) -> list[str]:
+def worker_command(settings: Settings, queues: Sequence[str] = ()) -> list[str]:
+    """Of a worker that serves these queues; without any, all."""
     return [
         *(sys.executable, "-P", "-m", "dramatiq", "workers"),
         *("--path", str(ROOT)),
@@ -46,6 +51,7 @@ def worker_command(settings: Settings) -> list[str]:
         *("--processes", str(settings.worker_processes)),
         *("--threads", str(settings.worker_threads)),
         *("--worker-shutdown-timeout", str(WORKER_SHUTDOWN)),
+        *(("--queues", *queues) if queues else ()),
     ]
 
 

@@ -273,6 +273,11 @@ def _histogram(name: str, definition: Definition, values: Mapping[str, Mapping[s
 
 
 def _canonical(labels: Mapping[str, str]) -> str:
+    return _written(tuple(labels.items()))
+
+
+@lru_cache(maxsize=1024)
+def _written(labels: tuple[tuple[str, str], ...]) -> str:
     return json.dumps(dict(labels), sort_keys=True, separators=(",", ":"))
 
 

@@ -28,6 +28,9 @@ missing_packages() {
   command -v ip >/dev/null || echo iproute2
   # Brings promtool too.
   command -v prometheus >/dev/null || echo prometheus
+  # Other queues than ours: RabbitMQ, and a Redis that speaks TLS.
+  compgen -G '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server' >/dev/null || echo rabbitmq-server
+  command -v redis-server >/dev/null || echo redis-server
   # The pages are looked at in it.
   command -v chromium >/dev/null || echo chromium
 }
@@ -98,9 +101,11 @@ install_packages() {
     -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install "$@" >/dev/null
   # Nor after the next boot.
   local name
-  for name in docker-registry postgresql prometheus; do
+  for name in docker-registry postgresql prometheus rabbitmq-server redis-server; do
     case " $* " in *" $name "*) update-rc.d "$name" disable ;; esac
   done
+  # Erlang's port mapper comes with RabbitMQ, as a socket of systemd.
+  case " $* " in *" rabbitmq-server "*) systemctl --quiet disable epmd.socket epmd.service || true ;; esac
 }
 
 # --- .venv -----------------------------------------------------------------------------------------------------

@@ -56,6 +56,12 @@ def test_workers_are_as_many_as_asked_for() -> None:
     command = worker_command(settings(WORKER_PROCESSES="3", WORKER_THREADS="5"))
     assert command[command.index("--processes") + 1] == "3"
     assert command[command.index("--threads") + 1] == "5"
+    assert "--queues" not in command
+
+
+def test_a_worker_may_be_told_what_to_serve() -> None:
+    command = worker_command(settings(), ["events", "sync"])
+    assert command[command.index("--queues") :] == ["--queues", "events", "sync"]
 
 
 @pytest.mark.parametrize("decoy", ["app", "workers", "migrations", "gunicorn.conf.py"])

@@ -12,15 +12,16 @@ from typing import Any
 
 import dramatiq
 import redis
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, SkipMessage
 from redis.retry import Retry
 
-from app import correlation, metrics, tracing
+from app import correlation, metrics, migrate, tracing
 from app.boot import boot
 from app.logging import configure as configure_logging
 from app.processes import die_with_parent
 from app.replication.context import current
 from app.settings import Settings
+from workers import queues
 from workers.wake import QueueWake
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class Lifecycle(Middleware):
         boot(settings, QueueWake(settings))
         # Dramatiq's parent does not take its children with it when it is killed.
         die_with_parent()
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        queues.serve(worker.consumer_whitelist)
 
     def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         current().stopping.set()
@@ -80,6 +84,18 @@ class Occasion(Middleware):
         bound, self._bound.by = getattr(self._bound, "by", None), None
         if bound is not None:
             correlation.release(bound)
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        self.after_process_message(broker, message)
+
+
+class OwnSchema(Middleware):
+    """Does nothing while the schema is another version's. The rows still say what is to be done, and the scheduler
+    wakes for them when it is ours again."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        if migrate.watch.wrong():
+            raise SkipMessage
 
 
 class FirstSignalOnly(Middleware):

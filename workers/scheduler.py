@@ -12,7 +12,7 @@ from types import FrameType
 
 from peewee import PeeweeException
 
-from app import metrics
+from app import metrics, migrate
 from app.database import DatabaseUnavailable, connection
 from app.models import Site
 from app.registry import RegistryError
@@ -49,9 +49,6 @@ INTERVAL = 1.0
 #: Seconds between tidying up.
 TIDY = 60.0
 
-#: Wakes for what is not urgent that are sent at each look although every thread of ours seems busy.
-WAKES = 2
-
 #: How long a reconcile that found no repositories waits: what a registry refuses once it refuses all day.
 RECONCILES = Backoff(first=30.0, cap=600.0)
 
@@ -81,6 +78,9 @@ class Scheduler:
         applied = False
         follower: Follower | None = None
         while not self.stop.is_set():
+            if migrate.watch.wrong():
+                self.stop.wait(INTERVAL)
+                continue
             try:
                 if not applied:
                     site = sites.apply_environment(self.context.settings)
@@ -91,7 +91,7 @@ class Scheduler:
                         self.stop.wait(INTERVAL)
                         continue
                     with heartbeat.keeping(lease):
-                        while not self.stop.is_set() and lease.remaining() > 0:
+                        while not self.stop.is_set() and lease.remaining() > 0 and not migrate.watch.wrong():
                             self._tick_or_wait()
                             self.stop.wait(INTERVAL)
             except (PeeweeException, DatabaseUnavailable) as error:
@@ -138,7 +138,7 @@ class Scheduler:
                 self._tidied = self.clock()
                 instances.prune()
             if tidying or self._behind:
-                self._behind = not retention.forget(self.clock, retention.BUDGET)
+                self._behind = not retention.forget(self.context.settings.retention, self.clock, retention.BUDGET)
             if self.context.settings.role.receives:
                 log_state.set_fence()
                 instances.ask_for_reconcile()
@@ -154,25 +154,21 @@ class Scheduler:
                 self._arrange_verification()
             closing.fail_poisonous()
             replicator.awaken_digests()
-            waiting = self._wanted()
+            fresh, others, busy = self._wanted()
             unverified = verifications.count_due(self.context.settings, self._verifying())
-        if waiting:
-            self.context.wake.rows(waiting)
+        if fresh:
+            self.context.wake.rows(fresh)
+        if others:
+            self.context.wake.bulk(others, busy)
         if unverified:
             self.context.wake.verifications(unverified)
 
-    def _wanted(self) -> int:
-        """How many wakes for syncs are worth sending: one each for what is urgent, and for the rest as many as there
-        are threads that may take it. A thread that is kept for what is urgent would only look and find nothing."""
-        settings = self.context.settings
-        most = limit(settings)
-        urgent = claim.count_due(most, at_most=marking.FRESH)
-        others = claim.count_due(most) - urgent
-        if others <= 0:
-            return urgent
-        free = settings.worker_processes * max(1, settings.worker_threads - 1) - claim.count_held()
-        # Some always: other machines may have workers too, and a killed worker's rows count as held for a while.
-        return min(most, urgent + min(others, max(free, WAKES)))
+    def _wanted(self) -> tuple[int, int, int]:
+        """How many rows wait that were just pushed, how many others, and how many are in somebody's hands."""
+        most = limit(self.context.settings)
+        fresh = claim.count_due(most, at_most=marking.FRESH)
+        others = claim.count_due(most) - fresh
+        return fresh, others, claim.count_held() if others > 0 else 0
 
     def _verifying(self) -> int:
         """How many repositories all worker processes together verify at once."""

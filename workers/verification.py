@@ -7,12 +7,13 @@ import dramatiq
 from app.replication.context import current
 from app.replication.verification import work
 from app.replication.verification.asking import reverify
+from workers import queues
 
 #: Behind the messages of the other queues that the same worker has fetched: nobody waits for a verification.
 PRIORITY = 100
 
 
-@dramatiq.actor(queue_name="verification", priority=PRIORITY)
+@dramatiq.actor(queue_name=queues.VERIFICATION, priority=PRIORITY)
 def verify_repository(registry_id: int | None = None) -> None:
     """Verify everything in the tracking row with this id, as a person who asks for it means it; without one, whatever
     is due until nothing is.

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
-import dramatiq
-from dramatiq.brokers.redis import RedisBroker
-from dramatiq.brokers.stub import StubBroker
 from dramatiq.errors import BrokerConnectionError
 from redis.exceptions import RedisError
 
 from app import correlation
 from app.settings import Settings
+from workers.load import load
 
 if TYPE_CHECKING:
     from dramatiq import Actor
 
 log = logging.getLogger(__name__)
 
+#: Wakes for what was not just pushed that may be sent at a time although every thread seems busy: a killed worker's
+#: rows count as held for a while.
+WAKES = 2
+
+#: Seconds between two sendings. Whoever was woken reads all that there is; the first after a quiet time is not held up.
+GAP = 0.01
+
 
 def limit(settings: Settings) -> int:
-    """Wakes that may be under way in a queue: twice the threads that could answer them."""
+    """Wakes that may be under way in a queue: twice the threads that could answer them, as far as our own settings
+    know. A queue that knows more workers takes more."""
     return 2 * settings.worker_threads * settings.worker_processes
 
 
@@ -35,106 +42,107 @@ class QueueWake:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._limit = limit(settings)
+        self._settings = settings
         self._condition = threading.Condition()
-        self._events = False
+        self._wanted = Wanted()
         #: Of whoever asked last; the message carries it.
         self._correlation: str | None = None
-        self._rows = 0
-        self._verifications = 0
         self._busy = False
+        self._sent_at = float("-inf")
         self._thread: threading.Thread | None = None
 
     def events(self) -> None:
-        with self._condition:
-            self._events = True
-            self._start()
+        self._ask(Wanted(events=1))
 
     def rows(self, count: int) -> None:
-        with self._condition:
-            self._rows = min(self._limit, max(self._rows, count))
-            self._start()
+        self._ask(Wanted(rows=count))
+
+    def bulk(self, count: int, busy: int = 0) -> None:
+        self._ask(Wanted(bulk=count, busy=busy))
 
     def verifications(self, count: int) -> None:
-        with self._condition:
-            self._verifications = min(self._limit, max(self._verifications, count))
-            self._start()
+        self._ask(Wanted(verifications=count))
 
     def join(self, timeout: float) -> bool:
         """Wait until everything asked for was sent or dropped; for a process that is about to end."""
         with self._condition:
-            return self._condition.wait_for(lambda: not (self._wanted() or self._busy), timeout)
+            return self._condition.wait_for(lambda: not (self._wanted or self._busy), timeout)
 
-    def _wanted(self) -> bool:
-        return bool(self._events or self._rows or self._verifications)
+    def _ask(self, wanted: Wanted) -> None:
+        with self._condition:
+            self._correlation = correlation.current() or self._correlation
+            if (both := self._wanted.beside(wanted)) == self._wanted and self._alive():
+                # As much is asked for already, and will be sent after this.
+                return
+            self._wanted = both
+            # At the first wake, not when it is made: a thread does not survive the fork into a server's workers.
+            if not self._alive():
+                self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
+                self._thread.start()
+            self._condition.notify_all()
 
-    def _start(self) -> None:
-        self._correlation = correlation.current() or self._correlation
-        # At the first wake, not when it is made: a thread does not survive the fork into a server's workers.
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
-            self._thread.start()
-        self._condition.notify_all()
+    def _alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
             with self._condition:
                 self._busy = False
                 self._condition.notify_all()
-                self._condition.wait_for(self._wanted)
-                events, rows, verifications = self._events, self._rows, self._verifications
-                self._events, self._rows, self._verifications, self._busy = False, 0, 0, True
+                self._condition.wait_for(lambda: bool(self._wanted))
+            if (early := self._sent_at + GAP - time.monotonic()) > 0:
+                time.sleep(early)
+            with self._condition:
+                wanted, self._wanted, self._busy = self._wanted, Wanted(), True
                 correlation_id, self._correlation = self._correlation, None
+            self._sent_at = time.monotonic()
             try:
                 with correlation.bound(correlation_id):
-                    self._send(events, rows, verifications)
+                    self._send(wanted)
             except (BrokerConnectionError, RedisError, OSError) as error:
                 log.warning("no worker could be woken, the scheduler will: %s", error)
 
-    def _send(self, events: bool, rows: int, verifications: int) -> None:
+    def _send(self, wanted: Wanted) -> None:
         # Here, because actors import the broker, and whoever makes a wake may have to be imported before it.
         from workers.events import process_events
-        from workers.sync import sync_repository
+        from workers.sync import backfill_repositories, sync_repository
         from workers.verification import verify_repository
 
-        if events:
-            self._send_up_to(process_events, 1)
-        if rows:
-            self._send_up_to(sync_repository, rows)
-        if verifications:
-            self._send_up_to(verify_repository, verifications)
+        self._send_up_to(process_events, wanted.events)
+        self._send_up_to(sync_repository, wanted.rows)
+        self._send_up_to(backfill_repositories, wanted.bulk, wanted.busy)
+        self._send_up_to(verify_repository, wanted.verifications)
 
-    def _send_up_to(self, actor: Actor[..., Any], count: int) -> None:
-        load = Load.of(actor.broker, actor.queue_name)
-        for _ in range(min(count, load.room(self._limit))):
+    def _send_up_to(self, actor: Actor[..., Any], count: int, busy: int | None = None) -> None:
+        if not count:
+            return
+        found = load(actor.broker, actor.queue_name)
+        most = max(limit(self._settings), 2 * found.threads)
+        if busy is not None:
+            count = min(count, max(self._spare(most // 2) - busy, WAKES))
+        for _ in range(min(count, found.room(most))):
             actor.send_with_options(correlation_id=correlation.current())
+
+    def _spare(self, threads: int) -> int:
+        """How many of these threads take up what was not just pushed: each process keeps one for what was, and that
+        one would only look and find nothing."""
+        each = self._settings.worker_threads
+        return threads if each == 1 else threads * (each - 1) // each
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """Messages of a queue: those that wait in it, and all that are under way (waiting, fetched, being processed)."""
+class Wanted:
+    """How many wakes are asked for, of each kind; and how many threads are at rows already."""
 
-    waiting: int = 0
-    under_way: int = 0
+    events: int = 0
+    rows: int = 0
+    bulk: int = 0
+    busy: int = 0
+    verifications: int = 0
 
-    @classmethod
-    def of(cls, broker: dramatiq.Broker, queue: str) -> Load:
-        """Ask the broker; where it cannot tell, nothing is under way."""
-        if isinstance(broker, RedisBroker):
-            # Not `do_qsize`, which counts what this process itself has fetched twice.
-            name = f"{broker.namespace}:{queue}"
-            with broker.client.pipeline(transaction=False) as pipeline:
-                pipeline.llen(name)
-                pipeline.hlen(f"{name}.msgs")
-                return cls(*pipeline.execute())
-        if isinstance(broker, StubBroker):
-            return cls(broker.queues[queue].qsize(), broker.queues[queue].unfinished_tasks)
-        return cls()
+    def __bool__(self) -> bool:
+        return bool(self.events or self.rows or self.bulk or self.verifications)
 
-    def room(self, limit: int) -> int:
-        """How many more may be sent.
-
-        One always may where none waits: messages whose worker was killed, or was never answered when it fetched them,
-        count as under way for long, and must not keep the others from being woken.
-        """
-        return max(limit - 1 - self.under_way, 0 if self.waiting else 1)
+    def beside(self, other: Wanted) -> Wanted:
+        """What both ask for: they mean the same rows."""
+        return Wanted(*(max(pair) for pair in zip(astuple(self), astuple(other), strict=True)))

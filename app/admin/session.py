@@ -8,8 +8,8 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from flask import Flask, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from app.secret_keys import secret_keys
 from app.settings import Secret, Settings
@@ -19,6 +19,13 @@ LIFETIME = 12 * 3600
 
 
 class _Sessions(SecureCookieSessionInterface):
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The session of this request. Who sends no cookie has none to be read: deriving its key takes longer than all
+        else that a small request does."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
     def get_cookie_secure(self, _app: Flask) -> bool:
         """Whether the browser came over TLS, to us or to the proxy before us. A lie here hurts the liar alone."""
         return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"

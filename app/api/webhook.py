@@ -136,7 +136,7 @@ def _store(notification: Notification, origin: Origin, body: Body) -> Stored:
     if not notification.events and not notification.quarantined:
         return Stored()
     try:
-        return event_log.store(notification.events, notification.quarantined, origin)
+        return context().intake.store(notification.events, notification.quarantined, origin)
     except DataError:
         # It would be refused again, for ever and with every later event behind it.
         log.exception("the database takes no event with these values; the notification is quarantined")

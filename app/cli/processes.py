@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 
 import click
 
-from app import database
+from app import amqp, database
 from app import migrate as migrations
 from app.boot import bind_database
 from app.cli.common import fail, plainly, use_embedded_broker
 from app.confidential import secret_values
-from app.deployment import Deployment, environment, web_command, worker_command
+from app.deployment import QUEUES, Deployment, environment, web_command, worker_command
 from app.embedded import EmbeddedValkey, EmbeddedValkeyError
 from app.logging import as_json, conceal
 from app.logging import configure as configure_logging
@@ -84,19 +85,38 @@ def web() -> None:
     _become(web_command())
 
 
+def _queues(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(re.findall(r"[^\s,]+", value or "")))
+    unknown = [name for name in names if name not in QUEUES]
+    if unknown or (value is not None and not names):
+        raise click.BadParameter(f"there are {', '.join(QUEUES)}")
+    return names
+
+
 @click.command(short_help="Run the worker process (dramatiq) in the foreground.")
 @plainly
-def worker() -> None:
+@click.option(
+    "--queues",
+    metavar="NAMES",
+    callback=_queues,
+    help=f"Serve only these, of {', '.join(QUEUES)}; separated by commas. Each needs a worker somewhere.",
+)
+def worker(queues: tuple[str, ...]) -> None:
     """Run the worker process (dramatiq) in the foreground: it copies and verifies. Any number may run.
+
+    Without --queues it does everything. A worker of `sync` alone copies what was just pushed and nothing else; one of
+    `backfill` all the rest.
 
     \b
     Examples:
       WORKER_PROCESSES=2 WORKER_THREADS=8 geo worker
+      geo worker --queues events,sync
+      geo worker --queues backfill,verification
 
     Exit status: 0 stopped as asked; 2 wrong settings, or no queue.
     """
     settings = _with_queue()
-    _become(worker_command(settings))
+    _become(worker_command(settings, queues))
 
 
 @click.command(short_help="Run the scheduler in the foreground.")
@@ -129,6 +149,8 @@ def _with_queue() -> Settings:
     settings = Settings.from_env(os.environ)
     if settings.role.replicates and not _queue(settings):
         fail("a worker and a scheduler need a queue between them: set REDIS_URL (`geo up` brings one of its own)", 2)
+    if settings.broker_url is not None:
+        amqp.require(settings.broker_url.value)
     return settings
 
 

@@ -212,7 +212,7 @@ def _wake(context: Context, count: int) -> None:
     from workers.wake import QueueWake
 
     wake = QueueWake(context.settings)
-    wake.rows(count)
+    wake.bulk(count)
     wake.join(WAKING)
 
 

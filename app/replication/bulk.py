@@ -54,7 +54,7 @@ def _resync(rows: ModelSelect[Registry], context: Context) -> list[int]:
     for batch in in_batches(ids):
         replicator.ask(batch)
         # At once: the first are worked on while the others are still being marked.
-        context.wake.rows(len(batch))
+        context.wake.bulk(len(batch))
     return ids
 
 

@@ -22,8 +22,8 @@ from app.statements import Statement, slot
 #: A row claimed this often without ever being closed brings its workers down; it then waits like any failure.
 MAX_ATTEMPTS = 3
 
-#: Less urgent than anything is.
-LEAST_URGENT = 1_000_000
+#: Less urgent than anything is, and more.
+LEAST_URGENT, MOST_URGENT = 1_000_000, -1
 
 #: Seconds between looks whether the site of a row in our hands was paused.
 WITHDRAWAL = 1.0
@@ -148,10 +148,10 @@ def count_held() -> int:
         return int(Registry.select(Registry.id).where(held).count())
 
 
-def claim_next(settings: Settings, at_most: int | None = None) -> Claim | None:
+def claim_next(settings: Settings, at_most: int | None = None, at_least: int = MOST_URGENT) -> Claim | None:
     """Take the row that has waited longest among the most urgent; None when nothing is due.
 
-    `at_most` leaves out what is less urgent than this priority.
+    `at_most` leaves out what is less urgent than this priority, `at_least` what is more urgent.
 
     Raises:
         NotApplied: when the rows are not about the registries of these settings.
@@ -166,10 +166,10 @@ def claim_next(settings: Settings, at_most: int | None = None) -> Claim | None:
             instant = now()
             urgency = LEAST_URGENT if at_most is None else at_most
             if not limits:
-                values = {"instant": instant, "site": site.id, "urgency": urgency}
+                values = {"instant": instant, "site": site.id, "at_most": urgency, "at_least": at_least}
                 rows = _take(values | {"owner": lease.owner(), "until": instant + timedelta(seconds=lease.TTL)})
                 return _claimed(rows, instant, asked, binding)
-            query = _next(instant, site.id, urgency).where(capacity.room(limits, instant))
+            query = _next(instant, site.id, urgency, at_least).where(capacity.room(limits, instant))
             return _claim(query, instant, asked, binding)
 
 
@@ -201,11 +201,12 @@ def waiting_again(instant: datetime) -> dict[str, Any]:
     return {**RELEASED, "state": SyncState.PENDING, "retry_at": None, "pending_since": since}
 
 
-def _next(instant: Any, site: Any, urgency: Any) -> ModelSelect[Registry]:
+def _next(instant: Any, site: Any, at_most: Any, at_least: Any) -> ModelSelect[Registry]:
     """In the order of an index, of which no more is read than comes before the row that is found."""
     # Not by a list of sites, which that order would not outlive.
     at_work = fn.EXISTS(taken_up().where(Site.id == site))
-    wanted = (Registry.site == site) & due(instant) & (Registry.priority <= urgency) & at_work
+    wanted = (Registry.site == site) & due(instant) & at_work
+    wanted &= (Registry.priority >= at_least) & (Registry.priority <= at_most)
     query = Registry.select(Registry.id).where(wanted)
     return query.order_by(Registry.priority, Registry.pending_since.asc(nulls="FIRST"), Registry.id).limit(1)
 
@@ -223,7 +224,7 @@ def _in_our_hands(instant: Any, owner: Any, until: Any) -> dict[str, Any]:
 
 
 def _due_with_slots() -> ModelSelect[Registry]:
-    return _next(slot("instant", Registry.retry_at), slot("site"), slot("urgency"))
+    return _next(slot("instant", Registry.retry_at), slot("site"), slot("at_most"), slot("at_least"))
 
 
 _DUE = Statement(_due_with_slots)

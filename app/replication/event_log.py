@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -73,8 +73,23 @@ def store(events: Sequence[RegistryEvent], unreadable: Sequence[Quarantined], or
     return Stored(accepted, len(events) - accepted, len(unreadable))
 
 
+def store_together(events: Sequence[RegistryEvent], occasions: Mapping[str, str | None]) -> set[str]:
+    """Write events of several envelopes, at most 500, in one transaction; return the ids of those that were new.
+    `occasions` are the correlation ids of those who brought them, by event.
+
+    Raises:
+        DatabaseUnavailable, peewee.PeeweeException: when they could not be written, none of them.
+    """
+    with transaction():
+        return _append(events, occasions)
+
+
 def append(events: Sequence[RegistryEvent]) -> int:
     """Write these events, at most 500, each once; return how many were new. Call it inside a transaction."""
+    return len(_append(events, {}))
+
+
+def _append(events: Sequence[RegistryEvent], occasions: Mapping[str, str | None]) -> set[str]:
     transaction_id()
     instant = now()
     fresh = {event.id: event for event in events}
@@ -82,7 +97,7 @@ def append(events: Sequence[RegistryEvent]) -> int:
     for (key,) in _known(len(fresh)).rows(**named("key", list(fresh))):
         del fresh[key]
     if not fresh:
-        return 0
+        return set()
     repositories = repository_ids({event.repository for event in fresh.values()}, instant)
     rows = [
         {
@@ -96,7 +111,7 @@ def append(events: Sequence[RegistryEvent]) -> int:
             "actor": event.actor,
             "user_agent": event.user_agent,
             "source_instance_id": event.source_instance_id,
-            "correlation_id": event.correlation_id or correlation.current(),
+            "correlation_id": event.correlation_id or occasions.get(event.id) or correlation.current(),
             "created_at": instant,
         }
         for event in fresh.values()
@@ -104,7 +119,7 @@ def append(events: Sequence[RegistryEvent]) -> int:
     # RETURNING tells what went in: the row count and last id of a conflict differ between the databases. The target is
     # named because SQLite's bare OR IGNORE passes over rows that break any other rule as well.
     values = {f"{column}{number}": row[column] for number, row in enumerate(rows) for column in row}
-    return len(_inserting(len(rows)).rows(**values))
+    return {key for (key,) in _inserting(len(rows)).rows(**values)}
 
 
 #: Of an event, what is not the same for all.
@@ -125,7 +140,7 @@ def _inserting(count: int) -> Statement:
         fields = Event._meta.fields
         rows = [{name: slot(f"{name}{number}", fields[name]) for name in _COLUMNS} for number in range(count)]
         insert = Event.insert_many(rows).on_conflict(action="NOTHING", conflict_target=[Event.event_key])
-        return insert.returning(Event.id)
+        return insert.returning(Event.event_key).tuples()
 
     return Statement(build)
 
@@ -198,8 +213,8 @@ def _count(events: ModelSelect[Event]) -> int:
 def prune(older_than: timedelta, unread_older_than: timedelta | None = None, limit: int = MAX_ROWS) -> int:
     """Delete at most `limit` events that are older than `older_than` and that every site has read; return how many.
 
-    What a site has not read is kept for it, whether it is paused or away, but not beyond `unread_older_than`: it is
-    told then that it missed something, and backfills. A retired site keeps nothing.
+    What a site has not read is kept for it, whether it is paused or away, but not beyond `unread_older_than` (None:
+    for good): it is told then that it missed something, and backfills. A retired site keeps nothing.
     """
     with connection():
         instant = now()

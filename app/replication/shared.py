@@ -11,6 +11,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app import redis_client
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -27,7 +29,7 @@ class Shared:
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         # One more try: the server may have been restarted since the connection was made.
-        self.client = redis.Redis.from_url(
+        self.client = redis_client.connect(
             url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 1)
         )
         self._clock = clock

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS
+from app.deployment import QUEUES
 from tests.support import images, parts
 from tests.support.compare import assert_same
 from tests.support.deployment import environment
@@ -53,6 +54,15 @@ def test_every_process_is_a_command_of_ours_that_runs_uninstalled() -> None:
         assert argument in COMMANDS
     # What platforms know: it is run before a release, and it alone is sent requests.
     assert {"release", "web"} <= processes().keys()
+
+
+def test_its_examples_of_workers_of_their_own_serve_every_queue_once() -> None:
+    # Given the lines that are commented out
+    examples = re.findall(r"^# ([a-z-]+): python -m app worker --queues (\S+)$", PROCFILE.read_text(), re.MULTILINE)
+
+    # Then together they do what `worker` does
+    assert sorted(queue for _, queues in examples for queue in queues.split(",")) == sorted(QUEUES)
+    assert len({name for name, _ in examples} | set(processes())) == len(examples) + len(processes())
 
 
 class Checkout:

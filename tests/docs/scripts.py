@@ -43,8 +43,12 @@ CHECKOUT: Mapping[str, Mapping[str, str]] = {
             "--scenario cold-far --rounds 1 --scale 0.02 --tools ours"
         ),
         "--scenario size --rounds 3": "--scenario size --rounds 1 --scale 0.01",
+        "--scenario scale --rounds 3": "--scenario scale --rounds 1 --scale 0.05",
     },
 }
 
 #: Pages whose blocks are all run by a test elsewhere.
-ELSEWHERE: Mapping[str, str] = {"docs/api.md": "tests/api/test_reference.py"}
+ELSEWHERE: Mapping[str, str] = {
+    "docs/api.md": "tests/api/test_reference.py",
+    "docs/reliability.md": "tests/soak/test_soak.py",
+}

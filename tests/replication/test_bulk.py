@@ -152,7 +152,7 @@ def test_a_push_does_not_wait_for_all_of_them(
     halfway, go_on = threading.Event(), threading.Event()
 
     class Halting(type(installation.wake)):  # type: ignore[misc]
-        def rows(self, count: int) -> None:
+        def bulk(self, count: int, busy: int = 0) -> None:
             halfway.set()
             assert go_on.wait(30)
 

@@ -13,6 +13,7 @@ import pytest
 from app.database import connection, now
 from app.models import Reference, SyncState
 from app.replication import marking, replicator
+from app.replication.assembly import assemble
 from app.replication.context import Context
 from tests.replication.conftest import Proxied
 from tests.support import images, wire
@@ -131,7 +132,7 @@ def both(
         env["GEO_SECONDARY_REGISTRY_URL"] = before_secondary.url
         deployment = Deployment.start(env)
         stack.callback(deployment.close)
-        second = Context.build(deployment.context.settings)
+        second = assemble(deployment.context.settings)
         stack.callback(second.close)
         yield (deployment, before_primary, before_secondary), second
 

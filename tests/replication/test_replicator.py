@@ -9,8 +9,9 @@ import pytest
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState
-from app.replication import replicator
+from app.replication import event_log, marking, replicator
 from app.replication.planner import RepositoryMissing
+from app.replication.replicator import Reach
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, environment, event
@@ -51,6 +52,42 @@ def test_failed_digests_of_a_synced_row_are_taken_up_again(
 
     # Then it is copied
     assert_same(primary, secondary, repository, made.digest)
+
+
+def test_a_process_takes_up_what_is_within_its_reach(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given a repository that was just pushed to, one that a person asked for, and one of a backfill
+    pushed, asked, owed = (f"{repository}/{name}" for name in ("pushed", "asked", "owed"))
+    for name in (pushed, asked, owed):
+        push(primary, name, "v1", images.image())
+    site = geo.fresh_site()
+    with connection():
+        ids = event_log.repository_ids([asked, owed], now())
+    marking.mark_full(site, [ids[owed]], priority=marking.BACKFILL)
+    marking.mark_full(site, [ids[asked]], priority=marking.MANUAL)
+    geo.event("push", pushed, "v1")
+    geo.mark()
+
+    def synced() -> set[str]:
+        return {name for name in (pushed, asked, owed) if geo.row(name).state == SyncState.SYNCED}
+
+    # When one that is for fresh pushes alone works until nothing is due for it, then the rest is left
+    assert replicator.run_due(geo.context, reach=Reach.FRESH) == 1
+    assert synced() == {pushed}
+
+    # And one that is for the rest leaves a fresh push, and takes what a person asked for first
+    push(primary, pushed, "v2", images.image())
+    geo.event("push", pushed, "v2")
+    geo.mark()
+    assert replicator.run_due(geo.context, limit=1, reach=Reach.BULK) == 1
+    assert synced() == {asked}
+    assert replicator.run_due(geo.context, reach=Reach.BULK) == 1
+    assert synced() == {asked, owed}
+
+    # And one that is for everything leaves nothing
+    assert replicator.run_due(geo.context) == 1
+    assert synced() == {pushed, asked, owed}
 
 
 def test_replication_switched_off_syncs_nothing(

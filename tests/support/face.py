@@ -34,6 +34,9 @@ class RecordingWake(Nobody):
     def rows(self, count: int) -> None:
         self.woken.append(count)
 
+    def bulk(self, count: int, busy: int = 0) -> None:
+        self.woken.append(count)
+
 
 @dataclass
 class Face:

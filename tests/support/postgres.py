@@ -27,23 +27,29 @@ _DEBIAN = "/usr/lib/postgresql/*/bin"
 
 _CONFIG = """
 listen_addresses = '127.0.0.1'
-fsync = off
-full_page_writes = off
 max_connections = 200
 shared_buffers = 32MB
 max_wal_size = 256MB
 timezone = UTC
 """
 
+#: What only a crash of the whole machine would need.
+_HASTY = """
+fsync = off
+full_page_writes = off
+"""
+
 
 class Postgres:
     """`with Postgres() as postgres: url = postgres.create_database()`.
 
-    Without fsync: fast, and still whole after a kill of the server (not of the machine). The server refuses to run
-    as root, so for root it runs as the user `postgres` or else `nobody`, in a directory of that user.
+    Without fsync, unless it is to be `durable`: fast, and still whole after a kill of the server (not of the machine).
+    The server refuses to run as root, so for root it runs as the user `postgres` or else `nobody`, in a directory of
+    that user.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self.durable = durable
         self.initdb = parts.require("initdb", f"{_DEBIAN}/initdb")
         self.postgres = parts.require("postgres", f"{_DEBIAN}/postgres")
         self.port = free_port()
@@ -146,7 +152,7 @@ class Postgres:
         if done.returncode != 0:
             raise AssertionError(f"initdb: {done.stdout}{done.stderr}")
         with (data / "postgresql.conf").open("a") as config:
-            config.write(_CONFIG)
+            config.write(_CONFIG if self.durable else _CONFIG + _HASTY)
 
     def _answers(self) -> bool:
         try:

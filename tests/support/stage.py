@@ -31,17 +31,20 @@ class Stage:
         self.geo = Deployment.start(env)
         self._stack.callback(self.geo.close)
 
-    def run(self, command: str, name: str) -> Process:
+    def run(self, command: str, name: str, *arguments: str) -> Process:
         """Start `geo <command>`, its output in a log of that name."""
         process = Process(
-            [sys.executable, "-m", "app", command], log=self.path / f"{name}.log", env=self.env, cwd=self.path
+            [sys.executable, "-m", "app", command, *arguments],
+            log=self.path / f"{name}.log",
+            env=self.env,
+            cwd=self.path,
         )
         self._stack.enter_context(process)
         return process
 
-    def worker(self, name: str) -> Process:
+    def worker(self, name: str, *arguments: str) -> Process:
         """Start the Dramatiq command line and wait until it reads its queues."""
-        process = self.run("worker", name)
+        process = self.run("worker", name, *arguments)
         wait_until(lambda: "ready for action" in process.log_text, message=lambda: process.log_text[-3000:])
         return process
 

@@ -47,6 +47,12 @@ class Authority:
 
     def issue(self, host: str = "127.0.0.1", name: str = "server") -> ssl.SSLContext:
         """What a server at `host`, an address or a name, needs to serve TLS."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(host, name))
+        return context
+
+    def certificate(self, host: str = "127.0.0.1", name: str = "server") -> Path:
+        """The same as a file: key and certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         try:
@@ -66,9 +72,7 @@ class Authority:
             )
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(both)
-        return context
+        return both
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)

@@ -68,11 +68,15 @@ class TwoSites(Staged):
         wait_until(
             lambda: digest_of(self.secondary, repository, reference) == digest_of(self.primary, repository, reference),
             timeout,
-            lambda: (
-                f"{repository}:{reference} did not arrive\n{two.log_text[-6000:]}\n---\n{self.one.log_text[-3000:]}"
-            ),
+            lambda: f"{repository}:{reference} did not arrive\n{self._how_it_is(two)}",
         )
         assert_same(self.primary, self.secondary, repository, reference)
+
+    def _how_it_is(self, two: Running) -> str:
+        """All that tells why nothing arrives: what the site says of itself, what it has read, and all logs."""
+        told = [two.geo(*command, status=None) for command in (("status",), ("events",), ("repositories",))]
+        logs = [f"--- {log}\n{log.read_text()[-6000:]}" for log in sorted(self.path.glob("*.log"))]
+        return "\n".join([*told, two.log_text[-6000:], "--- primary's", self.one.log_text[-3000:], *logs])
 
     def _registry(self, name: str, **options: Any) -> DistributionRegistry:
         return self.stack.enter_context(DistributionRegistry(self.path / name, version=self.version, **options))

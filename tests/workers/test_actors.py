@@ -123,6 +123,9 @@ def test_many_rows_wake_many_threads(geo: Deployment, primary: DistributionRegis
         def rows(self, count: int) -> None:
             asked.append(count)
 
+        def bulk(self, count: int, busy: int = 0) -> None:
+            raise AssertionError("the scheduler asks for those")
+
         def verifications(self, count: int) -> None:
             raise AssertionError("the scheduler asks for those")
 

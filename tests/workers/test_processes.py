@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from dramatiq.brokers.stub import StubBroker
 
+from app.cli import main
 from app.models import SyncState
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import environment
+from tests.support.processes import Process
 from tests.support.proxy import Proxy, Rule
 from tests.support.registries import DistributionRegistry
 from tests.support.root import ROOT
@@ -172,6 +178,137 @@ def test_a_dead_worker_does_not_keep_the_next_from_being_woken(
 
     # Then it arrives at once
     wait_until(lambda: arrived(primary, secondary, "team/fresh"), timeout=8, message=lambda: scheduler.log_text[-2000:])
+
+
+@pytest.mark.long
+def test_workers_of_their_own_keep_to_their_queues(
+    stage: Stage, proxy: Proxy, primary: DistributionRegistry, secondary: DistributionRegistry
+) -> None:
+    # Given a backfill of more slow repositories than its own worker has threads, and a worker for what is pushed
+    layer = os.urandom(200_000)
+    old = [f"team/old{number}" for number in range(3)]
+    for name in old:
+        push(primary, name, "v1", images.image([layer]))
+    rule = proxy.rule(rf"GET .*/blobs/{images.sha256(layer)}", rate=5_000)
+    bulk = stage.worker("bulk", "--queues", "backfill,verification")
+    fresh = stage.worker("fresh", "--queues", "events,sync")
+    scheduler = stage.run("scheduler", "scheduler")
+    assert rule.arrived.wait(30), scheduler.log_text
+
+    # When something is pushed meanwhile
+    push(primary, "team/fresh", "v1", images.image())
+    stage.geo.event("push", "team/fresh", "v1")
+    stage.send()
+
+    # Then it arrives at once, by the worker that is there for it
+    wait_until(lambda: arrived(primary, secondary, "team/fresh"), message=lambda: fresh.log_text[-3000:])
+    assert not any(arrived(primary, secondary, name) for name in old)
+
+    # And the backfill is done by the other alone
+    wait_until(lambda: all(arrived(primary, secondary, name) for name in old), 90, lambda: bulk.log_text[-3000:])
+    wait_until(lambda: all(_synced(bulk, name) for name in old), message=lambda: bulk.log_text[-3000:])
+    assert _synced(fresh, "team/fresh")
+    assert not _synced(bulk, "team/fresh")
+    assert not any(_synced(fresh, name) for name in old)
+
+    # And verified by it too
+    wait_until(
+        lambda: all(stage.geo.row(name).verified_at is not None for name in (*old, "team/fresh")),
+        message=lambda: bulk.log_text[-3000:],
+    )
+
+
+def _synced(worker: Process, repository: str) -> bool:
+    """Whether this worker says that it has copied something of the repository."""
+    lines = [json.loads(line) for line in worker.log_text.splitlines() if line.startswith("{")]
+    return any(line.get("message") == "synced" and line["container_repository_name"] == repository for line in lines)
+
+
+@pytest.mark.long
+def test_a_worker_of_events_alone_reads_them_and_wakes_the_others(
+    stage: Stage, primary: DistributionRegistry, secondary: DistributionRegistry
+) -> None:
+    # Given a worker for each kind, and no scheduler that could make up for a wake
+    events = stage.worker("events", "--queues", "events")
+    fresh = stage.worker("fresh", "--queues", "sync")
+
+    # When something is pushed
+    push(primary, "team/app", "v1", images.image())
+    stage.geo.event("push", "team/app", "v1")
+    stage.send()
+
+    # Then the one reads the event, and the other copies
+    wait_until(lambda: arrived(primary, secondary, "team/app"), timeout=10, message=lambda: fresh.log_text[-3000:])
+    wait_until(lambda: _synced(fresh, "team/app"), message=lambda: fresh.log_text[-3000:])
+    assert not _synced(events, "team/app")
+
+
+def _rights() -> list[str]:
+    """The rights of a user of Redis, as the page of settings gives them."""
+    text = (ROOT / "docs/settings.md").read_text()
+    found = re.search(r"^ACL SETUSER geo (.+)$", text, re.MULTILINE)
+    assert found is not None
+    return found[1].replace("PASSWORD", "hush").split()
+
+
+@pytest.mark.long
+def test_the_rights_that_the_documentation_names_are_enough(
+    tmp_path: Path,
+    stub_broker: StubBroker,
+    valkey: Valkey,
+    primary: DistributionRegistry,
+    secondary: DistributionRegistry,
+) -> None:
+    # Given a server on which we are a user with those rights alone
+    with valkey.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "geo", "reset")
+        admin.execute_command("ACL", "SETUSER", "geo", *_rights())
+        admin.execute_command("ACL", "LOG", "RESET")
+        try:
+            url = f"redis://geo:hush@{valkey.host}/0"
+            env = environment(primary, secondary, f"sqlite:///{tmp_path}/geo.db", REDIS_URL=url, WORKER_PROCESSES="1")
+            with Stage(tmp_path, env) as stage:
+                worker = stage.worker("worker")
+                stage.run("scheduler", "scheduler")
+
+                # When images are pushed, copied and verified
+                for number in range(3):
+                    push(primary, f"team/app{number}", "v1", images.image([os.urandom(2_000_000)]))
+                    stage.geo.event("push", f"team/app{number}", "v1")
+                stage.send()
+                wait_until(
+                    lambda: all(stage.geo.row(f"team/app{number}").verified_at for number in range(3)),
+                    message=lambda: worker.log_text[-3000:],
+                )
+
+                # And the queue is asked and looked after, and somebody looks whether all is well
+                _maintain(url)
+                stage.run("check", "check").wait(60)
+
+            # Then nothing was refused
+            assert admin.execute_command("ACL", "LOG") == []
+        finally:
+            admin.execute_command("ACL", "DELUSER", "geo")
+
+
+def _maintain(url: str) -> None:
+    """What Dramatiq does now and then to the messages of dead workers."""
+    from workers import redis_broker
+
+    broker = redis_broker.build(url, [])
+    broker.maintenance_chance = 1_000_000
+    broker.declare_queue("sync")
+    broker.do_fetch("sync", 1)
+    broker.load("sync")
+    broker.close()
+    broker.client.close()
+
+
+@pytest.mark.parametrize("names", ["sync,nothing", "", ","])
+def test_a_queue_that_there_is_not_is_told(names: str) -> None:
+    told = CliRunner().invoke(main, ["worker", "--queues", names])
+    assert told.exit_code == 2
+    assert "events, sync, backfill, verification" in told.output
 
 
 @pytest.mark.parametrize("command", ["worker", "scheduler"])

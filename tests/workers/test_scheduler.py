@@ -30,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("stub_broker")
 class Wakes:
     events_sent: int = 0
     rows_sent: list[int] = field(default_factory=list)
+    bulk_sent: list[tuple[int, int]] = field(default_factory=list)
     verifications_sent: list[int] = field(default_factory=list)
 
     def events(self) -> None:
@@ -37,6 +38,9 @@ class Wakes:
 
     def rows(self, count: int) -> None:
         self.rows_sent.append(count)
+
+    def bulk(self, count: int, busy: int = 0) -> None:
+        self.bulk_sent.append((count, busy))
 
     def verifications(self, count: int) -> None:
         self.verifications_sent.append(count)
@@ -95,32 +99,30 @@ def test_rows_that_wait_are_counted_up_to_the_limit(state: Deployment, wakes: Wa
     assert wakes.rows_sent == [32]
 
 
-def test_for_a_backfill_those_alone_are_woken_who_may_take_it(state: Deployment, wakes: Wakes) -> None:
-    # Given more rows of a backfill than there are threads, of which all that may take them have one
-    from workers.scheduler import WAKES
-
+def test_what_was_just_pushed_is_woken_for_apart_from_a_backfill(state: Deployment, wakes: Wakes) -> None:
+    # Given more rows of a backfill than there are threads
     settle_reconcile(state)
     site = state.fresh_site()
     with transaction():
         ids = event_log.repository_ids([f"team/app{number}" for number in range(40)], now())
         marking.mark_full(site, list(ids.values()), priority=marking.BACKFILL)
     tick(state.context)
-    settings = state.context.settings
-    bulk = settings.worker_processes * (settings.worker_threads - 1)
-    assert wakes.rows_sent == [bulk]
-    held = [state.take() for _ in range(bulk)]
-    assert None not in held
 
-    # When, then there may be other machines
+    # Then twice the threads are woken for it, and nobody for what was not pushed
+    assert (wakes.rows_sent, wakes.bulk_sent) == ([], [(32, 0)])
+
+    # And it is told how many rows are in somebody's hands
+    assert None not in [state.take() for _ in range(14)]
     tick(state.context)
-    assert wakes.rows_sent[-1] == WAKES
+    assert wakes.bulk_sent[-1] == (26, 14)
 
-    # And for each of what was pushed there is a wake too
+    # And for each of what was pushed there is a wake
     for number in range(3):
         state.event("push", f"team/fresh{number}", "v1")
     state.mark()
     tick(state.context)
-    assert wakes.rows_sent[-1] == 3 + WAKES
+    assert wakes.rows_sent == [3]
+    assert wakes.bulk_sent[-1] == (26, 14)
 
 
 def test_a_row_whose_holder_died_is_due_when_its_lease_ends(state: Deployment, wakes: Wakes) -> None:

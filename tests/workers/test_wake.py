@@ -61,12 +61,12 @@ def wiring(stub_broker: StubBroker, valkey: Valkey, monkeypatch: pytest.MonkeyPa
 
 
 def _wire(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wiring]:
-    from workers import process_events, sync_repository
+    from workers import backfill_repositories, process_events, sync_repository
     from workers.broker import build
 
     broker = build(settings(url))
     assert isinstance(broker, RedisBroker)
-    for actor in (process_events, sync_repository):
+    for actor in (process_events, sync_repository, backfill_repositories):
         broker.declare_queue(actor.queue_name)
         monkeypatch.setattr(actor, "broker", broker)
     yield Wiring(broker)
@@ -125,6 +125,41 @@ def test_no_more_are_under_way_than_twice_the_threads(wiring: Wiring) -> None:
     # Then nearly all room is used and no more
     assert 11 <= wiring.sent("sync") <= 12
     assert 1 <= wiring.sent("events") <= 12
+
+
+def test_a_backfill_wakes_the_threads_that_may_take_it(wiring: Wiring) -> None:
+    # Given two processes of three threads, each of which keeps one for what is pushed
+    limits = settings("stub://", threads=3, processes=2)
+    wake = make_wake(limits)
+
+    # When there is more to do than they can, and one of them is at it
+    wake.bulk(100, busy=1)
+    assert wake.join(10)
+
+    # Then the others are woken
+    assert wiring.sent("backfill") == 3
+    assert wiring.sent("sync") == 0
+
+    # And a few although all seem busy: a dead worker's rows count for a while
+    wiring.broker.client.delete("dramatiq:backfill", "dramatiq:backfill.msgs")
+    wake.bulk(100, busy=50)
+    assert wake.join(10)
+    assert wiring.sent("backfill") == 2
+
+
+def test_workers_on_other_machines_are_woken_too(wiring: Wiring) -> None:
+    # Given three workers of eight threads, and a sender whose own settings know of one
+    limits = settings("stub://", threads=8, processes=1)
+    for number in range(3):
+        wiring.broker.client.zadd("dramatiq:__serving__.sync", {f"worker{number}:8": time.time()})
+
+    # When
+    wake = make_wake(limits)
+    wake.rows(1000)
+    assert wake.join(10)
+
+    # Then all of them are
+    assert wiring.sent("sync") == 3 * 16 - 1
 
 
 def test_messages_of_a_dead_worker_do_not_keep_others_from_being_woken(wiring: Wiring) -> None:
@@ -205,16 +240,6 @@ def test_without_any_broker_messages_do_not_pile_up(stub: StubBroker) -> None:
     # Then it keeps no more than a few
     assert stub.queues["events"].qsize() <= 4
     assert stub.queues["sync"].qsize() <= 4
-
-
-@pytest.mark.parametrize(
-    ("waiting", "under_way", "room"),
-    [(0, 0, 15), (1, 1, 14), (3, 15, 0), (1, 15, 0), (0, 15, 1), (0, 16, 1), (1, 400, 0), (0, 400, 1)],
-)
-def test_room(stub_broker: StubBroker, waiting: int, under_way: int, room: int) -> None:
-    from workers.wake import Load
-
-    assert Load(waiting, under_way).room(16) == room
 
 
 def test_a_port_that_nobody_listens_on_is_noticed_quickly(

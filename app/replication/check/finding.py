@@ -26,10 +26,13 @@ class Id(StrEnum):
     CHECK_TIMEOUT = "check-timeout"
 
     DATABASE_CLOCK = "database-clock"
+    DATABASE_NEWER = "database-newer"
     DATABASE_UNMIGRATED = "database-unmigrated"
     DATABASE_UNREACHABLE = "database-unreachable"
 
+    QUEUE_CLIENT = "queue-client"
     QUEUE_MISSING = "queue-missing"
+    QUEUE_REFUSES = "queue-refuses"
     REDIS_REFUSES = "redis-refuses"
     REDIS_UNREACHABLE = "redis-unreachable"
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import uuid
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from app import amqp, redis_client
 from app.replication.check.examination import Examination
 from app.replication.check.finding import Finding, Id, error, fine
+from app.settings import SettingsError
 
 #: Seconds after which the key is gone by itself, should we not get to delete it.
 _KEPT = 10
-
-_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 def check(examination: Examination) -> Sequence[Finding]:
@@ -45,10 +43,8 @@ def _asked(name: str, url: str, answer: float) -> Finding:
     if scheme == "stub":
         return fine(subject, "kept in this process alone, as tests have it")
     try:
-        if scheme in _PORTS:
-            parts = urlsplit(url)
-            socket.create_connection((parts.hostname or "localhost", parts.port or _PORTS[scheme]), answer).close()
-            return fine(subject, f"{name} answers")
+        if amqp.is_amqp(url):
+            return _rabbitmq(subject, url)
         _write(url, answer)
     except redis.ResponseError as problem:
         return error(
@@ -71,9 +67,33 @@ def _asked(name: str, url: str, answer: float) -> Finding:
     return fine(subject, f"{name} answers, and takes keys")
 
 
+def _rabbitmq(subject: str, url: str) -> Finding:
+    try:
+        amqp.require(url)
+        amqp.probe(url)
+    except SettingsError as problem:
+        return error(
+            Id.QUEUE_CLIENT,
+            subject,
+            "BROKER_URL is RabbitMQ's, and the client for it is not installed",
+            "Web, workers and scheduler do not start.",
+            problem.problems[0],
+        )
+    except amqp.Refused as problem:
+        return error(
+            Id.QUEUE_REFUSES,
+            subject,
+            f"RabbitMQ at BROKER_URL does not let us in: {problem}",
+            "No worker can be woken: copying waits for the scheduler's rounds.",
+            "Check user, password and virtual host: export BROKER_URL=amqp://USER:PASSWORD@HOST:5672/VHOST"
+            " (a name of a virtual host with a slash has %2F for it)",
+        )
+    return fine(subject, "BROKER_URL answers, and lets us in")
+
+
 def _write(url: str, answer: float) -> None:
     options = {"socket_timeout": answer, "socket_connect_timeout": answer, "retry": Retry(NoBackoff(), 0)}
-    with contextlib.closing(redis.Redis.from_url(url, **options)) as client:
+    with contextlib.closing(redis_client.connect(url, **options)) as client:
         key = f"geo-check:{uuid.uuid4()}"
         client.set(key, "1", ex=_KEPT)
         client.delete(key)

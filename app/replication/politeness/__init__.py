@@ -38,7 +38,7 @@ class Politeness:
         self._processes = settings.worker_processes
         # Not the process's number alone: there may be several machines.
         self._process = f"{os.getpid():x}-{uuid.uuid4().hex[:12]}"
-        sides = [("primary", settings.primary), ("secondary", settings.secondary)]
+        sides = [("primary", settings.primary), *(("secondary", each.secondary) for each in settings.every)]
         registries = [(side, registry) for side, registry in sides if registry is not None]
         self._gates = {registry.url: self._gate(side, registry) for side, registry in registries}
         self._planes = {

@@ -68,6 +68,7 @@ def verify(
     `enough` is asked between batches, and true gives the row back: it is gone on with later. `progress` is told how
     many references of how many were looked at.
     """
+    context = context.at(claim.site.name)
     about = {"geo.site": claim.site.name, "geo.repository": claim.path, "geo.level": claim.level.value}
     with tracing.span("verify_repository", about) as span, heartbeat.keeping(claim.lease):
         result = _Run(claim, context, enough, progress).run()
@@ -162,7 +163,7 @@ class _Run:
             if any(look.gone for look in looks):
                 repair.list_anew(claim)
         if marked:
-            self._context.wake.rows(1)
+            self._context.wake.bulk(1)
         result.looked_at += len(looks)
         result.behind += len(behind)
         self._note(looks)
@@ -210,7 +211,7 @@ class _Run:
             self._result.behind += len(differing)
             with connection():
                 repair.list_anew(claim)
-            self._context.wake.rows(1)
+            self._context.wake.bulk(1)
 
     def _unlisted(self, problem: PrimaryUnsure) -> None:
         """What was replicated is looked at all the same: that is worth most while the primary is away."""

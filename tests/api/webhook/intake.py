@@ -32,6 +32,9 @@ class Wakes:
     def rows(self, count: int) -> None:
         raise AssertionError("a webhook syncs nothing")
 
+    def bulk(self, count: int, busy: int = 0) -> None:
+        raise AssertionError("a webhook syncs nothing")
+
     def verifications(self, count: int) -> None:
         raise AssertionError("a webhook verifies nothing")
 

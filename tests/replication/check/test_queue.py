@@ -10,8 +10,11 @@ from app.replication.check import Examination, Id
 from app.replication.check import queue as queue_check
 from app.settings import Settings
 from tests.replication.check.conftest import only, troubles
+from tests.support import parts
 from tests.support.deployment import offline_environment
 from tests.support.ports import free_port
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.sentinel import Sentinels
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.timeout(60)
@@ -41,7 +44,39 @@ def test_nobody_listens() -> None:
     assert (found.id, "REDIS_URL" in found.fix, "hush" in repr(found)) == (Id.REDIS_UNREACHABLE, True, False)
 
 
+def test_rabbitmq_without_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.amqp.find_spec", lambda _name: None)
+    found = only(queue_check.check(examination(BROKER_URL=f"amqp://127.0.0.1:{free_port()}")))
+    assert (found.id, "geo-registry[rabbitmq]" in found.fix) == (Id.QUEUE_CLIENT, True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+def test_rabbitmq(tmp_path: Path) -> None:
+    with RabbitMQ(tmp_path / "rabbitmq") as server:
+        # Given a server that lets us in
+        assert troubles(queue_check.check(examination(BROKER_URL=server.url))) == []
+
+        # When the password is another
+        found = only(queue_check.check(examination(BROKER_URL=server.url.replace("p%40ss", "hush"))))
+
+        # Then it is told, and the password is not
+        assert (found.id, found.subject, "hush" in repr(found)) == (Id.QUEUE_REFUSES, "queue", False)
+
+
+@pytest.mark.long
+def test_sentinels(tmp_path: Path) -> None:
+    with Sentinels(tmp_path / "sentinels") as sentinels:
+        # Given a master that they know, then it takes keys
+        assert troubles(queue_check.check(examination(REDIS_URL=sentinels.url(), BROKER_URL=sentinels.url(1)))) == []
+
+        # When they know none of that name, then that is told
+        found = only(queue_check.check(examination(REDIS_URL=sentinels.url().replace("mymaster", "other"))))
+        assert (found.id, "other" in found.title) == (Id.REDIS_UNREACHABLE, True)
+
+
 def test_another_broker_that_is_not_there() -> None:
+    parts.library("pika", "pika")
     found = only(queue_check.check(examination(BROKER_URL=f"amqp://127.0.0.1:{free_port()}")))
     assert (found.id, found.subject) == (Id.REDIS_UNREACHABLE, "queue")
 
