@@ -18,8 +18,8 @@ from itertools import count
 
 from tests.support.deployment import SECRET
 
-#: Seconds for which an answer is waited for.
-PATIENCE = 30.0
+#: Seconds for which an answer is waited for, and between two connections that are opened.
+PATIENCE, APART = 30.0, 0.03
 
 
 @dataclass
@@ -45,8 +45,9 @@ class Load:
 
     def run(self) -> dict[str, object]:
         """Send until the time is over; what became of it."""
+        connections = [self._connect() for _ in range(self.connections)]
         self._began = time.perf_counter()
-        threads = [threading.Thread(target=self._send) for _ in range(self.connections)]
+        threads = [threading.Thread(target=self._send, args=(connection,)) for connection in connections]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -57,11 +58,16 @@ class Load:
             "latencies": self.latencies,
         }
 
-    def _send(self) -> None:
-        latencies: list[float] = []
-        statuses: Counter[str] = Counter()
+    def _connect(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port), PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Opened all at once, all of them would be one process's: whichever was awake.
+        time.sleep(APART)
+        return connection
+
+    def _send(self, connection: socket.socket) -> None:
+        latencies: list[float] = []
+        statuses: Counter[str] = Counter()
         try:
             while True:
                 number = next(self._numbers)

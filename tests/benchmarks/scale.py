@@ -135,12 +135,14 @@ def _most(options: Options) -> Result:
                     before = web.cpu()
                     answered = web.load(f"most{number}", seconds, connections=CROWD)
                     used = web.cpu() - before
+                    by_process = web.shares()
                 taken = answered["statuses"].get("200", 0)
                 rate = taken / answered["seconds"]
                 values.setdefault(name, []).append(rate)
                 options.say(
                     f"  round {number + 1} {name}: {rate:.0f} a second, {answered['statuses']};"
-                    f" {used / max(1, taken) * 1000:.2f} ms of processor each"
+                    f" {used / max(1, taken) * 1000:.2f} ms of processor each;"
+                    f" {', '.join(f'{share:.1f}' for share in by_process)} s by process"
                 )
     shares = {
         name: [median(found) / median(values[EMPTY])] for name, found in values.items() if name != EMPTY and found
@@ -181,6 +183,10 @@ class Web:
     def cpu(self) -> float:
         return cpu_seconds(*processes_of(self.directory))
 
+    def shares(self) -> list[float]:
+        """Processor seconds that each web process took so far."""
+        return sorted(cpu_seconds(pid) for pid in processes_of(self.directory) if _serves(pid))
+
     def load(self, name: str, seconds: float, *, connections: int, rate: float = 0.0) -> dict[str, Any]:
         """What became of requests that another process sends."""
         command = [sys.executable, "-m", "tests.benchmarks.load", str(self.port), WEBHOOK]
@@ -220,6 +226,10 @@ def _web(directory: Path, url: str, application: str, given: Mapping[str, str]) 
         with Process(server, log=directory / "web.log", env=env, cwd=directory) as web:
             web.wait_for_port(port)
             yield Web(port, directory, env)
+
+
+def _serves(pid: int) -> bool:
+    return b"app.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _stored(url: str, keys: str) -> int:
