@@ -181,6 +181,7 @@ def test_a_dead_worker_does_not_keep_the_next_from_being_woken(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_workers_of_their_own_keep_to_their_queues(
     stage: Stage, proxy: Proxy, primary: DistributionRegistry, secondary: DistributionRegistry
 ) -> None:
@@ -252,6 +253,7 @@ def _rights() -> list[str]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_the_rights_that_the_documentation_names_are_enough(
     tmp_path: Path,
     stub_broker: StubBroker,
