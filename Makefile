@@ -6,7 +6,7 @@ LOCK := uv pip compile --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long test-on chaos bench interop lint format lock wheel clean docs
+.PHONY: help setup demo test test-long test-on chaos soak bench interop lint format lock wheel clean docs
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-on: ## Run a part of the tests by another Python, such as WITH=python3.12
 chaos: ## Break things on purpose: the long form of tests/chaos
 	@deploy/setup.sh long
 	@CHAOS=long $(PYTHON) -m pytest tests/chaos -s $(ARGS)
+
+soak: ## An hour of pushes and faults on two sites, and what grew, such as ARGS="--minutes 10 --out DIR"
+	@deploy/setup.sh test
+	@$(PYTHON) -m tests.soak $(ARGS)
 
 bench: ## Measure copying beside skopeo, crane and regsync, such as ARGS="--scenario cold --json FILE"
 	@deploy/setup.sh test

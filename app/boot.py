@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from peewee import ImproperlyConfigured
 
 from app import database, logging, metrics, tracing
 from app.confidential import secret_values
+from app.replication.assembly import assemble
 from app.replication.context import Context, Wake, install
 from app.replication.policy import InvalidTagPattern, TagPatterns
 from app.replication.scope import InvalidScope, Scope
@@ -26,9 +28,7 @@ def boot(settings: Settings | None = None, wake: Wake | None = None) -> Context:
     bind_database(settings)
     logging.conceal(secret_values(settings))
     tracing.configure(os.environ)
-    return install(
-        Context.build(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling)
-    )
+    return install(assemble(settings, wake, observe=metrics.observe_registry, throttled=metrics.observe_throttling))
 
 
 def bind_database(settings: Settings) -> None:
@@ -49,17 +49,22 @@ def bind_database(settings: Settings) -> None:
         )
     except ValueError as error:
         problems.append(f"DATABASE_URL: {error}.")
+    problems += [problem for each in settings.every for problem in _patterns(each)]
+    if problems:
+        raise SettingsError(list(dict.fromkeys(problems)))
+
+
+def _patterns(settings: Settings) -> Iterator[str]:
+    """What is wrong with a site's patterns."""
     try:
         Scope(settings.repositories)
     except InvalidScope as error:
-        problems.append(f"GEO_REPOSITORIES: {error}.")
+        yield f"GEO_REPOSITORIES: {error}."
     try:
         TagScope(settings.tags)
     except ValueError as error:
-        problems.append(f"GEO_TAGS: {error}.")
+        yield f"GEO_TAGS: {error}."
     try:
         TagPatterns(settings.protected_tags)
     except InvalidTagPattern as error:
-        problems.append(f"GEO_PROTECTED_TAGS: {error}.")
-    if problems:
-        raise SettingsError(problems)
+        yield f"GEO_PROTECTED_TAGS: {error}."

@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     request_id.register(app)
+    health.register(app)
     configure_session(app, settings)
     register_problems(app)
     if settings.role.receives:

@@ -10,6 +10,7 @@ from app.settings import Settings
 from tests.support.deployment import Deployment, environment
 from tests.support.registries import DistributionRegistry
 from tests.support.root import ROOT
+from tests.support.variables import LEAST, Asked
 
 
 def test_every_metric_is_in_the_table(
@@ -35,23 +36,13 @@ def test_every_metric_is_in_the_table(
 
 def test_every_variable_that_is_read_is_in_the_table() -> None:
     # Given the variables that the settings ask for
-    asked: set[str] = set()
-
-    class Recorder(dict[str, str]):
-        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-            asked.add(name)
-            return {
-                "GEO_NOTIFICATION_SECRET": "x",
-                "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "http://a.example",
-                "GEO_SECONDARY_REGISTRY_URL": "http://b.example",
-            }.get(name, default)
-
-    Settings.from_env(Recorder())
+    asked = Asked(LEAST)
+    Settings.from_env(asked)
 
     # When
     text = (ROOT / "docs/settings.md").read_text()
 
-    # Then each is named; those of one registry by their shared endings
-    for name in asked:
+    # Then each is named; those of one registry by their shared endings, and a site's own as everybody's
+    for name in {name.removesuffix("_SECONDARY") for name in asked.names}:
         parts = re.fullmatch(r"(GEO_(?:PRIMARY|SECONDARY)_REGISTRY_)(.+)", name)
         assert name in text or (parts is not None and f"`{parts[2]}`" in text), name

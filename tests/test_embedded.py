@@ -24,21 +24,9 @@ from app.embedded import (
     binary,
 )
 from app.supervisor import Supervisor
+from tests.support.clock import Clock
 from tests.support.root import ROOT
 from tests.support.wait import wait_until
-
-
-class Clock:
-    """Time that passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @contextmanager
@@ -164,7 +152,7 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path: Path) -> None:
 def test_a_second_one_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     # Given one that runs
     first = EmbeddedValkey(tmp_path)
-    clock = Clock()
+    clock = Clock(0.0)
     second = EmbeddedValkey(tmp_path, clock=clock, sleep=clock.sleep)
     with running(first), client(first.url) as redis:
         redis.set("key", "first")
@@ -185,7 +173,7 @@ def test_a_second_one_in_the_same_directory_is_refused(tmp_path: Path) -> None:
 def test_the_directory_stays_locked_while_the_server_lives(tmp_path: Path) -> None:
     # Given a server whose supervisor is gone (here: has let go of the directory)
     first = EmbeddedValkey(tmp_path)
-    clock = Clock()
+    clock = Clock(0.0)
     second = EmbeddedValkey(tmp_path, clock=clock, sleep=clock.sleep)
     with running(first):
         first.__exit__()

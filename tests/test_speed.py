@@ -3,17 +3,11 @@ from __future__ import annotations
 import pytest
 
 from app.speed import OVER, Speed
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def test_speed_is_told_once_something_is_known() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     speed = Speed(clock)
     assert speed.at(0) is None
     clock.now += 2
@@ -22,7 +16,7 @@ def test_speed_is_told_once_something_is_known() -> None:
 
 def test_what_was_long_ago_does_not_count() -> None:
     # Given ten a second for a long while
-    clock = Clock()
+    clock = Clock(100.0)
     speed = Speed(clock)
     count = 0
     for _ in range(30):
@@ -40,7 +34,7 @@ def test_what_was_long_ago_does_not_count() -> None:
 
 
 def test_counting_anew_begins_anew() -> None:
-    clock = Clock()
+    clock = Clock(100.0)
     speed = Speed(clock)
     speed.at(1000)
     clock.now += 1

@@ -13,6 +13,7 @@ import pytest
 
 from app.processes import Child
 from app.supervisor import KILL_AFTER, Program, Supervisor
+from tests.support.clock import Clock
 from tests.support.root import ROOT
 from tests.support.wait import wait_until
 
@@ -74,14 +75,6 @@ def reaped(pid: int) -> bool:
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from app import amqp
 from app.redis_address import in_next_database
 from app.settings import Settings
 from workers import redis_broker
-from workers.middleware import FirstSignalOnly, Lifecycle, Occasion
+from workers.middleware import FirstSignalOnly, Lifecycle, Occasion, OwnSchema
 
 
 def build(settings: Settings) -> dramatiq.Broker:
@@ -26,7 +26,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     url = _url(settings)
     if url is None or url.startswith("stub://"):
         return StubBroker(middleware=[])
-    middleware = [Occasion(), Lifecycle(), FirstSignalOnly()]
+    middleware = [Occasion(), OwnSchema(), Lifecycle(), FirstSignalOnly()]
     if amqp.is_amqp(url):
         amqp.require(url)
         from workers import rabbitmq_broker

@@ -12,10 +12,10 @@ from typing import Any
 
 import dramatiq
 import redis
-from dramatiq.middleware import Middleware
+from dramatiq.middleware import Middleware, SkipMessage
 from redis.retry import Retry
 
-from app import correlation, metrics, tracing
+from app import correlation, metrics, migrate, tracing
 from app.boot import boot
 from app.logging import configure as configure_logging
 from app.processes import die_with_parent
@@ -84,6 +84,18 @@ class Occasion(Middleware):
         bound, self._bound.by = getattr(self._bound, "by", None), None
         if bound is not None:
             correlation.release(bound)
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        self.after_process_message(broker, message)
+
+
+class OwnSchema(Middleware):
+    """Does nothing while the schema is another version's. The rows still say what is to be done, and the scheduler
+    wakes for them when it is ours again."""
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        if migrate.watch.wrong():
+            raise SkipMessage
 
 
 class FirstSignalOnly(Middleware):

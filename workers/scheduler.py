@@ -12,7 +12,7 @@ from types import FrameType
 
 from peewee import PeeweeException
 
-from app import metrics
+from app import metrics, migrate
 from app.database import DatabaseUnavailable, connection
 from app.models import Site
 from app.registry import RegistryError
@@ -78,6 +78,9 @@ class Scheduler:
         applied = False
         follower: Follower | None = None
         while not self.stop.is_set():
+            if migrate.watch.wrong():
+                self.stop.wait(INTERVAL)
+                continue
             try:
                 if not applied:
                     site = sites.apply_environment(self.context.settings)
@@ -88,7 +91,7 @@ class Scheduler:
                         self.stop.wait(INTERVAL)
                         continue
                     with heartbeat.keeping(lease):
-                        while not self.stop.is_set() and lease.remaining() > 0:
+                        while not self.stop.is_set() and lease.remaining() > 0 and not migrate.watch.wrong():
                             self._tick_or_wait()
                             self.stop.wait(INTERVAL)
             except (PeeweeException, DatabaseUnavailable) as error:
@@ -135,7 +138,7 @@ class Scheduler:
                 self._tidied = self.clock()
                 instances.prune()
             if tidying or self._behind:
-                self._behind = not retention.forget(self.clock, retention.BUDGET)
+                self._behind = not retention.forget(self.context.settings.retention, self.clock, retention.BUDGET)
             if self.context.settings.role.receives:
                 log_state.set_fence()
                 instances.ask_for_reconcile()

@@ -73,7 +73,8 @@ def graph(registry_id: int) -> str:
     found, problem = None, None
     try:
         with slow.alone(slow.looking, "Somebody else is having the registries looked at."):
-            found = graphs.read(context().primary, context().secondary, row.container_repository.path, name)
+            geo = context().of_row(registry_id)
+            found = graphs.read(geo.primary, geo.secondary, row.container_repository.path, name)
     except graphs.Busy as error:
         raise ServiceUnavailable(f"{error}.", retry_after=slow.ASK_AGAIN) from None
     except (RegistryError, graphs.TooSlow) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -24,6 +25,7 @@ from app.cli.text import short as short
 from app.database import DatabaseUnavailable, connection
 from app.embedded import EmbeddedValkey
 from app.logging import configure as configure_logging
+from app.migrate import Unmigrated, difference
 from app.models import Site
 from app.registry import InvalidKey, RegistryError
 from app.replication.context import Context
@@ -62,7 +64,7 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
             fail(str(error), 2)
         except (InvalidKey, SiteError) as error:
             fail(str(error), 2)
-        except (RegistryError, NoDatabase) as error:
+        except (RegistryError, NoDatabase, Unmigrated) as error:
             fail(str(error))
         except (DatabaseUnavailable, PeeweeException) as error:
             # PostgreSQL's errors go on with the statement.
@@ -81,13 +83,20 @@ def load() -> Context:
 
     Raises:
         SettingsError, InvalidKey, NoDatabase: when it cannot be used.
+        Unmigrated: when the schema is another version's.
     """
     # What goes wrong is told by the command itself; the log is for what it did not expect.
     configure_logging("stderr", level="WARNING")
     use_embedded_broker()
     settings = Settings.from_env(os.environ)
     require_database(settings.database_url.value)
-    return boot(settings)
+    context = boot(settings)
+    with contextlib.ExitStack() as undo:
+        undo.callback(context.close)
+        if differs := str(difference()):
+            raise Unmigrated(differs)
+        undo.pop_all()
+    return context
 
 
 def require_database(url: str) -> None:

@@ -71,10 +71,10 @@ def keygen(directory: Path, issuer: str, algorithm: str, overwrite: bool, as_jso
 @click.option(
     "--site",
     "side",
-    type=click.Choice(["primary", "secondary"]),
+    metavar="NAME",
     default="primary",
     show_default=True,
-    help="Which registry the token is for.",
+    help="Which registry the token is for: primary, secondary, or a site's name.",
 )
 @click.option("--header", is_flag=True, help="Print the whole header, for curl -H.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: the token, and what it is good for.")
@@ -96,9 +96,10 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool, as
     if not is_repository(repository):
         raise click.UsageError(f"{repository!r} is not a repository path, such as team/app (without host and tag)")
     settings = Settings.from_env(os.environ)
-    registry = settings.primary if side == "primary" else settings.secondary
+    registry = settings.primary if side == "primary" else _of_site(settings, side).secondary
     if registry is None or registry.auth is not AuthKind.TOKEN or registry.key_path is None:
-        fail(f"the {side} registry does not use tokens of ours (GEO_{side.upper()}_REGISTRY_AUTH)")
+        variable = "GEO_PRIMARY_REGISTRY_AUTH" if side == "primary" else "GEO_SECONDARY_REGISTRY_AUTH"
+        fail(f"the {side} registry does not use tokens of ours ({variable})")
     wanted = actions or ("pull",)
     try:
         key = SigningKey.load(registry.key_path, registry.certificate_path)
@@ -120,11 +121,18 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool, as
 )
 @click.option("--realm", metavar="URL", help="The token server that the registry's other clients use.")
 @click.option("--certificate-path", metavar="PATH", help="Where the certificate is on the registry's machine.")
+@click.option("--site", metavar="NAME", help="Which secondary, if there are several.")
 @click.option("--gitlab", is_flag=True, help="Lines for GitLab's gitlab.rb instead of Distribution's YAML.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts: the lines as a text, and for what.")
 @plainly
 def registry_config(
-    role: str, webhook: str | None, realm: str | None, certificate_path: str | None, gitlab: bool, as_json: bool
+    role: str,
+    webhook: str | None,
+    realm: str | None,
+    certificate_path: str | None,
+    site: str | None,
+    gitlab: bool,
+    as_json: bool,
 ) -> None:
     """Print what to add to a registry's own configuration.
 
@@ -147,7 +155,7 @@ def registry_config(
     if role == "primary" and url is None:
         raise click.UsageError("say where the registry reaches geo-registry: --webhook https://geo.example.com")
     secret = settings.notification_secrets[0].value if settings.notification_secrets else None
-    registry = settings.primary if role == "primary" else settings.secondary or settings.primary
+    registry = settings.primary if role == "primary" else _of_site(settings, site).secondary or settings.primary
     try:
         if gitlab:
             text = config.gitlab_rb(chosen, webhook_url=url, secret=secret)
@@ -167,3 +175,16 @@ def registry_config(
         print_json({"role": role, "format": "gitlab" if gitlab else "distribution", "config": text})
         return
     click.echo(text, nl=not text.endswith("\n"))
+
+
+def _of_site(settings: Settings, name: str | None) -> Settings:
+    """The settings of the site of this name; the only one's for `secondary`, or without a name."""
+    found = settings.at(name) if name is not None else None
+    if found is not None:
+        return found
+    known = ", ".join(each.site_name for each in settings.every)
+    if name not in {None, "secondary"}:
+        fail(f"there is no site {name} in GEO_SITE_NAME; there are: {known}", 2)
+    if settings.further:
+        fail(f"say which site with --site; there are: {known}", 2)
+    return settings

@@ -1,9 +1,8 @@
-"""`geo migrate` and `geo status`."""
+"""`geo status`."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
@@ -12,60 +11,21 @@ from typing import Any
 
 import click
 
-from app import migrate as migrations
-from app.boot import bind_database
-from app.cli.common import json_value, load, plainly, print_json
+from app.cli.common import json_value, load, plainly
 from app.cli.text import number, repositories, scope_text, table
 from app.cli.watching import watch
 from app.database import connection
-from app.replication import health, queries, sites
+from app.replication import health, queries
 from app.replication import status as counting
 from app.replication.movements import Movement, Movements
 from app.replication.progress import Backfill
 from app.replication.running import SHOWN, Running, running
 from app.replication.status import FollowerStatus, SiteStatus, Status
-from app.settings import Settings
 from app.units import duration, size
 from app.visible import visible
 
 #: Seconds between two looks of `--watch`, if nothing else is said.
 INTERVAL = 2.0
-
-
-@click.command(short_help="Bring the database's schema up to date.")
-@click.option("--status", "show", is_flag=True, help="Only say what is pending; exit 1 if anything is.")
-@click.option("--down", is_flag=True, help="Undo the last migration instead.")
-@click.option("--json", "as_json", is_flag=True, help='For scripts: {"applied" | "undone" | "pending": [NAME...]}.')
-@plainly
-def migrate(show: bool, down: bool, as_json: bool) -> None:
-    """Bring the database's schema up to date. Safe to run from several places at once.
-
-    It also writes down the sites that the environment names. `geo up` does this by itself.
-
-    \b
-    Examples:
-      geo migrate
-      geo migrate --status
-
-    Exit status: 0 up to date; 1 the database cannot be used, or with --status migrations are pending; 2 wrong usage.
-    """
-    settings = Settings.from_env(os.environ)
-    bind_database(settings)
-    if show:
-        pending = migrations.pending()
-        _tell_migrations("pending", pending, as_json=as_json)
-        raise SystemExit(1 if pending else 0)
-    done = migrations.revert() if down else migrations.migrate()
-    _tell_migrations("undone" if down else "applied", done, as_json=as_json)
-    if not down:
-        sites.apply_environment(settings)
-
-
-def _tell_migrations(word: str, names: list[str], *, as_json: bool) -> None:
-    if as_json:
-        print_json({word: names})
-    else:
-        click.echo("\n".join(f"{word}: {name}" for name in names) or "The schema is up to date.")
 
 
 @click.command(short_help="Tell how far each site is.")

@@ -22,6 +22,13 @@ class ControlPlane(Protocol):
         """Find out who we are there, which may take a while, so that the next call does not."""
         ...
 
+    def require_deletion(self, repository: str) -> None:
+        """Raise where nothing may be deleted, as far as that can be told without deleting anything.
+
+        `ControlPlaneDiffers` where nothing is known of the repository.
+        """
+        ...
+
     def create(self, repository: str) -> bool:
         """Make the repository; False if it is there already."""
         ...

@@ -5,29 +5,48 @@ Source: Amazon ECR API Reference (CreateRepository, BatchDeleteImage, DescribeRe
 
 from __future__ import annotations
 
-import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from app.providers.control import ANSWER, ControlPlaneDenied, ControlPlaneError, ControlPlaneMissing, StillReferenced
-from app.registry import TooManyRequests
+from app.providers.amazon import PUBLIC_REGION, EcrHost
+from app.providers.control import (
+    ANSWER,
+    ControlPlaneDenied,
+    ControlPlaneDiffers,
+    ControlPlaneError,
+    ControlPlaneMissing,
+    StillReferenced,
+)
+from app.providers.permitted import permitted
+from app.registry import Digest, Limiter, NoLimit, RegistryError, TooManyRequests
+from app.registry.answers import retry_after
+from app.registry.connections import Deadline
 from app.registry.listing import CatalogPage
 
 #: The most repositories that DescribeRepositories gives at once.
 PAGE = 1000
 
-#: Account and region of a private registry, in its host.
-_HOST = re.compile(r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[\w-]+)\.", re.IGNORECASE)
-
-#: Where all public registries are.
-_PUBLIC_REGION = "us-east-1"
+#: Seconds to connect and for the answer, and what is left of those in all to wait for a permit.
+_CONNECT, _READ = ANSWER / 3, ANSWER / 2
+_WAIT = ANSWER - _CONNECT - _READ
 
 #: What a marker leads to, in the form of a registry's own: the page that begins at a token of Amazon's.
 _MARKER = "/v2/_catalog?next="
 
-_THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException"})
+#: What it says of a repository that is not there.
+_NO_REPOSITORY = "RepositoryNotFoundException"
+
+#: How its services say that they are asked too often (botocore's own table of what is tried again).
+_THROTTLED = frozenset(
+    {
+        *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException"),
+        *("TooManyRequestsException", "RequestLimitExceeded", "SlowDown"),
+    }
+)
 
 
 class Ecr:
@@ -41,6 +60,7 @@ class Ecr:
         endpoint: str | None = None,
         region: str | None = None,
         profile: str | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         """Connect to nothing yet.
 
@@ -48,44 +68,59 @@ class Ecr:
         :param region: where it is not in the host.
         :param profile: of AWS's configuration files, where it is not boto3's default.
         :param endpoint: the address of the API, where it is not Amazon's own.
+        :param limiter: permits each request.
         """
-        found = None if public else _HOST.match(host)
-        self._service = "ecr-public" if public else "ecr"
-        self._region = _PUBLIC_REGION if public else found["region"] if found else region
-        self._of_account = {"registryId": found["account"]} if found else {}
-        self._public = public
+        found = EcrHost.of(host)
+        self._host = replace(found, public=True, region=PUBLIC_REGION) if public else found
+        self._region = self._host.region or region
+        self._of_account = {"registryId": found.account} if found.account else {}
+        self._public = self._host.public
         self._profile = profile
         self._endpoint = endpoint
+        self._limiter = limiter or NoLimit()
         self._lock = threading.Lock()
         self._client: Any = None
+        self._credentials: Any = None
 
     def ready(self) -> None:
-        """Make the client, its credentials included.
+        """Make the client, and have its credentials renewed where they are about to end.
 
         Raises:
             ControlPlaneMissing: without boto3, credentials or a region.
+            ControlPlaneError: the credentials are not to be had just now.
         """
         with self._lock:
             if self._client is None:
-                self._client = _connect(self._service, self._region, self._endpoint, self._profile)
+                self._client, self._credentials = self._connect()
+            credentials = self._credentials
+        _frozen(credentials)
+
+    def require_deletion(self, repository: str) -> None:
+        """BatchDeleteImage of a digest that cannot be there."""
+        try:
+            self._delete(repository, {"imageDigest": Digest.of(secrets.token_bytes(32))})
+        except ControlPlaneError as error:
+            if _NO_REPOSITORY in error.codes:
+                raise ControlPlaneDiffers(f"Amazon's API knows no repository {repository}") from error
+            raise
 
     def create(self, repository: str) -> bool:
         """CreateRepository, with Amazon's defaults or those of a creation template."""
         try:
             self._call("CreateRepository", lambda client: client.create_repository, self._named(repository))
-        except _Said as said:
-            if said.code == "RepositoryAlreadyExistsException":
+        except ControlPlaneError as error:
+            if "RepositoryAlreadyExistsException" in error.codes:
                 return False
-            raise said.error from said
+            raise
         return True
 
     def delete_tag(self, repository: str, tag: str) -> bool:
         """BatchDeleteImage by the tag alone. With its last tag Amazon deletes the image."""
-        return self._delete(repository, {"imageTag": tag})
+        return self._deleted(repository, {"imageTag": tag})
 
     def delete_digest(self, repository: str, digest: str) -> bool:
         """BatchDeleteImage by the digest."""
-        return self._delete(repository, {"imageDigest": digest})
+        return self._deleted(repository, {"imageDigest": digest})
 
     def catalog(self, page_size: int = PAGE, after: str | None = None) -> Iterator[CatalogPage]:
         """DescribeRepositories, page by page."""
@@ -94,10 +129,7 @@ class Ecr:
             asked: dict[str, Any] = {**self._of_account, "maxResults": min(page_size, PAGE)}
             if token is not None:
                 asked["nextToken"] = token
-            try:
-                answer = self._call("DescribeRepositories", lambda client: client.describe_repositories, asked)
-            except _Said as said:
-                raise said.error from said
+            answer = self._call("DescribeRepositories", lambda client: client.describe_repositories, asked, waits=True)
             names = tuple(self._path(each) for each in answer.get("repositories", ()))
             token = answer.get("nextToken")
             yield CatalogPage(names, None if token is None else f"{_MARKER}{quote(token, safe='')}")
@@ -109,16 +141,19 @@ class Ecr:
         with self._lock:
             if self._client is not None:
                 self._client.close()
-                self._client = None
+                self._client = self._credentials = None
+
+    def _deleted(self, repository: str, image: Mapping[str, str]) -> bool:
+        try:
+            return self._delete(repository, image)
+        except ControlPlaneError as error:
+            if _NO_REPOSITORY in error.codes:
+                return False
+            raise
 
     def _delete(self, repository: str, image: Mapping[str, str]) -> bool:
         asked = {**self._named(repository), "imageIds": [dict(image)]}
-        try:
-            answer = self._call("BatchDeleteImage", lambda client: client.batch_delete_image, asked)
-        except _Said as said:
-            if said.code == "RepositoryNotFoundException":
-                return False
-            raise said.error from said
+        answer = self._call("BatchDeleteImage", lambda client: client.batch_delete_image, asked)
         known = True
         for failure in answer.get("failures", ()):
             code, words = str(failure.get("failureCode")), str(failure.get("failureReason"))
@@ -140,55 +175,74 @@ class Ecr:
         name = repository.partition("/")[2] if self._public else repository
         return {**self._of_account, "repositoryName": name or repository}
 
-    def _call(self, action: str, method: Callable[[Any], Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _call(
+        self, action: str, method: Callable[[Any], Any], asked: Mapping[str, Any], *, waits: bool = False
+    ) -> dict[str, Any]:
+        """Ask once it is permitted: soon, unless nobody's lease runs out meanwhile (`waits`)."""
         self.ready()
+        deadline = None if waits else Deadline(_WAIT)
+        return permitted(self._limiter, lambda: self._ask(action, method, asked), deadline)
+
+    def _ask(self, action: str, method: Callable[[Any], Any], asked: Mapping[str, Any]) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             answer: dict[str, Any] = method(self._client)(**asked)
         except ClientError as error:
-            raise _Said(action, error.response) from error
+            raise _refusal(action, error.response) from error
         except BotoCoreError as error:
-            raise ControlPlaneError(f"{self._service}: {error}", method=action) from error
+            raise ControlPlaneError(f"{self._host.service}: {error}", method=action) from error
         return answer
 
-
-class _Said(Exception):
-    """An answer that is an error of Amazon's."""
-
-    def __init__(self, action: str, response: Mapping[str, Any]) -> None:
-        said = response.get("Error", {})
-        self.code = str(said.get("Code"))
-        super().__init__(self.code)
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        message = f"{self.code}: {said.get('Message')}"
-        self.error: ControlPlaneError | TooManyRequests = ControlPlaneError(message, method=action, status=status)
-        if self.code in _THROTTLED:
-            self.error = TooManyRequests(message, method=action, status=status)
-        elif status in (401, 403) or self.code.startswith(("AccessDenied", "UnrecognizedClient", "ExpiredToken")):
-            self.error = ControlPlaneDenied(message, method=action, status=status)
-
-
-def _connect(service: str, region: str | None, endpoint: str | None, profile: str | None) -> Any:
-    try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-    except ImportError:
-        raise ControlPlaneMissing(
-            "Amazon's API is asked by boto3, which is not installed: pip install 'geo-registry[ecr]'"
-        ) from None
-    # One try: what is to be tried again is decided by who asks.
-    limits = Config(connect_timeout=ANSWER / 3, read_timeout=ANSWER / 2, retries={"total_max_attempts": 1})
-    try:
-        session = boto3.session.Session(region_name=region, profile_name=profile)
-        if session.get_credentials() is None:
+    def _connect(self) -> tuple[Any, Any]:
+        """The client, and its credentials."""
+        try:
+            import boto3
+            from botocore.config import Config
+            from botocore.exceptions import BotoCoreError
+        except ImportError:
             raise ControlPlaneMissing(
-                "boto3 finds no credentials of Amazon's: set AWS_ACCESS_KEY_ID, or give it a role"
-            )
-        return session.client(service, endpoint_url=endpoint, config=limits)
-    except (BotoCoreError, ValueError) as error:
-        raise ControlPlaneMissing(f"boto3 cannot be used as it is set up: {error}") from error
+                "Amazon's API is asked by boto3, which is not installed: pip install 'geo-registry[ecr]'"
+            ) from None
+        # One try: what is to be tried again is decided by who asks.
+        limits = Config(
+            connect_timeout=_CONNECT,
+            read_timeout=_READ,
+            retries={"total_max_attempts": 1},
+            **({} if self._endpoint else self._host.endpoint()),
+        )
+        try:
+            session = boto3.session.Session(region_name=self._region, profile_name=self._profile)
+            credentials = session.get_credentials()
+            if credentials is None:
+                raise ControlPlaneMissing(
+                    "boto3 finds no credentials of Amazon's: set AWS_ACCESS_KEY_ID, or give it a role"
+                )
+            return session.client(self._host.service, endpoint_url=self._endpoint, config=limits), credentials
+        except (BotoCoreError, ValueError) as error:
+            raise ControlPlaneMissing(f"boto3 cannot be used as it is set up: {error}") from error
+
+
+def _frozen(credentials: Any) -> None:
+    """Have a role taken, or a token asked for, now: boto3 does it at the first request else, in the middle of that."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        credentials.get_frozen_credentials()
+    except (BotoCoreError, ClientError) as error:
+        raise ControlPlaneError(f"boto3 gets no credentials of Amazon's: {error}") from error
+
+
+def _refusal(action: str, response: Mapping[str, Any]) -> RegistryError:
+    said, about = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, status = str(said.get("Code")), about.get("HTTPStatusCode")
+    kind: type[RegistryError] = ControlPlaneError
+    if code in _THROTTLED or status == 429:
+        kind = TooManyRequests
+    elif status in (401, 403) or code.startswith(("AccessDenied", "UnrecognizedClient", "ExpiredToken")):
+        kind = ControlPlaneDenied
+    wait = retry_after(about.get("HTTPHeaders", {}).get("retry-after"))
+    return kind(f"{code}: {said.get('Message')}", method=action, status=status, codes=(code,), retry_after=wait)
 
 
 def _token(after: str | None) -> str | None:

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from app.providers.control import ANSWER, ControlPlaneError, ControlPlaneMissing
-from app.registry import Denied, RegistryError, TooManyRequests, Unsupported, from_response
+from app.providers.permitted import permitted
+from app.registry import (
+    Denied,
+    Limiter,
+    NoLimit,
+    Quota,
+    RegistryError,
+    TooManyRequests,
+    Unsupported,
+    from_response,
+)
 from app.registry.connections import Deadline
 from app.registry.listing import CatalogPage
 from app.registry.transport import Transport, read
@@ -27,6 +37,12 @@ _TENANT = re.compile(r"containers\.(?P<tenant>[\w-]+(?:\.[\w-]+)*\.ghe\.com)", r
 
 #: Versions asked for on a page, which is the most that there are, and the most pages.
 _PAGE, _PAGES = 100, 1000
+
+#: Listings until two that follow each other tell of the same versions.
+_LISTINGS = 4
+
+#: Seconds to wait where GitHub names none ("Rate limits for the REST API": at least a minute).
+_MINUTE = 60.0
 
 #: Bytes of such a page: a version is told with its tags.
 _PAGE_BYTES = 16 * 1024**2
@@ -45,13 +61,17 @@ def api_of(host: str) -> str | None:
 class GitHubPackages:
     """The container packages that a token may delete."""
 
-    def __init__(self, token: str | None, *, api: str | None, ca_path: str | None = None) -> None:
+    def __init__(
+        self, token: str | None, *, api: str | None, ca_path: str | None = None, limiter: Limiter | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         :param token: a classic personal access token with `delete:packages` and `read:packages`.
         :param api: the address of the REST API; None where nobody has said it.
+        :param limiter: permits each request.
         """
         self._token = token
+        self._limiter = limiter or NoLimit()
         self._api = (api or "").rstrip("/")
         self._transport = Transport(ca_path=ca_path, read_timeout=ANSWER)
         #: `orgs` or `users`, by owner.
@@ -73,6 +93,10 @@ class GitHubPackages:
                 "GitHub deletes by its REST API, which wants a personal access token with `delete:packages`:"
                 " set it as the registry's …_PASSWORD"
             )
+
+    def require_deletion(self, repository: str) -> None:  # noqa: ARG002
+        """As `ready`: nothing tells what a token may do but doing it."""
+        self.ready()
 
     def create(self, repository: str) -> bool:
         """Packages come to be by the first push."""
@@ -108,16 +132,36 @@ class GitHubPackages:
         return f"{self._api}/{self._kinds[owner]}/{owner}/packages/container/{quote(package, safe='')}/versions"
 
     def _find(self, versions: str, digest: str, deadline: Deadline) -> int | None:
-        """The id of the version. None only after a whole listing: 404 is also said to who may not see the package."""
+        """The id of the version. None only after a whole listing: 404 is also said to who may not see the package.
+
+        A version that is deleted while pages are read moves all older ones up, and one of them to a page that has been
+        read. So a listing of several pages is whole only where the next one still has all that it had.
+        """
+        known: set[int] | None = None
+        for _ in range(_LISTINGS):
+            seen: set[int] = set()
+            pages = 0
+            for entries in self._pages(versions, deadline):
+                pages += 1
+                for entry in entries:
+                    if not isinstance(entry.get("id"), int):
+                        continue
+                    if entry.get("name") == digest:
+                        return int(entry["id"])
+                    seen.add(entry["id"])
+            if pages == 1 or (known is not None and known <= seen):
+                return None
+            known = seen
+        raise ControlPlaneError("its versions change while they are listed", method="GET", url=versions)
+
+    def _pages(self, versions: str, deadline: Deadline) -> Iterator[Sequence[dict[str, Any]]]:
         for page in range(1, _PAGES + 1):
             entries = self._json(f"{versions}?per_page={_PAGE}&page={page}", deadline)
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
                 raise ControlPlaneError("a listing of versions that is none", method="GET", url=versions)
-            for entry in entries:
-                if entry.get("name") == digest and isinstance(entry.get("id"), int):
-                    return int(entry["id"])
+            yield entries
             if len(entries) < _PAGE:
-                return None
+                return
         raise ControlPlaneError(f"more than {_PAGE * _PAGES} versions", method="GET", url=versions)
 
     def _json(self, url: str, deadline: Deadline) -> Any:
@@ -127,6 +171,9 @@ class GitHubPackages:
             raise ControlPlaneError("an answer that is not JSON", method="GET", url=url) from None
 
     def _ask(self, method: str, url: str, deadline: Deadline, expect: tuple[int, ...] = (200,)) -> bytes:
+        return permitted(self._limiter, lambda: self._send(method, url, deadline, expect), deadline)
+
+    def _send(self, method: str, url: str, deadline: Deadline, expect: tuple[int, ...]) -> bytes:
         response = self._transport.send(
             method,
             url,
@@ -143,9 +190,14 @@ class GitHubPackages:
 def _refusal(response: requests.Response) -> RegistryError:
     """GitHub says 403, too, to who has asked too often (REST API, "Rate limits")."""
     headers, error = response.headers, from_response(response)
-    spent = headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in headers
-    if not isinstance(error, Denied) or not (spent or b"rate limit" in error.body.lower()):
+    quota = Quota.read(headers)
+    spent = quota is not None and quota.remaining == 0
+    too_many = isinstance(error, TooManyRequests)
+    if isinstance(error, Denied):
+        too_many = spent or error.retry_after is not None or b"rate limit" in error.body.lower()
+    if not too_many:
         return error
-    return TooManyRequests(
-        error.message, status=error.status, method=error.method, url=error.url, retry_after=error.retry_after
-    )
+    wait = error.retry_after
+    if wait is None:
+        wait = quota.reset if quota is not None and spent and quota.reset is not None else _MINUTE
+    return TooManyRequests(error.message, status=error.status, method=error.method, url=error.url, retry_after=wait)

@@ -31,10 +31,16 @@ class Removal(StrEnum):
     THROWAWAY = "throw-away manifest"
     #: Of a tag: DELETE, and where that is refused by a throw-away manifest.
     TRIED = "tried"
+    #: Of a tag: by a throw-away manifest, and where tags do not move by the provider's control plane.
+    THROWAWAY_OR_CONTROL_PLANE = "throw-away manifest, else control plane"
     #: By the provider's control plane.
     CONTROL_PLANE = "control plane"
     #: Not at all.
     NONE = "none"
+
+
+#: What puts a tag on another manifest.
+_BY_ANOTHER = frozenset({Removal.THROWAWAY, Removal.TRIED, Removal.THROWAWAY_OR_CONTROL_PLANE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +53,12 @@ class Deletion:
     last_tag_stays: bool = False
 
     def __post_init__(self) -> None:
-        if self.digest in (Removal.THROWAWAY, Removal.TRIED):
+        if self.digest in _BY_ANOTHER:
             raise ValueError("a manifest is not deleted by another manifest")
-        if self.digest is Removal.NONE and self.tag in (Removal.THROWAWAY, Removal.TRIED):
+        if self.digest is Removal.NONE and self.tag in _BY_ANOTHER:
             raise ValueError("a throw-away manifest has to be deleted by its digest")
+        if self.tag is Removal.THROWAWAY_OR_CONTROL_PLANE and self.digest is not Removal.CONTROL_PLANE:
+            raise ValueError("what has a control plane for tags has it for digests")
 
 
 class Referrers(StrEnum):
@@ -66,6 +74,8 @@ class Catalog(StrEnum):
     """How it lists its repositories."""
 
     YES = "yes"
+    #: It is asked, and refuses whoever does not administer it.
+    ADMINISTRATORS = "to administrators"
     NO = "no"
     CONTROL_PLANE = "control plane"
 
@@ -156,6 +166,8 @@ class Profile:
         """What it cannot do, or only in its own way, in words for people."""
         if self.catalog is Catalog.NO:
             yield "no catalog"
+        elif self.catalog is Catalog.ADMINISTRATORS:
+            yield "lists repositories to administrators only"
         elif self.catalog is Catalog.CONTROL_PLANE:
             yield "lists repositories by its control plane"
         if self.creation is Creation.CONTROL_PLANE:

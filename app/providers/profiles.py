@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from app.providers import amazon
 from app.providers.profile import (
     Catalog,
     Creation,
@@ -28,18 +29,18 @@ _MIB = 1024**2
 #: Whoever it is: everything is asked for, nothing is presumed, and what is refused is done in another way.
 GENERIC = Profile(ProviderName.GENERIC, "another registry", deletions_told=Told.UNKNOWN)
 
-_AMAZON = r"(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|on\.aws|on\.amazonwebservices\.com\.cn)"
-
 _PROFILES = (
     Profile(
         ProviderName.ECR,
         "Amazon ECR",
-        hosts=(rf"[0-9]{{12}}\.dkr[.-]ecr(?:-fips)?\.[\w-]+\.{_AMAZON}",),
-        # Of several chunks the first alone is kept (containers-roadmap #2831).
+        hosts=(amazon.PRIVATE,),
+        # `Range` stands still after the first of several chunks, whether the others are kept or not: both were seen
+        # (containers-roadmap #2831), and who goes by it sends a chunk where none is wanted (416).
         manners=Manners(chunk=None),
         limits=Limits(manifest=4 * _MIB),
         creation=Creation.CONTROL_PLANE,
-        deletion=Deletion(Removal.CONTROL_PLANE, Removal.CONTROL_PLANE),
+        # By the control plane an image goes with its last tag, whoever is pinned to it: only where tags do not move.
+        deletion=Deletion(Removal.THROWAWAY_OR_CONTROL_PLANE, Removal.CONTROL_PLANE),
         catalog=Catalog.CONTROL_PLANE,
         # The account setting BLOB_MOUNTING.
         mount=Mount.SOMETIMES,
@@ -50,12 +51,12 @@ _PROFILES = (
     Profile(
         ProviderName.ECR_PUBLIC,
         "Amazon ECR Public",
-        hosts=(r"public\.ecr\.aws",),
+        hosts=amazon.PUBLIC,
         manners=Manners(chunk=None),
         limits=Limits(manifest=4 * _MIB),
         creation=Creation.CONTROL_PLANE,
         free_names=False,
-        deletion=Deletion(Removal.CONTROL_PLANE, Removal.CONTROL_PLANE),
+        deletion=Deletion(Removal.THROWAWAY, Removal.CONTROL_PLANE),
         catalog=Catalog.CONTROL_PLANE,
         mount=Mount.SOMETIMES,
         requires_media_type=True,
@@ -148,6 +149,7 @@ _PROFILES = (
         creation=Creation.BY_HAND,
         to_make="the project {first}",
         free_names=False,
+        catalog=Catalog.ADMINISTRATORS,
         immutable_tags=True,
         connections=32,
         deletions_told=Told.SOME,
@@ -172,6 +174,8 @@ _PROFILES = (
         creation=Creation.BY_HAND,
         to_make="the project that the path begins with",
         free_names=False,
+        # By a token of its own kind (`registry:catalog:*`), which nobody gets at gitlab.com.
+        catalog=Catalog.ADMINISTRATORS,
         deletions_told=Told.SOME,
     ),
     Profile(

@@ -13,7 +13,7 @@ from app.providers.ecr import Ecr
 from app.providers.github import GitHubPackages, api_of
 from app.providers.profile import Catalog, Profile
 from app.providers.profiles import GENERIC, PROFILES
-from app.registry import Unsupported
+from app.registry import Limiter, Unsupported
 from app.registry.listing import CatalogPage
 from app.settings import ProviderName, RegistrySettings
 
@@ -67,10 +67,13 @@ class Provider:
             self.control.close()
 
 
-def provider_of(registry: RegistrySettings) -> Provider:
-    """The provider of this registry: as set, else by its host, else by the kind of its credentials."""
+def provider_of(registry: RegistrySettings, limiter: Limiter | None = None) -> Provider:
+    """The provider of this registry: as set, else by its host, else by the kind of its credentials.
+
+    `limiter` permits what its control plane is asked.
+    """
     profile, chosen = profile_of(registry)
-    return Provider(profile, chosen, _control(profile, registry) if profile.has_control_plane else None)
+    return Provider(profile, chosen, _control(profile, registry, limiter) if profile.has_control_plane else None)
 
 
 def profile_of(registry: RegistrySettings) -> tuple[Profile, Chosen]:
@@ -87,17 +90,19 @@ def profile_of(registry: RegistrySettings) -> tuple[Profile, Chosen]:
     return GENERIC, Chosen.NOTHING
 
 
-def _control(profile: Profile, registry: RegistrySettings) -> ControlPlane:
+def _control(profile: Profile, registry: RegistrySettings, limiter: Limiter | None) -> ControlPlane:
     if profile.name is ProviderName.GHCR:
         token = registry.password.value if registry.password else None
         ca_path = str(registry.ca_path) if registry.ca_path else None
-        return GitHubPackages(token, api=registry.control_url or api_of(_host(registry)), ca_path=ca_path)
+        api = registry.control_url or api_of(_host(registry))
+        return GitHubPackages(token, api=api, ca_path=ca_path, limiter=limiter)
     return Ecr(
         _host(registry),
         public=profile.name is ProviderName.ECR_PUBLIC,
         endpoint=registry.control_url,
         region=registry.cloud.aws_region,
         profile=registry.cloud.aws_profile,
+        limiter=limiter,
     )
 
 

@@ -12,6 +12,7 @@ from app.models import ContainerRepositoryRegistry as Registry
 from app.replication.explain import explain
 from app.replication.explanation import Cause, Explanation
 from app.replication.scope import Scope
+from app.replication.site_option import site_option
 
 #: Seconds between two looks.
 INTERVAL = 0.25
@@ -169,4 +170,5 @@ def _unverified(awaited: Awaited, record: Reference | None) -> Delay:
         why += f" The last verification of {awaited.path}: {row.verification_failure}"
     under_way = row is not None and row.verification_state == VerificationState.STARTED
     following = "It is being verified." if under_way else "Workers verify it next."
-    return Delay(UNVERIFIED, why, f"{following} `geo verify {awaited.path}` does it now.", record)
+    target = f"{awaited.path}{site_option(awaited.site)}"
+    return Delay(UNVERIFIED, why, f"{following} `geo verify {target}` does it now.", record)

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
-from app.providers import Provider, Referrers, provider_of
+from app.database import connection
+from app.models import ContainerRepositoryRegistry, Site
+from app.providers import Provider
 from app.providers.provider import Lister
 from app.registry import (
-    Authenticator,
     KeyToken,
-    OwnTokenService,
     RegistryClient,
 )
+from app.replication.binding import SiteError
 from app.replication.creation import Creations
-from app.replication.credentials import authenticator, token_share
 from app.replication.flights import Flights
 from app.replication.generations import Generations
 from app.replication.instances import Instances
 from app.replication.intake import Intake
 from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
-from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
+from app.replication.log.feed import PrimaryClient
 from app.replication.log.replica import ReplicaLog
 from app.replication.movements import Movements
-from app.replication.politeness import Note, Politeness
-from app.replication.presence import LocalPresence, Presence, SharedPresence
+from app.replication.politeness import Politeness
+from app.replication.presence import LocalPresence, Presence
 from app.replication.referrers_api import Support
 from app.replication.shared import Shared
-from app.replication.spool import Spool, SpoolDirectory
+from app.replication.shares import Shares
+from app.replication.spool import Spool
 from app.replication.verification.capacity import Capacity
-from app.settings import AuthKind, RegistrySettings, Settings
-
-Observer = Callable[[str, str, str, float], None]
+from app.settings import Settings
 
 
 class Wake(Protocol):
@@ -69,9 +67,22 @@ class Nobody:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A site's registry, None in a deployment that replicates nothing, and whose it is."""
+
+    registry: RegistryClient | None
+    provider: Provider
+
+
 @dataclass
 class Context:
-    """One for each process, made at start. Holds no database connection."""
+    """One for each process, made at start. Holds no database connection.
+
+    It is of one site. Where a deployment has several, those of the others are its `further` ones: what concerns the
+    primary, the process or all sites they have in common, and each has its own registry and its own threads to it, so
+    that no site waits for another's.
+    """
 
     settings: Settings
     primary: RegistryClient
@@ -111,59 +122,37 @@ class Context:
     #: The log that a secondary's own deployment follows, and the primary's deployment where that is reached.
     log: EventLog | None = None
     deployment: PrimaryClient | None = None
+    #: How the worker threads of this process are shared out among the sites.
+    shares: Shares = field(default_factory=Shares)
+    #: The same of the threads that verify.
+    verification_shares: Shares = field(default_factory=Shares)
+    #: Those of the other sites of this deployment.
+    further: tuple[Context, ...] = ()
 
     def __post_init__(self) -> None:
         self.creations = Creations(self.secondary_provider)
 
-    @classmethod
-    def build(
-        cls,
-        settings: Settings,
-        wake: Wake | None = None,
-        observe: Observer | None = None,
-        throttled: Note | None = None,
-    ) -> Context:
-        """Connect lazily: nothing is asked of any registry here.
+    def of(self, settings: Settings, place: Place) -> Context:
+        """The context of another site of this deployment."""
+        own: dict[str, Any] = {"secondary": place.registry, "secondary_provider": place.provider, "lanes": Lanes()}
+        return replace(self, settings=settings, further=(), **own)
+
+    @property
+    def every(self) -> tuple[Context, ...]:
+        """The context of each site, the first before the others."""
+        return (self, *self.further)
+
+    def at(self, site_name: str) -> Context:
+        """The context of the site of this name.
 
         Raises:
-            InvalidKey: when a key or certificate cannot be used.
+            SiteError: when the environment of this process names no such site.
         """
-        secondary = settings.secondary
-        shared = Shared(settings.redis_url.value) if settings.redis_url else None
-        stopping = threading.Event()
-        polite = Politeness(settings, shared, stopping, throttled)
-        both = ("pull", "push", "delete")
-        deployment = _deployment(settings)
-        ours = _site_authenticator(settings, deployment) or authenticator(
-            settings.primary, share=token_share(settings, settings.primary, shared)
-        )
-        theirs = authenticator(secondary, share=token_share(settings, secondary, shared)) if secondary else None
-        here, there = provider_of(settings.primary), provider_of(secondary) if secondary else Provider()
-        primary = _client(settings.primary, "primary", ("pull",), observe, polite, ours, here)
-        destination = (
-            _client(secondary, "secondary", both, observe, polite, theirs, there) if secondary and theirs else None
-        )
-        return cls(
-            settings=settings,
-            primary=primary,
-            secondary=destination,
-            primary_provider=here,
-            secondary_provider=there,
-            referrers=_support((primary, here), (destination, there)),
-            primary_keys=ours if isinstance(ours, KeyToken) else None,
-            log=_log(settings, deployment),
-            deployment=deployment,
-            wake=wake or Nobody(),
-            spool=_spool(settings),
-            stopping=stopping,
-            politeness=polite,
-            shared=shared,
-            flights=Flights(shared),
-            movements=Movements(shared),
-            presence=SharedPresence(shared) if shared else LocalPresence(),
-            unhurried=threading.BoundedSemaphore(max(1, settings.worker_threads - 1)),
-            verification=Capacity(settings.worker_threads, settings.verification_rate, stopping=stopping),
-        )
+        found = next((each for each in self.every if each.settings.site_name == site_name), None)
+        if found is None:
+            known = ", ".join(each.settings.site_name for each in self.every)
+            raise SiteError(f"this process does not replicate to {site_name}: its environment names {known}")
+        return found
 
     def destination(self) -> RegistryClient:
         """The secondary registry of this deployment.
@@ -174,6 +163,16 @@ class Context:
         if self.secondary is None:
             raise RuntimeError("this deployment has no secondary registry (GEO_ROLE=primary)")
         return self.secondary
+
+    def of_row(self, registry_id: int) -> Context:
+        """The context of the site of this tracking row; of a row that is gone, or of no site of ours, the first
+        site's: nobody claims that one either."""
+        if not self.further:
+            return self
+        with connection():
+            row = Site.select(Site.name).join(ContainerRepositoryRegistry)
+            site: Site | None = row.where(ContainerRepositoryRegistry.id == registry_id).first()
+        return next((each for each in self.every if site and each.settings.site_name == site.name), self)
 
     def repositories(self) -> Catalog:
         """Whatever lists the primary's repositories: its deployment where we are only a site, else its registry."""
@@ -191,76 +190,20 @@ class Context:
             self.deployment.close()
         if isinstance(self.log, ReplicaLog):
             self.log.close()
-        self.lanes.close()
+        for each in self.every:
+            each.lanes.close()
         self.flights.close()
         self.movements.close()
         self.primary.close()
-        if self.secondary is not None:
-            self.secondary.close()
         self.primary_provider.close()
-        self.secondary_provider.close()
+        for each in self.every:
+            if each.secondary is not None:
+                each.secondary.close()
+            each.secondary_provider.close()
         if self.politeness is not None:
             self.politeness.close()
         if self.shared is not None:
             self.shared.close()
-
-
-def _spool(settings: Settings) -> Spool | None:
-    if settings.spool_limit == 0:
-        return None
-    return Spool(SpoolDirectory(settings.spool_directory, settings.spool_limit))
-
-
-def _client(
-    settings: RegistrySettings,
-    side: str,
-    actions: tuple[str, ...],
-    observe: Observer | None,
-    polite: Politeness,
-    authenticator: Authenticator,
-    provider: Provider,
-) -> RegistryClient:
-    def observed(operation: str, outcome: str, seconds: float) -> None:
-        if observe is not None:
-            observe(side, operation, outcome, seconds)
-
-    return RegistryClient(
-        settings.url,
-        authenticator,
-        ca_path=str(settings.ca_path) if settings.ca_path else None,
-        actions=actions,
-        observe=observed,
-        limiter=polite.gates[side],
-        meter=polite.meters[side],
-        manners=provider.profile.manners,
-        token_hosts=settings.token_hosts,
-    )
-
-
-def _support(*registries: tuple[RegistryClient | None, Provider]) -> Support:
-    known = [each for each in registries if each[1].profile.referrers is Referrers.TAG]
-    return Support(without=[client.name for client, _ in known if client is not None])
-
-
-def _deployment(settings: Settings) -> PrimaryClient | None:
-    source = settings.source
-    if source is None or not source.url or source.token is None:
-        return None
-    ca_path = str(source.ca_path) if source.ca_path else None
-    return PrimaryClient(source.url, source.token.value, ca_path=ca_path)
-
-
-def _log(settings: Settings, deployment: PrimaryClient | None) -> EventLog | None:
-    if settings.source is not None and settings.source.database_url is not None:
-        return ReplicaLog(settings.source.database_url.value, settings.site_name)
-    return FeedLog(deployment) if deployment is not None else None
-
-
-def _site_authenticator(settings: Settings, deployment: PrimaryClient | None) -> Authenticator | None:
-    source = settings.source
-    if settings.primary.auth is not AuthKind.SITE or deployment is None or source is None or source.token is None:
-        return None
-    return OwnTokenService(settings.site_name, source.token.value, deployment.url + TOKENS, deployment.fetch)
 
 
 _current: Context | None = None

@@ -45,7 +45,10 @@ def token_share(settings: Settings, registry: RegistrySettings, shared: Shared |
     if shared is None:
         return None
     return SharedTokens(
-        shared, lambda: Sealing(secret_keys(settings), PURPOSE), registry=registry.url, account=account(registry)
+        shared,
+        lambda: Sealing(secret_keys(settings), PURPOSE),
+        registry=registry.url,
+        account=lambda: account(registry),
     )
 
 

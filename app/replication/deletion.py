@@ -18,7 +18,7 @@ from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
 from app.replication.in_use import in_use, require_witness
 from app.replication.policy import Policy, Verdict
-from app.replication.tag_write import put_tag
+from app.replication.tag_write import TagImmutable, put_tag
 
 #: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
 TAG_WRITE_LIMIT = 15.0
@@ -53,6 +53,7 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient, prov
         DeletionHeld: the brake is on.
         DeletionUnsupported: the registry has deletion switched off, or never had it.
         TagImmutable: a tag that can only be moved away must not move.
+        ControlPlaneDenied: the provider's control plane deletes nothing for us; the tag stands where it stood.
         ControlPlaneDiffers: the provider's control plane knows nothing of what the registry still has.
         LeaseLost: before anything was written.
         RegistryError: from the secondary.
@@ -132,14 +133,16 @@ class _Way:
                 f" {claim.path}:{reference.name} there by hand, or set GEO_DELETION=off here"
             )
         if way is Removal.CONTROL_PLANE:
-            plane = self.provider.plane()
-            plane.ready()
-            claim.require(TAG_WRITE_LIMIT)
-            if not plane.delete_tag(claim.path, reference.name):
-                self._require_absent(reference.name)
+            self._delete_tag_by_control_plane(reference.name)
             return
-        if way is Removal.THROWAWAY:
-            self._overwrite_and_delete(reference)
+        if way in (Removal.THROWAWAY, Removal.THROWAWAY_OR_CONTROL_PLANE):
+            try:
+                self._overwrite_and_delete(reference)
+            except TagImmutable:
+                if way is Removal.THROWAWAY:
+                    raise
+                # Not at once: with the last tag of an image that goes, too, and somebody may be pinned to it.
+                self._delete_tag_by_control_plane(reference.name)
             return
         claim.require(TAG_WRITE_LIMIT)
         try:
@@ -151,6 +154,13 @@ class _Way:
                 raise DeletionUnsupported(str(error)) from error
             # Distribution 2.x deletes by digest only, and deleting the digest would take every other tag on it away.
             self._overwrite_and_delete(reference)
+
+    def _delete_tag_by_control_plane(self, tag: str) -> None:
+        plane = self.provider.plane()
+        plane.ready()
+        self.claim.require(TAG_WRITE_LIMIT)
+        if not plane.delete_tag(self.claim.path, tag):
+            self._require_absent(tag)
 
     def delete_manifest(self, digest: str) -> None:
         """Delete the manifest with whatever tags stand on it."""
@@ -190,7 +200,14 @@ class _Way:
         with connection():
             Reference.update(throwaway_digest=throwaway.digest).where(Reference.id == reference.id).execute()
         claim.require(TAG_WRITE_LIMIT)
-        put_tag(destination, claim.path, reference.name, throwaway, total_timeout=TAG_WRITE_LIMIT)
+        try:
+            put_tag(destination, claim.path, reference.name, throwaway, total_timeout=TAG_WRITE_LIMIT)
+        except TagImmutable:
+            # The tag still stands on the image.
+            ours = (Reference.id == reference.id) & (Reference.throwaway_digest == throwaway.digest)
+            with connection():
+                Reference.update(throwaway_digest=None).where(ours).execute()
+            raise
         self.delete_manifest(throwaway.digest)
 
     def _require_deletion(self, reference: Reference) -> None:
@@ -202,7 +219,7 @@ class _Way:
                 f" if nothing but {reference.name} was in it"
             )
         if profile.deletion.digest is Removal.CONTROL_PLANE:
-            self.provider.plane().ready()
+            self.provider.plane().require_deletion(path)
         elif not self.destination.supports_delete(path):
             raise DeletionUnsupported(
                 f"{self.destination.name} does not delete; set storage.delete.enabled: true in its configuration"

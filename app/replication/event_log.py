@@ -213,8 +213,8 @@ def _count(events: ModelSelect[Event]) -> int:
 def prune(older_than: timedelta, unread_older_than: timedelta | None = None, limit: int = MAX_ROWS) -> int:
     """Delete at most `limit` events that are older than `older_than` and that every site has read; return how many.
 
-    What a site has not read is kept for it, whether it is paused or away, but not beyond `unread_older_than`: it is
-    told then that it missed something, and backfills. A retired site keeps nothing.
+    What a site has not read is kept for it, whether it is paused or away, but not beyond `unread_older_than` (None:
+    for good): it is told then that it missed something, and backfills. A retired site keeps nothing.
     """
     with connection():
         instant = now()

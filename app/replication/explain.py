@@ -16,6 +16,7 @@ from app.replication import claim, health, queries
 from app.replication.explanation import Cause, Explanation, Obstacle, obstacles
 from app.replication.policy import Policy
 from app.replication.scope import Scope
+from app.replication.site_option import site_option
 from app.replication.status import status
 from app.replication.tag_scope import TagScope
 
@@ -54,6 +55,8 @@ class _Case:
 
     def __post_init__(self) -> None:
         self.image = f"{self.path}{'@' if is_digest(self.name) else ':'}{self.name}"
+        #: What commands are told.
+        self.target = f"{self.path}{site_option(self.site)}"
         self.record = None if self.row is None else queries.reference(self.row.id, self.name)
 
     def explanation(self) -> Explanation:
@@ -137,8 +140,8 @@ class _Case:
             Cause.SYNCED,
             f"{self.image} is on {self.site.name} as {record.observed_digest}, the same as on the primary when both"
             f" were last asked ({_stamp(record.synced_at)}).",
-            f"If it is not there now, somebody removed it: `geo plan {self.path}` compares both registries,"
-            f" `geo sync {self.path}` sets it right.",
+            f"If it is not there now, somebody removed it: `geo plan {self.target}` compares both registries,"
+            f" `geo sync {self.target}` sets it right.",
             there=True,
         )
 
@@ -149,7 +152,7 @@ class _Case:
             f"{self.site.name} still has {self.image} as {record.observed_digest}:"
             f" {reason or 'gone from the primary, kept when that was found'}.",
             "Nothing is to be done, if that is meant."
-            + ("" if reason else f" The policy has changed since; `geo sync {self.path}` looks again."),
+            + ("" if reason else f" The policy has changed since; `geo sync {self.target}` looks again."),
             there=True,
         )
 
@@ -212,7 +215,7 @@ class _Case:
             return self._because(
                 Cause.UNKNOWN,
                 f"{self.path} is not known: no event named it, and no listing of the primary found it.",
-                f"`geo sync {self.path}` looks now. If it was pushed, does `geo events` show it?",
+                f"`geo sync {self.target}` looks now. If it was pushed, does `geo events` show it?",
             )
         if row.state == SyncState.STARTED:
             return self._under_way(row)
@@ -229,8 +232,8 @@ class _Case:
         return self._because(
             Cause.UNKNOWN,
             f"No event named {self.image}, and no full look at {self.path} found it. {self._others(row)}",
-            f"`geo plan {self.path}` asks both registries, `geo sync {self.path}` looks again. If it was pushed, does"
-            " `geo events` show it?",
+            f"`geo plan {self.target}` asks both registries, `geo sync {self.target}` looks again. If it was pushed,"
+            " does `geo events` show it?",
         )
 
     def _others(self, row: Registry) -> str:
@@ -294,7 +297,7 @@ class _Case:
         if self._attendance():
             return self._attendance()
         when = "soon" if retry_at is None or retry_at <= self.instant else f"at {_stamp(retry_at)}"
-        return f"It is tried again {when}; `geo sync {self.path}` tries now."
+        return f"It is tried again {when}; `geo sync {self.target}` tries now."
 
     def _attendance(self) -> str:
         """What is wrong with the processes that should do it; empty when nothing is."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from peewee import PeeweeException
 
+from app import migrate
 from app.database import DatabaseUnavailable, connection, lock, now, one_at_a_time, transaction
 from app.metrics import buffer
 from app.models import Follower as Row
@@ -61,6 +62,9 @@ class Follower:
     def run(self) -> None:
         """Follow until told to stop. Survives the absence of the primary and of our database."""
         while not self.stop.is_set():
+            if migrate.watch.wrong():
+                self.stop.wait(STANDBY)
+                continue
             try:
                 with named(self._lease_name) as lease:
                     if lease is None:
@@ -77,7 +81,7 @@ class Follower:
                 return
 
     def _follow(self, lease: HeldLease) -> None:
-        while not self.stop.is_set() and lease.remaining() > 0:
+        while not self.stop.is_set() and lease.remaining() > 0 and not migrate.watch.wrong():
             try:
                 self.stop.wait(self.step(lease))
             except LogUnavailable as error:
@@ -106,7 +110,7 @@ class Follower:
         """
         row = self._row()
         reading = self.log.read(row.position, limit=BATCH, wait=wait)
-        if lease is not None and lease.remaining() <= 0:
+        if (lease is not None and lease.remaining() <= 0) or migrate.watch.wrong():
             return 0.0
         terms = reading.terms
         if terms is not None and terms.name != self.site.name:

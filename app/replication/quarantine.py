@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 
-from app.database import connection, transaction
+from app.database import MAX_ROWS, connection, now, transaction
 from app.models import QuarantinedEvent
 from app.notifications import Notification, Quarantined, UnknownDialect, parse
 from app.replication import event_log
@@ -13,6 +14,9 @@ from app.replication.context import Context
 from app.replication.event_log import Origin
 
 log = logging.getLogger(__name__)
+
+#: What is kept however young all of it is: a sender that nobody understands must not fill the disk.
+KEPT = 10_000
 
 #: The largest id that a database takes.
 _MAX_ID = 2**63 - 1
@@ -65,6 +69,23 @@ def discard(quarantined_id: int) -> bool:
         return False
     with transaction():
         return bool(QuarantinedEvent.delete().where(QuarantinedEvent.id == quarantined_id).execute())
+
+
+def prune(older_than: timedelta | None, limit: int = MAX_ROWS) -> int:
+    """Forget what has not come again for so long, and what came first of more than `KEPT`, at most `limit`; return how
+    many. None forgets nothing for its age."""
+    with connection():
+        # By their ids: further along a row there is what came, and it is long.
+        every = QuarantinedEvent.select(QuarantinedEvent.id)
+        ids = [row.id for row in every.order_by(QuarantinedEvent.id.desc()).offset(KEPT).limit(limit)]
+        if older_than is not None and len(ids) < limit:
+            before = now() - older_than
+            old = (QuarantinedEvent.created_at < before) & (QuarantinedEvent.last_seen_at < before)
+            ids += [row.id for row in every.where(old).limit(limit - len(ids))]
+        deleted: int = QuarantinedEvent.delete().where(QuarantinedEvent.id.in_(ids)).execute() if ids else 0
+    if deleted:
+        log.warning("%d quarantined events were kept long enough, or were too many, and are forgotten", deleted)
+    return deleted
 
 
 def _find(quarantined_id: int) -> QuarantinedEvent | None:

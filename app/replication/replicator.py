@@ -12,7 +12,7 @@ from typing import Any
 
 from peewee import Case
 
-from app import correlation
+from app import correlation, migrate
 from app.database import MAX_ROWS, connection, lock, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
@@ -57,7 +57,7 @@ class Replicator:
             UnknownRepository: when the row is gone, or its site is no longer this deployment's.
             NotApplied: when this process reaches other registries than the deployment.
         """
-        context = current()
+        context = current().of_row(self.registry_id)
         sites.require_applied(context.settings)
         self.mark()
         closed = Closed(None)
@@ -99,7 +99,7 @@ class Replicator:
             UnknownRepository: when the row is gone, or its site is no longer this deployment's.
             NotApplied: when this process reaches other registries than the deployment.
         """
-        context = current()
+        context = current().of_row(self.registry_id)
         sites.require_applied(context.settings)
         wanted = VerificationLevel(level) if level else context.settings.verification_interval_level
         reverify(self.registry_id, wanted)
@@ -211,7 +211,7 @@ def run_row(registry_id: int, context: Context) -> Closed | None:
         log.warning("tracking row %s waits: its site is paused, see `geo sites resume`", registry_id)
         return None
     try:
-        claim = claims.claim_row(registry_id, context.settings)
+        claim = claims.claim_row(registry_id, context.of_row(registry_id).settings)
     except sites.NotApplied as error:
         log.error("nothing is synced here: %s", error)
         return None
@@ -237,26 +237,55 @@ def run_due(context: Context, limit: int | None = None, reach: Reach = Reach.ALL
     done = 0
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
         unhurried = reach is Reach.ALL and context.unhurried.acquire(blocking=False)
+        taken: Claim | None = None
         try:
-            at_most = None if unhurried or reach is Reach.BULK else marking.FRESH
-            at_least = marking.FRESH + 1 if reach is Reach.BULK else claims.MOST_URGENT
-            claim: Claim | None = claims.claim_next(context.settings, at_most, at_least)
-            if claim is None:
+            # A backfill goes on for days, and a row that is not taken stays due.
+            taken = None if migrate.watch.wrong() else _take(context, _urgencies(context, reach, unhurried))
+            if taken is None:
                 break
-            if unhurried and claim.priority <= marking.FRESH:
+            if unhurried and taken.priority <= marking.FRESH:
                 context.unhurried.release()
                 unhurried = False
             # What is due may be anybody's, not of the occasion that woke us; a reference that has one knows it.
             with correlation.bound(correlation.new()):
-                sync(claim, context, gives_way=True)
-        except sites.NotApplied as error:
-            log.error("nothing is synced here: %s", error)
-            break
+                sync(taken, context, gives_way=True)
         finally:
+            if taken is not None:
+                context.shares.give_back(taken.site.name)
             if unhurried:
                 context.unhurried.release()
         done += 1
     return done
+
+
+def _urgencies(context: Context, reach: Reach, unhurried: bool) -> list[tuple[int | None, int]]:
+    """What to look for, one after the other: priorities, at most and at least."""
+    if reach is Reach.BULK:
+        return [(None, marking.FRESH + 1)]
+    fresh, everything = (marking.FRESH, claims.MOST_URGENT), (None, claims.MOST_URGENT)
+    if not unhurried:
+        return [fresh]
+    # Of several sites, what was just pushed for any of them comes before the rest of all.
+    return [fresh, everything] if context.further else [everything]
+
+
+def _take(context: Context, urgencies: Sequence[tuple[int | None, int]]) -> Claim | None:
+    """The next row of the site whose turn it is. The caller gives the site's share back."""
+    for at_most, at_least in urgencies:
+        for site_name in context.shares.order():
+            if not context.shares.take(site_name):
+                continue
+            claim: Claim | None = None
+            try:
+                claim = claims.claim_next(context.at(site_name).settings, at_most, at_least)
+            except sites.NotApplied as error:
+                log.error("nothing is synced to %s here: %s", site_name, error)
+            finally:
+                if claim is None:
+                    context.shares.give_back(site_name)
+            if claim is not None:
+                return claim
+    return None
 
 
 def awaken_digests() -> int:

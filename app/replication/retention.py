@@ -1,42 +1,38 @@
-"""Retention: how long events and attempts are kept; what is older is forgotten, some at a time."""
+"""Retention: what has been kept long enough is forgotten, some at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from functools import partial
 
 from app.database import MAX_ROWS
-from app.replication import event_log, replicator
-
-#: How long events and attempts are kept.
-KEEP_EVENTS = timedelta(days=14)
-KEEP_ATTEMPTS = timedelta(days=30)
-
-#: How long events are kept that a site has not read, because it is paused or away.
-KEEP_UNREAD = timedelta(days=60)
+from app.replication import event_log, quarantine, replicator, site_reports
+from app.retention import Retention
 
 #: Seconds that a scheduler's look forgets for. Once a second, that keeps up with thousands of events a second.
 BUDGET = 0.25
 
 
-def forget(clock: Callable[[], float], budget: float) -> bool:
+def forget(kept: Retention, clock: Callable[[], float], budget: float) -> bool:
     """Forget what has been kept long enough, portion by portion for about `budget` seconds; return whether all is gone.
 
     A portion is a transaction of its own, so that nobody waits for more than one of them; there is one of each kind at
     least.
     """
     ends = clock() + budget
-    left = [_events, _attempts]
+    left = _kinds(kept)
     while left:
-        left = [forget_some for forget_some in left if forget_some() >= MAX_ROWS]
+        left = [forget_some for forget_some in left if forget_some(limit=MAX_ROWS) >= MAX_ROWS]
         if clock() >= ends:
             break
     return not left
 
 
-def _events() -> int:
-    return event_log.prune(KEEP_EVENTS, KEEP_UNREAD, limit=MAX_ROWS)
-
-
-def _attempts() -> int:
-    return replicator.prune_attempts(KEEP_ATTEMPTS, limit=MAX_ROWS)
+def _kinds(kept: Retention) -> list[Callable[..., int]]:
+    """What forgets some of each kind, at most `limit`, and says how many; nothing of what is kept for good."""
+    kinds: list[Callable[..., int]] = [partial(quarantine.prune, kept.quarantine)]
+    if kept.events is not None:
+        kinds.append(partial(event_log.prune, kept.events, kept.unread_events))
+    if kept.history is not None:
+        kinds += [partial(replicator.prune_attempts, kept.history), partial(site_reports.prune, kept.history)]
+    return kinds

@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
-from app.database import connection, now, transaction
+from app.database import MAX_ROWS, connection, now, transaction
 from app.models import Site, SiteReport
 from app.replication import cursor
 from app.replication.level import Level
@@ -176,6 +176,16 @@ def keep(site: Site, report: Report) -> bool:
     if report.follows == STANDBY and report.position is not None:
         _acknowledge(site, report.position)
     return True
+
+
+def prune(older_than: timedelta, limit: int = MAX_ROWS) -> int:
+    """Forget what sites that were removed said last, so long ago, at most `limit`; return how many."""
+    with connection():
+        former = SiteReport.select(SiteReport.site).join(Site).where(Site.retired)
+        rows = former.where(SiteReport.received_at < now() - older_than).limit(limit)
+        ids = [row.site_id for row in rows]
+        deleted: int = SiteReport.delete().where(SiteReport.site.in_(ids)).execute() if ids else 0
+        return deleted
 
 
 def _acknowledge(site: Site, text: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import combinations
 from typing import Any
 
 from app.database import connection, lock, now, transaction
@@ -19,6 +21,7 @@ from app.replication.displacement import displace
 from app.replication.former import NotDemoted as NotDemoted
 from app.replication.policy import Policy
 from app.settings import Deletion, Settings
+from app.site_environment import suffix
 
 log = logging.getLogger(__name__)
 
@@ -53,22 +56,18 @@ class Compared:
 
 
 def apply_environment(settings: Settings, *, compared: Compared | None = None) -> Site | None:
-    """Write the environment's sites to the database, anew at each start; return the secondary, if there is one.
+    """Write the environment's sites to the database, anew at each start; return the first secondary, if there is one.
 
-    With `compared` that is taken for the secondary, whatever it was before: the primary, or one that was given up.
+    With `compared` that is taken for a secondary, whatever it was before: the primary, or one that was given up.
 
     Raises:
-        SameRegistry: when both addresses are one.
-        ExchangedRegistries: when the secondary is the primary of until now.
-        NotDemoted: when a primary was given up, or its address has changed, and the secondary may be it.
-        NotOurs: when the secondary's name is that of a remote site.
+        SameRegistry: when two addresses are one.
+        ExchangedRegistries: when a secondary is the primary of until now.
+        NotDemoted: when a primary was given up, or its address has changed, and a secondary may be it.
+        NotOurs: when a secondary's name is that of a remote site.
     """
-    secondary = settings.secondary
-    if secondary is not None and same_address(secondary.url, settings.primary.url):
-        raise SameRegistry(
-            f"GEO_SECONDARY_REGISTRY_URL and GEO_REGISTRY_REPLICATION_PRIMARY_API_URL are both {secondary.url}:"
-            " point one of them at the other registry."
-        )
+    _require_different(settings)
+    wanted = {each.site_name: each.secondary.url for each in settings.every if each.secondary is not None}
     with transaction():
         if compared is not None:
             _exchange(compared, settings)
@@ -76,21 +75,42 @@ def apply_environment(settings: Settings, *, compared: Compared | None = None) -
         _replace_primary(settings)
         if compared is not None:
             former.demoted(compared.url)
-        if secondary is not None:
-            if compared is None or not same_address(compared.url, secondary.url):
-                former.require_demoted(secondary.url)
-            former.set_aside(settings.site_name, secondary.url)
+        for name, url in wanted.items():
+            if compared is None or not same_address(compared.url, url):
+                former.require_demoted(url)
+            former.set_aside(name, url)
         _upsert(PRIMARY, settings.primary.url, primary=True, settings=settings)
-        _retire_others(settings.site_name, secondary.url if secondary is not None else None)
-        if secondary is None:
-            return None
-        site = _upsert(settings.site_name, secondary.url, primary=False, settings=settings)
+        _retire_others(wanted)
+        made = [
+            _upsert(each.site_name, each.secondary.url, primary=False, settings=each)
+            for each in settings.every
+            if each.secondary is not None
+        ]
         if compared is not None:
-            holds.hold(Site.id == site.id, compared.held_because)
-    if cursor.begin(site):
-        backfill.request("new site")
+            there = [site.id for site in made if same_address(site.url, compared.url)]
+            holds.hold(Site.id.in_(there), compared.held_because)
+    for site in made:
+        if cursor.begin(site):
+            backfill.request("new site")
+    if not made:
+        return None
     with connection():
-        return Site.get_by_id(site.id)
+        return Site.get_by_id(made[0].id)
+
+
+def _require_different(settings: Settings) -> None:
+    """Make sure that the environment names each registry once."""
+    primary = "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL", settings.primary.url
+    places = [primary, *((_variable(each, settings), each.secondary.url) for each in settings.every if each.secondary)]
+    for (variable, url), (other, address) in combinations(places, 2):
+        if same_address(url, address):
+            raise SameRegistry(f"{other} and {variable} are both {address}: point one of them at the other registry.")
+
+
+def _variable(site: Settings, settings: Settings) -> str:
+    """The variable with the address of the site's registry."""
+    own = f"_{suffix(site.site_name)}" if settings.further and site is not settings else ""
+    return f"GEO_SECONDARY_REGISTRY_URL{own}"
 
 
 def enabled_secondaries() -> list[Site]:
@@ -108,7 +128,8 @@ def require_applied(settings: Settings) -> None:
         NotApplied: when they are not.
     """
     with connection():
-        Binding.of(settings).site()
+        for each in settings.every:
+            Binding.of(each).site()
 
 
 def promote(name: str, settings: Settings, *, give_up: bool = False) -> Promotion | None:
@@ -132,9 +153,11 @@ def promote(name: str, settings: Settings, *, give_up: bool = False) -> Promotio
         if primary is None:
             raise SiteError("there is no primary yet: `geo migrate` writes the environment's registries down")
         here = ~Site.primary & ~Site.remote & ~Site.retired
-        site: Site | None = Site.get_or_none(here & (Site.name == name)) or Site.get_or_none(here)
-        if name not in {settings.site_name, site.name if site is not None else None}:
-            raise SiteError(f"there is no site {name} here; the environment's is {settings.site_name} (GEO_SITE_NAME)")
+        there = list(Site.select().where(here))
+        site = next((each for each in there if each.name == name or len(there) == 1), None)
+        named = [each.site_name for each in settings.every]
+        if name not in {*named, site.name if site is not None else None}:
+            raise SiteError(f"there is no site {name} here; the environment's is {', '.join(named)} (GEO_SITE_NAME)")
         if primary.promoted_at is not None:
             return None
         instant, replaced = now(), primary.url
@@ -169,7 +192,9 @@ def _successor(primary: Site, site: Site | None, settings: Settings) -> str:
 
 def _refuse_exchange(settings: Settings) -> None:
     primary = Site.get_or_none(Site.primary)
-    if primary is None or settings.secondary is None or not same_address(settings.secondary.url, primary.url):
+    secondaries = [(_variable(each, settings), each.secondary.url) for each in settings.every if each.secondary]
+    found = [each for each in secondaries if primary is not None and same_address(each[1], primary.url)]
+    if primary is None or not found:
         return
     if same_address(settings.primary.url, primary.url):
         return
@@ -182,10 +207,10 @@ def _refuse_exchange(settings: Settings) -> None:
     if primary.promoted_at is not None:
         raise ExchangedRegistries(
             f"{primary.url} was promoted and is the primary; exchange the two addresses in the environment"
-            " (GEO_REGISTRY_REPLICATION_PRIMARY_API_URL and GEO_SECONDARY_REGISTRY_URL) before you start"
+            f" (GEO_REGISTRY_REPLICATION_PRIMARY_API_URL and {found[0][0]}) before you start"
         )
     raise ExchangedRegistries(
-        f"GEO_SECONDARY_REGISTRY_URL is {settings.secondary.url}, which has been the primary until now: what is newer"
+        f"{found[0][0]} is {found[0][1]}, which has been the primary until now: what is newer"
         " there would be overwritten, so nothing is replicated. Put the two addresses right; if another registry has"
         " really taken over as primary, `geo demote` shows and saves what this one alone holds"
     )
@@ -195,7 +220,9 @@ def _exchange(compared: Compared, settings: Settings) -> None:
     """Nobody has said here that another took over from what was compared: the environment does."""
     primary = Site.get_or_none(Site.primary)
     if primary is not None and same_address(primary.url, compared.url):
-        promote(settings.site_name, settings)
+        here = Site.select().where(~Site.primary & ~Site.remote & ~Site.retired)
+        over = next((each.name for each in here if same_address(each.url, settings.primary.url)), settings.site_name)
+        promote(over, settings)
 
 
 def _replace_primary(settings: Settings) -> None:
@@ -260,27 +287,30 @@ def _hold_mirror(site: Site, known: Site | None) -> None:
         holds.hold_mirror(site, "it is a mirror from now on")
 
 
-def _retire_others(name: str, url: str | None) -> None:
-    """One deployment has one secondary: a former one is renamed if only its name changed, and otherwise retired.
+def _retire_others(wanted: Mapping[str, str]) -> None:
+    """Of the sites that the environment does not name any more: one is renamed if only its name changed, and otherwise
+    retired. Remote sites are not the environment's.
 
-    Without `url` it has none (role primary). Remote sites are not the environment's.
+    `wanted` has the addresses of those that it names.
 
     Raises:
-        NotOurs: when the name is a remote site's.
+        NotOurs: when a name is a remote site's.
     """
-    named: Site | None = Site.get_or_none(Site.name == name) if url is not None else None
-    if named is not None and named.remote and not named.retired:
-        raise NotOurs(
-            f"GEO_SITE_NAME is {name}, a site that follows from a deployment of its own: give this one another name,"
-            f" or remove that one first (geo sites remove {name})"
-        )
-    known = named is not None
+    named = {site.name: site for site in Site.select().where(Site.name.in_(list(wanted)))}
+    for name, site in named.items():
+        if site.remote and not site.retired:
+            raise NotOurs(
+                f"GEO_SITE_NAME is {name}, a site that follows from a deployment of its own: give this one another"
+                f" name, or remove that one first (geo sites remove {name})"
+            )
+    unknown = {name: url for name, url in wanted.items() if name not in named}
     for other in Site.select().where(~Site.primary & ~Site.remote):
-        if url is not None and other.name == name:
+        if other.name in wanted:
             continue
-        if not known and url is not None and same_address(other.url, url):
-            Site.update(name=name).where(Site.id == other.id).execute()
-            known = True
+        new = next((name for name, url in unknown.items() if same_address(other.url, url)), None)
+        if new is not None:
+            Site.update(name=new).where(Site.id == other.id).execute()
+            del unknown[new]
         elif not other.retired:
             log.warning("site %s is no longer in the environment and is retired", other.name)
             Site.update(retired=True).where(Site.id == other.id).execute()

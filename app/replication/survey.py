@@ -107,6 +107,7 @@ def survey(
     context: Context, site: Site, paths: Sequence[str], progress: Callable[[Progress], None] = lambda _: None
 ) -> SitePlan:
     """The plan of these repositories of the site, with what keeps it from being carried out."""
+    context = context.at(site.name)
     plan = Survey(site, context.primary, context.destination(), context.presence).plan(paths, progress)
     blocked = obstacles(site, replication_enabled=context.settings.replication_enabled)
     brake = _brake(site, plan.count(Action.DELETE))

@@ -67,6 +67,7 @@ def sync(claim: Claim, context: Context, *, gives_way: bool = False) -> Closed:
 
     With `gives_way` the row is given back unfinished where another one needs the thread more.
     """
+    context = context.at(claim.site.name)
     held = Held(claim.site.name, claim.path, claim.token)
     about: dict[str, tracing.Value] = {
         "geo.site": claim.site.name,

@@ -10,7 +10,7 @@ from app.api.rate_limit import RateLimit
 from app.api.resources import guard
 from app.api.throttle import Throttle
 from tests.api.asking import Asking
-from tests.support.face import face
+from tests.support.face import Face, face
 from tests.support.seed import Seeded, seed
 
 
@@ -20,6 +20,13 @@ def fresh_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "throttle", Throttle(limit=100))
     monkeypatch.setattr(guard, "rate_limit", RateLimit())
     monkeypatch.setattr(site_auth, "throttle", Throttle(limit=60))
+
+
+@pytest.fixture
+def api(database_url: str, tmp_path: Path) -> Iterator[Face]:
+    """The web application on each kind of database."""
+    with face(database_url, tmp_path / "state") as started:
+        yield started
 
 
 @pytest.fixture

@@ -14,10 +14,7 @@ from typing import Any
 from flask import Response, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from app.database import connection
-from app.models import Site
-from app.replication import remote_sites, site_tokens
-from app.replication.remote_sites import Change, Declaration
+from tests.api.sites import add
 from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
 from tests.support.seed import Seeded, seed
@@ -55,9 +52,7 @@ def stand(path: Path, token_auth: TokenAuth, **extra: str) -> Iterator[Stand]:
     }
     with face(f"sqlite:///{path}/geo.db", path / "state", **environment) as started:
         seeded = seed(started.site, synced=5)
-        remote_sites.apply([Change(None, Declaration(REMOTE))])
-        with connection():
-            token = site_tokens.issue(Site.get(Site.name == REMOTE))
+        token = add(name=REMOTE)
         # What goes wrong is answered as it would be to anybody.
         started.app.testing = False
         answered: dict[tuple[str, str], set[int]] = defaultdict(set)

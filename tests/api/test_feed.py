@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app.api import feed, site_auth
-from app.api.throttle import Throttle
+from app.api import feed
 from app.database import connection
 from app.models import Cursor, Event, Site
 from app.registry import NotFound, ServerError, Unauthorized
@@ -23,8 +22,9 @@ from app.replication.event_log import Origin
 from app.replication.log import local, wire
 from app.replication.log.position import Position
 from app.replication.remote_sites import Change, Declaration
+from tests.api.sites import add
 from tests.support.deployment import ADMIN_TOKEN, event
-from tests.support.face import Face, face
+from tests.support.face import Face
 from tests.support.ports import free_port
 from tests.support.wait import wait_until
 from tests.support.web import Web
@@ -32,24 +32,6 @@ from tests.support.web import Web
 EVENTS, REPOSITORIES = "/api/v4/geo/events", "/api/v4/geo/repositories"
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_auth, "throttle", Throttle(limit=60))
-
-
-@pytest.fixture
-def api(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
-
-
-def add(*patterns: str, name: str = "berlin") -> str:
-    """A remote site's token."""
-    remote_sites.apply([Change(None, Declaration(name, repositories=patterns))])
-    with connection():
-        return site_tokens.issue(Site.get(Site.name == name))
 
 
 def ask(api: Face, token: str | None, path: str = EVENTS, **query: Any) -> TestResponse:

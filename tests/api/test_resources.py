@@ -11,7 +11,6 @@ from werkzeug.test import TestResponse
 
 from app.api.representations import time
 from app.api.resources import guard
-from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState, VerificationState
@@ -32,17 +31,6 @@ EVERY_GET = (
     f"{REPOSITORIES}/1/attempts",
     "/api/v4/geo/quarantined_events",
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "throttle", Throttle(limit=100))
-
-
-@pytest.fixture
-def api(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
 
 
 @pytest.fixture

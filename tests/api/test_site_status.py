@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.test import TestResponse
 
-from app.api import site_auth
-from app.api.throttle import Throttle
 from app.database import connection, now
 from app.models import Cursor, Site, SiteReport
-from app.replication import event_log, gauges, remote_sites, site_reports, site_tokens
+from app.replication import event_log, gauges, remote_sites, site_reports
 from app.replication.event_log import Origin
 from app.replication.log.local import LocalLog
 from app.replication.remote_sites import Change, Declaration
 from app.replication.site_reports import REPORT_LIMIT, STANDBY
 from app.settings import Deletion
+from tests.api.sites import add
 from tests.support.deployment import ADMIN_TOKEN, event
-from tests.support.face import Face, face
+from tests.support.face import Face
 from tests.support.site_report import REPORT
 
 ADDRESS = "/api/v4/geo/site_status"
 
 pytestmark = pytest.mark.timeout(90)
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_auth, "throttle", Throttle(limit=60))
-
-
-@pytest.fixture
-def api(database_url: str, tmp_path: Path) -> Iterator[Face]:
-    with face(database_url, tmp_path / "state") as started:
-        yield started
-
-
-def add(name: str = "berlin", **said: Any) -> str:
-    remote_sites.apply([Change(None, Declaration(name, **said))])
-    with connection():
-        return site_tokens.issue(Site.get(Site.name == name))
 
 
 def report(api: Face, token: str | None, data: bytes | None = None, **changes: Any) -> TestResponse:
@@ -77,7 +57,7 @@ def test_without_a_site_s_token_nothing_is_taken(api: Face, token: str | None) -
 def test_what_a_site_says_is_shown_of_it_and_of_no_other(api: Face) -> None:
     # Given two sites, one of which reports
     token = add(capacity=6, tags=("v*",))
-    add("paris")
+    add(name="paris")
     before = of(api, "berlin", "/status")
     assert (before["container_repositories_synced_count"], before["version"]) == (None, None)
     with connection():
@@ -150,7 +130,7 @@ def test_what_is_no_report_of_this_site_leaves_the_last_one(
 ) -> None:
     # Given a site that has reported, and another
     token = add()
-    add("paris")
+    add(name="paris")
     assert report(api, token).status_code == 200
     age(10)
 
@@ -212,7 +192,7 @@ def test_how_far_a_standby_s_reader_is_stands_in_its_status(api: Face) -> None:
 
 def test_policies_left_to_the_site_are_told_as_none(api: Face) -> None:
     add()
-    add("paris", deletion=Deletion.OFF)
+    add(name="paris", deletion=Deletion.OFF)
     assert (of(api, "berlin")["deletion"], of(api, "paris")["deletion"]) == (None, "off")
 
 

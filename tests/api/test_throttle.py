@@ -1,19 +1,12 @@
 from __future__ import annotations
 
 from app.api.throttle import Throttle
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def test_an_address_waits_until_its_oldest_failure_is_past() -> None:
     # Given a failure each second, as many as are let pass
-    clock = Clock()
+    clock = Clock(100.0)
     throttle = Throttle(limit=3, window=60, clock=clock)
     for _ in range(3):
         assert throttle.wait("192.0.2.1") == 0

@@ -13,12 +13,9 @@ import requests
 from werkzeug.test import TestResponse
 
 from app import metrics
-from app.api import site_auth
-from app.api.throttle import Throttle
 from app.database import connection
-from app.models import MetricValue, Site
-from app.replication import remote_sites, site_tokens
-from app.replication.remote_sites import Change, Declaration
+from app.models import MetricValue
+from tests.api.sites import add
 from tests.support import images
 from tests.support.face import Face, face
 from tests.support.keys import TokenAuth
@@ -26,11 +23,6 @@ from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.wire import push
 
 PATH = "/jwt/auth"
-
-
-@pytest.fixture(autouse=True)
-def fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site_auth, "throttle", Throttle(limit=60))
 
 
 @pytest.fixture
@@ -42,12 +34,6 @@ def api(tmp_path: Path, token_auth: TokenAuth) -> Iterator[Face]:
         GEO_REGISTRY_CERTIFICATE_PATH=str(token_auth.keys.certificate_path),
     ) as started:
         yield started
-
-
-def add(*patterns: str, name: str = "berlin") -> str:
-    remote_sites.apply([Change(None, Declaration(name, repositories=patterns))])
-    with connection():
-        return site_tokens.issue(Site.get(Site.name == name))
 
 
 def ask(api: Face, name: str, token: str, *scopes: str) -> TestResponse:

@@ -23,6 +23,7 @@ from tests.benchmarks.ours import NAME
 from tests.benchmarks.push import pushed
 from tests.benchmarks.race import Options
 from tests.benchmarks.scale import scale
+from tests.benchmarks.sites import sites
 from tests.benchmarks.size import size
 from tests.support import parts
 
@@ -40,11 +41,12 @@ SCENARIOS: dict[str, Callable[[Options], Result]] = {
     "line": ceiling,
     "size": size,
     "backfill": first_backfill,
+    "sites": sites,
     "scale": scale,
 }
 
 #: Run only when they are asked for: the table of aims does not have them.
-EXTRA = ("changed", "line", "size", "backfill", "scale")
+EXTRA = ("changed", "line", "size", "backfill", "sites", "scale")
 
 #: Where the registry is: Debian's package.
 REGISTRY = ("docker-registry", "/usr/bin/docker-registry")

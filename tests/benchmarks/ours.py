@@ -51,6 +51,12 @@ class Ours:
         self._running: Running | None = None
         self._times = 0
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What its commands have; while it runs."""
+        assert self._running is not None
+        return self._running.env
+
     def sync(self, timeout: float) -> Timed:
         """Run `geo sync --all --wait`."""
         assert self._running is not None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.database import connection, database, is_sqlite
 from app.models import Site
-from app.replication.retention import KEEP_ATTEMPTS, KEEP_EVENTS
+from app.retention import KEEP_EVENTS, KEEP_HISTORY
 
 #: References of each repository.
 TAGS = 100
@@ -141,7 +141,7 @@ class Population:
             'sync_attempts (registry_id, reference, action, "trigger", outcome, new_digest, bytes_copied, worker,'
             " started_at, finished_at)",
             f"{repository} + 1, 'v' || {tag}, 'copy', 'event', 'synced', {_digest('n')}, 1000000, 'worker:1',"
-            f" {self._moment(KEEP_ATTEMPTS)}, {self._moment(KEEP_ATTEMPTS)}",
+            f" {self._moment(KEEP_HISTORY)}, {self._moment(KEEP_HISTORY)}",
             first,
             end,
         )

@@ -17,7 +17,7 @@ BEST = "the best peer"
 AS_IT_COMES = "the best peer at its defaults"
 
 #: What is no tool but a yardstick.
-YARDSTICKS = ("least", "small repository", "10,000 references")
+YARDSTICKS = ("least", "small repository", "10,000 references", "one site")
 
 #: Tools in the order of the columns.
 TOOLS = (OURS, "skopeo", "crane-defaults", "regsync-defaults", "crane", "regsync", *YARDSTICKS)

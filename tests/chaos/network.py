@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from tests.support import parts
+from tests.support.staged import Staged
 
 #: What RFC 2544 sets aside for tests of network devices: nobody's real network.
 _NETWORK = "198.18"
 
 
-class Place:
+class Place(Staged):
     """`with Place() as place:`: processes started by `place.command` are elsewhere, at `place.address`.
 
     Those at home, at `place.home`, reach it and are reached through one cable. `cut` pulls it out without a word to
@@ -35,7 +33,6 @@ class Place:
         network = f"{_NETWORK}.{base >> 8 & 255}"
         self.home = f"{network}.{(base & 255) + 1}"
         self.address = f"{network}.{(base & 255) + 2}"
-        self._stack = ExitStack()
 
     def command(self, *words: str) -> list[str]:
         """The words that run this command there."""
@@ -47,27 +44,14 @@ class Place:
     def heal(self) -> None:
         self._run("link", "set", self.cable, "up")
 
-    def __enter__(self) -> Self:
-        try:
-            self._make()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
-    def _make(self) -> None:
+    def _start(self) -> None:
         if not self._possible("netns", "add", self.name):
             return
-        self._stack.callback(self._run, "netns", "del", self.name)
+        self.stack.callback(self._run, "netns", "del", self.name)
         # A bridge, and not the end of the cable, has the address at home: it stays when the cable is out.
         if not self._possible("link", "add", self.bridge, "type", "bridge"):
             return
-        self._stack.callback(self._run, "link", "del", self.bridge)
+        self.stack.callback(self._run, "link", "del", self.bridge)
         self._run("link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         self._run("link", "set", self.cable, "master", self.bridge, "up")
         self._run("addr", "add", f"{self.home}/30", "dev", self.bridge)

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from app.cli.progress import BYTES, QUIET_INTERVAL, Progress
+from tests.support.clock import Clock
 
 MIB = 1024 * 1024
 
@@ -14,14 +15,6 @@ MIB = 1024 * 1024
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -35,7 +28,7 @@ def last(out: io.StringIO) -> str:
 
 def test_bytes_are_shown_with_speed_and_remaining_time(wide: None) -> None:
     # Given a bar that has been moving for two seconds
-    out, clock = Terminal(), Clock()
+    out, clock = Terminal(), Clock(100.0)
     with Progress(BYTES, out, clock) as bar:
         bar.show(0, 100 * MIB)
         assert last(out) == f"[{'·' * 24}] 0 B of 100.0 MiB"
@@ -54,7 +47,7 @@ def test_bytes_are_shown_with_speed_and_remaining_time(wide: None) -> None:
 
 def test_the_speed_is_that_of_the_last_while(wide: None) -> None:
     # Given a fast beginning long ago
-    out, clock = Terminal(), Clock()
+    out, clock = Terminal(), Clock(100.0)
     bar = Progress("repositories", out, clock)
     bar.show(0, 1000)
     clock.now += 1
@@ -76,13 +69,13 @@ def test_the_speed_is_that_of_the_last_while(wide: None) -> None:
 def test_a_line_never_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
     out = Terminal()
-    Progress("repositories", out, Clock()).show(1, 2, "a note " * 20)
+    Progress("repositories", out, Clock(100.0)).show(1, 2, "a note " * 20)
     assert len(last(out)) == 39
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
     # Given
-    out, clock = io.StringIO(), Clock()
+    out, clock = io.StringIO(), Clock(100.0)
     with Progress("repositories", out, clock) as bar:
         assert not bar.shown
         # When it moves often
@@ -100,5 +93,5 @@ def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
 
 def test_nothing_to_do_is_done(wide: None) -> None:
     out = Terminal()
-    Progress("tags", out, Clock()).show(0, 0)
+    Progress("tags", out, Clock(100.0)).show(0, 0)
     assert last(out) == f"[{'█' * 24}] 0/0 tags"

@@ -5,63 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from tests.cli.conftest import Geo, settings
+from tests.cli.conftest import Geo
 from tests.support.root import ROOT
 from tests.support.terminal import Terminal
 from tests.support.wait import wait_until
-
-
-def test_three_migrations_at_once(tmp_path: Path, database_url: str) -> None:
-    # Given a fresh database
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings(database_url)}
-
-    def migrate(_: int) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "app", "migrate"],
-            env=env,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    # When three processes start together
-    with ThreadPoolExecutor(3) as threads:
-        done = list(threads.map(migrate, range(3)))
-
-    # Then all are content, and one did the work
-    assert [one.returncode for one in done] == [0, 0, 0], [one.stderr for one in done]
-    assert sorted("applied: 0001_initial" in one.stdout for one in done) == [False, False, True]
-
-
-def test_down_and_up_again(geo: Geo) -> None:
-    # Given a migrated database
-    assert geo("migrate").stdout == "The schema is up to date.\n"
-    assert geo("migrate", "--status").exit_code == 0
-
-    # When the migration is undone
-    down = geo("migrate", "--down")
-
-    # Then it says so, asking says what is pending, and undoing nothing is no error
-    assert (down.exit_code, down.stdout) == (0, "undone: 0001_initial\n")
-    status = geo("migrate", "--status")
-    assert (status.exit_code, status.stdout) == (1, "pending: 0001_initial\n")
-    assert geo("migrate", "--down").exit_code == 0
-    assert geo("status").exit_code == 1
-
-    # And it can be applied again
-    assert geo("migrate").stdout == "applied: 0001_initial\n"
-    assert geo("status").exit_code == 0
-
-
-def test_migrate_writes_the_sites_down(geo: Geo) -> None:
-    assert geo("migrate", GEO_SITE_NAME="eu").exit_code == 0
-    names = {site["name"] for site in json.loads(geo("sites", "--json").stdout)}
-    assert {"primary", "eu"} <= names
 
 
 def test_status(geo: Geo) -> None:

@@ -6,9 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-
-import pytest
 
 from app import database, metrics
 from app.database import connection, now
@@ -20,22 +17,10 @@ from app.replication.verification import work
 from tests.cli.conftest import Geo
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import environment
 from tests.support.registries import DistributionRegistry
 from tests.support.root import ROOT
 from tests.support.wait import wait_until
 from tests.support.wire import push
-
-
-@pytest.fixture
-def wired(
-    bare: Geo, primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
-) -> Iterator[Geo]:
-    """Commands between two real registries."""
-    bare.env.update(environment(primary, secondary, database_url), BROKER_URL="stub://")
-    assert bare("migrate").exit_code == 0
-    yield bare
-    metrics.buffer.close()
 
 
 def test_a_repository_is_verified_and_what_is_missing_named(

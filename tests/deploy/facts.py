@@ -12,6 +12,7 @@ from app.api import health
 from app.settings import Settings
 from app.supervisor import GIVE_UP_AFTER
 from tests.support.root import ROOT
+from tests.support.variables import LEAST, Asked
 
 #: Seconds within which every process is down after SIGTERM, whole.
 DOWN_WITHIN = int(GIVE_UP_AFTER) + 1
@@ -22,20 +23,10 @@ _LINE = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
 def known() -> frozenset[str]:
     """Every variable that the settings ask for, or that docs/settings.md names as a whole."""
-    asked: set[str] = set()
-
-    class Recorder(dict[str, str]):
-        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-            asked.add(name)
-            return {
-                "GEO_NOTIFICATION_SECRET": "x",
-                "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "http://a.example",
-                "GEO_SECONDARY_REGISTRY_URL": "http://b.example",
-            }.get(name, default)
-
-    Settings.from_env(Recorder())
+    asked = Asked(LEAST)
+    Settings.from_env(asked)
     rows = re.findall(r"^\| (`[^|]+) \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
-    return frozenset(asked | {name for row in rows for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", row)})
+    return frozenset(asked.names | {name for row in rows for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", row)})
 
 
 def probes() -> frozenset[str]:

@@ -48,4 +48,7 @@ CHECKOUT: Mapping[str, Mapping[str, str]] = {
 }
 
 #: Pages whose blocks are all run by a test elsewhere.
-ELSEWHERE: Mapping[str, str] = {"docs/api.md": "tests/api/test_reference.py"}
+ELSEWHERE: Mapping[str, str] = {
+    "docs/api.md": "tests/api/test_reference.py",
+    "docs/reliability.md": "tests/soak/test_soak.py",
+}

@@ -19,6 +19,7 @@ from app.providers.profile import Catalog, Creation, Told
 from app.settings import ProviderName, Settings
 from tests.docs.markdown import Page, pages
 from tests.support.root import ROOT
+from tests.support.variables import Asked
 
 INDEX = "docs/registries/README.md"
 
@@ -78,7 +79,12 @@ def test_every_dialect_is_on_a_page_and_every_one_on_a_page_is_there() -> None:
 
 def test_the_table_says_what_the_profiles_say() -> None:
     told = {Told.ALL: "all", Told.SOME: "some", Told.NONE: "none", Told.UNKNOWN: "nobody knows"}
-    lists = {Catalog.YES: ("yes", "it is asked"), Catalog.NO: ("no",), Catalog.CONTROL_PLANE: ("by Amazon's API",)}
+    lists = {
+        Catalog.YES: ("yes", "it is asked"),
+        Catalog.ADMINISTRATORS: ("to administrators",),
+        Catalog.NO: ("no",),
+        Catalog.CONTROL_PLANE: ("by Amazon's API",),
+    }
     for row in re.findall(r"^\| .* \|$", Page.read(INDEX).text, re.MULTILINE)[1:]:
         cells = [cell.strip() for cell in row.strip("|").split(" | ")]
         for name in re.findall(r"`([\w-]+)`", cells[2]):
@@ -91,20 +97,14 @@ def test_the_table_says_what_the_profiles_say() -> None:
 def test_the_settings_on_it_are_taken(page: Page) -> None:
     # Given its blocks of settings, and all names that settings have
     blocks = environments(page)
-    known: set[str] = set()
-
-    class Recorder(dict[str, str]):
-        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
-            known.add(name)
-            return super().get(name, default)
-
     sides = set()
     for block in blocks:
         # When the program reads each as it stands there, with another registry as the other half
-        settings = Settings.from_env(Recorder(OTHERS | block))
+        asked = Asked(OTHERS | block)
+        settings = Settings.from_env(asked)
 
         # Then it takes them, knows every name, and sees whose registry it is
-        assert sorted(set(block) - known) == []
+        assert sorted(set(block) - asked.names) == []
         for side, address in zip(("PRIMARY", "SECONDARY"), list(OTHERS)[:2], strict=True):
             if address in block:
                 sides.add(side)

@@ -8,7 +8,8 @@ Quirks, and where they are known from:
   templates"). A push to one that does not is answered 404, or the connection ends without an answer (dotnet/sdk).
 - Further PATCHes are answered 201 and `Range` stands still; parts but the last have 5 MiB (aws/containers-roadmap
   2831). Its reporter first saw what followed the first dropped and later saw it kept: both can be had here.
-- DELETE below /v2/ is not allowed: BatchDeleteImage is for it (user guide, "Deleting an image").
+- DELETE below /v2/ is not allowed: BatchDeleteImage is for it. By the tag it takes the tag, and the image with its last
+  one (API Reference, BatchDeleteImage); an image that a tag has left stays, untagged (user guide, "Deleting an image").
 - A manifest of schema 2 without `mediaType` is invalid JSON to it (containers/image).
 - In a repository of immutable tags a tag that exists is refused, also on the digest that it stands on (user guide,
   "Image tag mutability"; aws/containers-roadmap 2179).

@@ -270,6 +270,21 @@ def test_images_are_deleted_by_the_control_plane(registry: Ecr, aws: Any) -> Non
     assert failure["failureCode"] == "ImageNotFound"
 
 
+def test_an_image_that_its_tag_has_left_stays(registry: Ecr, aws: Any) -> None:
+    # Given an image whose only tag is moved to another
+    aws.create_repository(repositoryName=NAME)
+    image, other = images.image(), images.artifact()
+    push(registry, NAME, "v1", image)
+    push(registry, NAME, "v1", other)
+
+    # When that one is deleted by its digest, Then the tag goes with it, and the first image does not
+    deleted = aws.batch_delete_image(repositoryName=NAME, imageIds=[{"imageDigest": other.digest}])
+    assert deleted["imageIds"] == [{"imageDigest": other.digest, "imageTag": "v1"}]
+    assert tags(registry, NAME) == []
+    assert aws.list_images(repositoryName=NAME)["imageIds"] == [{"imageDigest": image.digest}]
+    assert digest_of(registry, NAME, image.digest) == image.digest
+
+
 def test_limits_of_the_control_plane(registry: Ecr, aws: Any) -> None:
     aws.create_repository(repositoryName=NAME)
     push(registry, NAME, "v1", images.image())

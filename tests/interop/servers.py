@@ -27,12 +27,7 @@ class Program:
         return {}
 
     def __enter__(self) -> Self:
-        self._process.start()
-        try:
-            self._process.wait_for_http(f"{self.url}/v2/")
-        except BaseException:
-            self._process.kill()
-            raise
+        self._process.serve(f"{self.url}/v2/")
         return self
 
     def __exit__(

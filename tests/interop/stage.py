@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from app.models import SyncState
 from tests.interop.kinds import Kind
@@ -15,6 +13,7 @@ from tests.support.deployment import ADMIN_TOKEN, offline_environment
 from tests.support.ports import free_port
 from tests.support.registries import Registry
 from tests.support.running import Running
+from tests.support.staged import Staged
 
 #: Seconds within which everything that was pushed has to be there, or to have failed.
 PATIENCE = 90.0
@@ -30,7 +29,7 @@ NO_MOVES: Mapping[str, str] = {}
 _ENDED = frozenset({SyncState.SYNCED, SyncState.FAILED})
 
 
-class Stage:
+class Stage(Staged):
     """`with Stage(path, first, second) as stage: ...`: what it started ends with it."""
 
     def __init__(self, path: Path, first: Kind, second: Kind, *, patience: float = PATIENCE) -> None:
@@ -41,7 +40,6 @@ class Stage:
         self.primary: Registry
         self.secondary: Registry
         self._geo: Running
-        self._stack = ExitStack()
 
     @property
     def notified(self) -> bool:
@@ -99,24 +97,11 @@ class Stage:
     def log_text(self) -> str:
         return self._geo.log_text
 
-    def __enter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
     def _start(self) -> None:
         port = free_port()
         told = port if self.notified else None
-        self.primary = self._stack.enter_context(self.first.start(self.path / "primary", told))
-        self.secondary = self._stack.enter_context(self.second.start(self.path / "secondary", None))
+        self.primary = self.stack.enter_context(self.first.start(self.path / "primary", told))
+        self.secondary = self.stack.enter_context(self.second.start(self.path / "secondary", None))
         home = self.path / "home"
         home.mkdir(parents=True)
         env = offline_environment(
@@ -129,7 +114,7 @@ class Stage:
             GEO_RECONCILE_INTERVAL="off",
             WEB_CONCURRENCY="1",
         )
-        self._geo = self._stack.enter_context(Running(home, env, port))
+        self._geo = self.stack.enter_context(Running(home, env, port))
 
     def _of(self, repository: str, names: set[str]) -> dict[str, Told]:
         return {name: each for name, each in self.references(repository).items() if name in names}

@@ -5,7 +5,7 @@ import pytest
 from tests.interop import kinds
 from tests.interop.kinds import tags_in, version_in
 
-BUILT = """/root/go/bin/zot: go1.26.8
+BUILT = """/home/geo/go/bin/zot: go1.26.8
 \tpath\tzotregistry.dev/zot/v2/cmd/zot
 \tmod\tzotregistry.dev/zot/v2\tv2.1.20\th1:abc=
 \tdep\tgithub.com/other/thing\tv9.9.9\th1:def=

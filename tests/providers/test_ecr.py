@@ -7,14 +7,25 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import boto3
 import pytest
 
-from app.providers.control import ControlPlaneDenied, ControlPlaneError, ControlPlaneMissing, StillReferenced
+from app.providers.control import (
+    ControlPlaneDenied,
+    ControlPlaneDiffers,
+    ControlPlaneError,
+    ControlPlaneMissing,
+    StillReferenced,
+)
 from app.providers.ecr import Ecr
-from app.registry import RegistryError, TooManyRequests
+from app.registry import RateLimited, RegistryError, TooManyRequests
+from app.replication.politeness import Gate, Terms
 from tests.replication.check.conftest import answering
 from tests.support.answering import Answer, Request
 from tests.support.images import OCI_MANIFEST, image
@@ -124,6 +135,60 @@ def test_repositories_are_listed_page_by_page(amazon: str) -> None:
     ]
 
 
+def test_that_it_may_delete_is_found_out_without_deleting(ecr: Ecr, theirs: Any, repository: str) -> None:
+    digest = pushed(theirs, repository, "v1")
+    ecr.require_deletion(repository)
+    assert standing(theirs, repository) == {"v1": digest}
+
+    # And a repository of which it knows nothing is another account's
+    with pytest.raises(ControlPlaneDiffers, match="knows no repository team/nobody"):
+        ecr.require_deletion("team/nobody")
+
+
+def test_a_role_is_taken_before_anything_is_asked(amazon: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Given an account that is had by taking a role, and a service that gives it, or does not
+    role = "arn:aws:iam::123456789012:role/geo"
+    (tmp_path / "config").write_text(f"[profile geo]\nrole_arn = {role}\nsource_profile = me\n")
+    (tmp_path / "credentials").write_text("[me]\naws_access_key_id = AKIAME\naws_secret_access_key = x\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    asked: list[str] = []
+    answers = [
+        Answer(403, b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>")
+    ]
+
+    def tokens(request: Request) -> Answer:
+        asked.append(parse_qs(request.body.decode())["Action"][0])
+        return answers.pop() if answers else taken()
+
+    with answering(tokens) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", url)
+        with closing(Ecr(HOST, profile="geo")) as ecr:
+            # When it gets ready, Then the role is asked for, and a refusal is told as one that may end
+            with pytest.raises(ControlPlaneError, match="gets no credentials") as raised:
+                ecr.ready()
+            assert raised.value.temporary
+            ecr.ready()
+            assert asked == ["AssumeRole", "AssumeRole"]
+
+            # And not again, as long as it is good
+            ecr.ready()
+            assert ecr.create(f"team/app-{uuid.uuid4().hex[:8]}")
+    assert asked == ["AssumeRole", "AssumeRole"]
+
+
+def taken() -> Answer:
+    """A role that is good for an hour."""
+    until = f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    made = {"AccessKeyId": "ASIAROLE", "SecretAccessKey": "y", "SessionToken": "z", "Expiration": until}
+    fields = "".join(f"<{name}>{value}</{name}>" for name, value in made.items())
+    space = "https://sts.amazonaws.com/doc/2011-06-15/"
+    body = f'<AssumeRoleResponse xmlns="{space}"><AssumeRoleResult><Credentials>{fields}</Credentials>'
+    return Answer(200, f"{body}</AssumeRoleResult></AssumeRoleResponse>".encode(), {"Content-Type": "text/xml"})
+
+
 # --- what goes wrong --------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +204,7 @@ def saying(status: int, code: str) -> Any:
         (400, "AccessDeniedException", ControlPlaneDenied, "control_plane_denied"),
         (403, "UnrecognizedClientException", ControlPlaneDenied, "control_plane_denied"),
         (400, "ThrottlingException", TooManyRequests, "too_many_requests"),
+        (429, "SomethingElse", TooManyRequests, "too_many_requests"),
         (400, "InvalidParameterException", ControlPlaneError, "control_plane_failed"),
         # No pause mends that an account has as many repositories as it may.
         (400, "LimitExceededException", ControlPlaneError, "control_plane_failed"),
@@ -153,12 +219,35 @@ def test_what_amazon_says_has_its_reason(
         for ask in (
             lambda: ecr.create("a/x"),
             lambda: ecr.delete_tag("a/x", "v1"),
+            lambda: ecr.require_deletion("a/x"),
             lambda: next(ecr.catalog()),
         ):
             # When it is asked, Then that is told, with its words
             with pytest.raises(RegistryError, match=f"{code}: words") as raised:
                 ask()
             assert (type(raised.value), raised.value.reason, raised.value.temporary) == (kind, reason, True)
+
+
+def test_what_amazon_asks_for_is_waited_by_everybody(amazon: str) -> None:
+    # Given an API that has enough, and says for how long
+    asked: list[Request] = []
+
+    def refusing(request: Request) -> Answer:
+        asked.append(request)
+        answer: Answer = saying(400, "ThrottlingException")(request)
+        return replace(answer, headers={**answer.headers, "Retry-After": "600"})
+
+    limiter = Gate("control plane of the secondary", Terms(), process="test")
+    with answering(refusing) as url, closing(Ecr(HOST, endpoint=url, limiter=limiter)) as ecr:
+        with pytest.raises(TooManyRequests) as raised:
+            ecr.delete_tag("a/x", "v1")
+        assert raised.value.retry_after == 600
+
+        # When something else is asked, Then it is not sent
+        for ask in (lambda: ecr.create("a/y"), lambda: ecr.require_deletion("a/y"), lambda: next(ecr.catalog())):
+            with pytest.raises(RateLimited):
+                ask()
+    assert len(asked) == 1
 
 
 def test_what_an_index_names_is_deleted_later(amazon: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -9,15 +10,30 @@ import pytest
 
 from app.providers.control import ControlPlaneError, ControlPlaneMissing
 from app.providers.github import GitHubPackages, api_of
-from app.registry import Denied, NotFound, RegistryError, Rejected, TooManyRequests, Unauthorized, Unsupported
+from app.registry import (
+    Denied,
+    NotFound,
+    RateLimited,
+    RegistryError,
+    Rejected,
+    TooManyRequests,
+    Unauthorized,
+    Unsupported,
+)
+from app.replication.politeness import Gate, Terms
 from tests.replication.check.conftest import answering
 from tests.support import images
-from tests.support.answering import Answer
+from tests.support.answering import Answer, Request
 from tests.support.github import TOKEN, GitHub
 from tests.support.oci_registry import OciRegistry
 from tests.support.wire import push, retag, tags
 
 REPOSITORY = "octocat/team/app"
+
+
+def until(seconds: float) -> dict[str, str]:
+    """What GitHub says of a quota that is used up, and when there is another one."""
+    return {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time() + seconds))}
 
 
 @pytest.fixture
@@ -55,6 +71,38 @@ def test_it_is_looked_for_on_every_page(registry: OciRegistry) -> None:
         packages.delete_digest(REPOSITORY, oldest)
 
     assert "v0" not in tags(registry, REPOSITORY)
+
+
+def test_none_is_missed_while_others_are_deleted(registry: OciRegistry) -> None:
+    # Given a version that is the first of the second page
+    oldest = push(registry, REPOSITORY, "v0", images.image())
+    for number in range(1, 101):
+        push(registry, REPOSITORY, f"v{number}", images.image(layers=[b"x"], config=b"%d" % number))
+    with GitHub(registry) as api, closing(GitHubPackages(TOKEN, api=api.url)) as packages:
+        # When the newest is deleted by somebody as soon as the first page was read: all others move up by one
+        api.after_page = lambda: api.delete(REPOSITORY, "v100")
+        assert packages.delete_digest(REPOSITORY, oldest)
+
+    # Then it was found all the same
+    assert "v0" not in tags(registry, REPOSITORY)
+
+
+def test_what_always_changes_is_not_said_to_be_gone(registry: OciRegistry) -> None:
+    # Given a package of which something is deleted whenever a page was read
+    for number in range(120):
+        push(registry, REPOSITORY, f"v{number}", images.image(layers=[b"x"], config=b"%d" % number))
+    names = iter(reversed(range(120)))
+    with GitHub(registry) as api, closing(GitHubPackages(TOKEN, api=api.url)) as packages:
+        api.always = lambda: api.delete(REPOSITORY, f"v{next(names)}")
+
+        # When a version is looked for that is not there, Then nobody knows
+        with pytest.raises(ControlPlaneError, match="change while they are listed") as raised:
+            packages.delete_digest(REPOSITORY, "sha256:" + "0" * 64)
+        assert raised.value.temporary
+
+        # And once it is quiet, it is not there
+        api.always = None
+        assert packages.delete_digest(REPOSITORY, "sha256:" + "0" * 64) is False
 
 
 def test_a_package_that_may_not_be_seen_is_not_one_that_is_gone(registry: OciRegistry) -> None:
@@ -106,23 +154,51 @@ def test_the_token_goes_to_the_api_of_its_registry_alone(host: str, api: str | N
 
 
 @pytest.mark.parametrize(
-    ("body", "headers", "kind"),
+    ("status", "body", "headers", "kind", "wait"),
     [
-        (b'{"message": "API rate limit exceeded for user"}', {"X-RateLimit-Remaining": "0"}, TooManyRequests),
-        (b'{"message": "You have exceeded a secondary rate limit."}', {"Retry-After": "60"}, TooManyRequests),
-        (b'{"message": "Must have admin rights"}', {"X-RateLimit-Remaining": "4999"}, Denied),
+        (403, b'{"message": "API rate limit exceeded"}', {"X-RateLimit-Remaining": "0"}, TooManyRequests, 60),
+        (429, b'{"message": "API rate limit exceeded"}', {"X-RateLimit-Remaining": "0"}, TooManyRequests, 60),
+        # Renewed after so many seconds.
+        (403, b'{"message": "API rate limit exceeded"}', 1800.0, TooManyRequests, 1800),
+        (403, b'{"message": "You have exceeded a secondary rate limit."}', {"Retry-After": "90"}, TooManyRequests, 90),
+        (403, b'{"message": "You have exceeded a secondary rate limit."}', {}, TooManyRequests, 60),
+        (403, b'{"message": "Must have admin rights"}', {"X-RateLimit-Remaining": "4999"}, Denied, None),
     ],
 )
-def test_who_has_asked_too_often_is_told_so(body: bytes, headers: dict[str, str], kind: type) -> None:
-    # Given what GitHub answers to that, which is 403 as to one without rights
+def test_who_has_asked_too_often_is_told_so(
+    status: int, body: bytes, headers: dict[str, str] | float, kind: type, wait: float | None
+) -> None:
+    # Given what GitHub answers to that, which may be 403 as to one without rights
+    said = until(headers) if isinstance(headers, float) else headers
     with (
-        answering(lambda _: Answer(403, body, headers)) as url,
+        answering(lambda _: Answer(status, body, said)) as url,
         closing(GitHubPackages(TOKEN, api=url)) as packages,
         pytest.raises(RegistryError) as raised,
     ):
         packages.delete_digest(REPOSITORY, "sha256:" + "0" * 64)
+
+    # Then it is told as what it is, with the time that it takes
     assert type(raised.value) is kind
-    assert raised.value.retry_after == (60 if "Retry-After" in headers else None)
+    assert raised.value.retry_after == (None if wait is None else pytest.approx(wait, abs=5))
+
+
+def test_what_github_asks_for_is_waited_by_everybody() -> None:
+    # Given an API whose quota is used up
+    asked: list[Request] = []
+
+    def refusing(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(403, b'{"message": "API rate limit exceeded"}', until(1800))
+
+    limiter = Gate("control plane of the secondary", Terms(), process="test")
+    with answering(refusing) as url, closing(GitHubPackages(TOKEN, api=url, limiter=limiter)) as packages:
+        with pytest.raises(TooManyRequests):
+            packages.delete_digest("octocat/app", "sha256:" + "0" * 64)
+
+        # When something is deleted of another package, Then nothing is asked
+        with pytest.raises(RateLimited):
+            packages.delete_digest("octocat/web", "sha256:" + "0" * 64)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"message": "no list"}', b"[1]"])

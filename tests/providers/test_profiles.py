@@ -50,7 +50,10 @@ def test_every_name_has_one_profile() -> None:
         ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", ProviderName.ECR),
         ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", ProviderName.ECR),
         ("123456789012.dkr-ecr.us-east-1.on.aws", ProviderName.ECR),
+        ("123456789012.dkr-ecr-fips.us-gov-west-1.on.aws", ProviderName.ECR),
+        ("123456789012.dkr.ecr.us-iso-east-1.c2s.ic.gov", ProviderName.ECR),
         ("public.ecr.aws", ProviderName.ECR_PUBLIC),
+        ("ecr-public.aws.com", ProviderName.ECR_PUBLIC),
         ("example.azurecr.io", ProviderName.ACR),
         ("example.westeurope.data.azurecr.io", ProviderName.ACR),
         ("europe-west3-docker.pkg.dev", ProviderName.GAR),
@@ -119,6 +122,7 @@ def test_a_registry_with_a_catalog_lists_by_itself() -> None:
         lambda: Deletion(Removal.TRIED, Removal.NONE),
         lambda: Deletion(Removal.THROWAWAY, Removal.NONE),
         lambda: Deletion(digest=Removal.THROWAWAY),
+        lambda: Deletion(Removal.THROWAWAY_OR_CONTROL_PLANE, Removal.REGISTRY),
         lambda: Profile(ProviderName.HARBOR, "x", creation=Creation.BY_HAND),
         lambda: Profile(ProviderName.HARBOR, "x", to_make="a project"),
     ],
@@ -147,6 +151,8 @@ def test_what_a_registry_lacks_is_said() -> None:
     assert "an artifact of 5 MB at most" in list(PROFILES[ProviderName.BUNDLE_BAR].lacking())
     assert "larger blobs than 16 MiB in chunks" in list(PROFILES[ProviderName.ACR].lacking())
     assert "does not delete tags" in list(PROFILES[ProviderName.DOCKER_HUB].lacking())
+    assert "deletes by its control plane" in list(PROFILES[ProviderName.ECR].lacking())
+    assert "lists repositories to administrators only" in list(PROFILES[ProviderName.GITLAB].lacking())
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from app.registry import (
 from app.registry.auth import TOKENS_KEPT
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request
+from tests.support.clock import Clock
 from tests.support.keys import KeyPair
 
 CHALLENGE = Challenge("http://r.example/v2/", "bearer", "http://r.example/token", error="invalid_token")
@@ -41,17 +42,9 @@ def kid(header: str | None) -> str:
     return str(jwt.get_unverified_header(header.removeprefix("Bearer "))["kid"])
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.7
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_800_000_000.7)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Protocol
 import pytest
 
 from app import database, migrate
+from app.replication import event_log
 from tests.support.amazon import amazon, amazon_server
 from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.face import Face, face
@@ -25,6 +26,9 @@ from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, Registry
 
 __all__ = ["amazon", "amazon_server"]
+
+#: A deployment, and what stands before its primary and its secondary.
+Proxied = tuple[Deployment, Proxy, Proxy]
 
 
 @pytest.fixture(scope="session")
@@ -163,9 +167,22 @@ def state(database_url: str) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def proxied(
-    primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
-) -> Iterator[tuple[Deployment, Proxy, Proxy]]:
+def postgresql(postgres: Postgres) -> Iterator[Deployment]:
+    """As `state`, on PostgreSQL alone: only there do ids commit out of order."""
+    url = postgres.create_database()
+    deployment = Deployment.start(offline_environment(url))
+    # Given a known repository: two who make the same new one wait for each other, as they must.
+    with database.transaction():
+        event_log.repository_ids(["team/app"], database.now())
+    try:
+        yield deployment
+    finally:
+        deployment.close()
+        postgres.drop_database(url)
+
+
+@pytest.fixture
+def proxied(primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str) -> Iterator[Proxied]:
     """A deployment whose registries a test can make slow and broken, on each kind of database."""
     with ExitStack() as stack:
         before_primary, before_secondary = (stack.enter_context(Proxy(each)) for each in (primary, secondary))

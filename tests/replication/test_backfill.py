@@ -25,7 +25,7 @@ from tests.support.keys import TokenAuth
 from tests.support.processes import Process, clean_environment
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
-from tests.support.sessions import Session
+from tests.support.sessions import Session, at_work
 from tests.support.wait import wait_until
 from tests.support.wire import push
 
@@ -193,10 +193,7 @@ def test_several_at_once_do_not_double_the_work(walked: tuple[Deployment, Proxy]
     geo, proxy = walked
     gate = threading.Event()
     slow = proxy.rule("_catalog.*app-3", gate=gate)
-    with Session() as other:
-        running = other.start(lambda: walk(geo))
-        assert slow.arrived.wait(20)
-
+    with at_work(lambda: walk(geo), slow) as running:
         # When a second process comes to it, then it leaves at once
         with pytest.raises(WalkUnderWay):
             walk(geo)
@@ -217,9 +214,7 @@ def test_a_walk_beside_a_sync_by_hand_does_not_ask_for_it_again(walked: tuple[De
     geo, proxy = walked
     gate = threading.Event()
     slow = proxy.rule("_catalog.*app-3", gate=gate)
-    with Session() as other:
-        running = other.start(lambda: walk(geo))
-        assert slow.arrived.wait(20)
+    with at_work(lambda: walk(geo), slow) as running:
         geo.event("push", "team/app-8", "v1")
         geo.mark()
         geo.row("team/app-8").replicator.mark()  # type: ignore[attr-defined]

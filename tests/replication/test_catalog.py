@@ -16,7 +16,7 @@ from tests.support.deployment import Deployment, environment
 from tests.support.keys import TokenAuth
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
-from tests.support.sessions import Session
+from tests.support.sessions import at_work
 from tests.support.wire import push, tags
 
 pytestmark = pytest.mark.timeout(90)
@@ -82,10 +82,7 @@ def test_a_backfill_asked_for_during_a_backfill_stays_asked_for(
     geo, primary, proxy = alone
     push(primary, repository, "v1", images.image())
     slow = proxy.rule("_catalog", delay=0.4)
-    with Session() as scheduler:
-        running = scheduler.start(lambda: backfill.mark_all(geo.fresh_site(), geo.context.primary))
-        assert slow.arrived.wait(20)
-
+    with at_work(lambda: backfill.mark_all(geo.fresh_site(), geo.context.primary), slow) as running:
         # When something asks for another
         backfill.request("events were lost")
         assert running.result(30) == 1

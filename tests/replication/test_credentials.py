@@ -14,7 +14,7 @@ import pytest
 
 from app.confidential import secret_values
 from app.registry import Account, Anonymous, Authenticator, Basic, KeyToken, StaticBearer
-from app.replication.context import Context
+from app.replication.assembly import assemble
 from app.replication.credentials import authenticator
 from app.settings import RegistrySettings, Settings
 from tests.replication.check.conftest import answering
@@ -79,7 +79,7 @@ def test_processes_of_a_deployment_have_their_tokens_in_common(valkey: Valkey, t
         }
         settings = Settings.from_env(offline_environment("sqlite:///unused.db", **env))
         settings = replace(settings, state_directory=tmp_path, spool_limit=0)
-        first, second = Context.build(settings), Context.build(settings)
+        first, second = assemble(settings), assemble(settings)
         try:
             # When both ask the registry
             assert first.primary.list_tags("a/x") == second.primary.list_tags("a/x") == ["v1"]
@@ -126,7 +126,7 @@ def test_a_clouds_token_is_asked_for_once(valkey: Valkey, tmp_path: Path, monkey
         }
         settings = Settings.from_env(offline_environment("sqlite:///unused.db", **env))
         settings = replace(settings, state_directory=tmp_path / "var", spool_limit=0)
-        contexts = [Context.build(settings) for _ in range(2)]
+        contexts = [assemble(settings) for _ in range(2)]
         try:
             # When all of them ask the registry at once
             with ThreadPoolExecutor(8) as threads:
@@ -158,7 +158,7 @@ def test_a_host_that_the_operator_names_is_asked(tmp_path: Path, monkeypatch: py
             if allowed:
                 env["GEO_PRIMARY_REGISTRY_TOKEN_HOSTS"] = f"other.example, localhost:{urlsplit(url).port}"
             settings = Settings.from_env(offline_environment("sqlite:///unused.db", **env))
-            context = Context.build(replace(settings, state_directory=tmp_path, spool_limit=0))
+            context = assemble(replace(settings, state_directory=tmp_path, spool_limit=0))
             try:
                 if tags is None:
                     with pytest.raises(Exception, match="on this machine"):

@@ -10,10 +10,10 @@ from app.database import connection
 from app.models import SyncState
 from app.replication import sites
 from app.settings import Settings
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, environment, event
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
 from tests.support.wire import delete_digest, digest_of, fetch, push, retag, tags
@@ -159,7 +159,7 @@ def test_absence_alone_deletes_nothing(
 
 @pytest.mark.parametrize("status", [404, 500])
 def test_an_answer_that_is_not_the_registrys_deletes_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -178,7 +178,7 @@ def test_an_answer_that_is_not_the_registrys_deletes_nothing(
 
 
 def test_a_404_before_the_secondary_is_not_taken_for_a_deletion_done(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,

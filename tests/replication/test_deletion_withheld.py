@@ -12,13 +12,14 @@ from app.database import connection
 from app.models import Reference, SyncState
 from app.replication import brake, deletion, replicator
 from app.replication.claim import LeaseLost
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.deployment import Deployment, environment, event
 from tests.support.keys import TokenAuth
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.replicated import replicated
-from tests.support.sessions import Session
+from tests.support.sessions import at_work
 from tests.support.wait import wait_until
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
 
@@ -107,7 +108,7 @@ def test_a_wordless_404_to_a_deletion_is_not_its_success(
 
 
 def test_a_crash_between_the_two_steps_is_made_good_later(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -220,9 +221,7 @@ def test_a_tag_pushed_again_while_its_deletion_waits_is_not_deleted(
             push(primary, repository, "large", large)
             geo.event("push", repository, "large", large.digest)
             geo.event("delete", repository, "v1")
-            with Session() as worker:
-                running = worker.start(geo.settle)
-                assert slow.arrived.wait(20)
+            with at_work(geo.settle, slow) as running:
                 assert gone.arrived.wait(20)
 
                 # When the tag is pushed again meanwhile

@@ -9,10 +9,10 @@ import pytest
 from app.database import connection
 from app.models import Reference, Site, SyncState
 from app.replication import status
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
@@ -68,7 +68,7 @@ def test_what_the_secondary_has_alone_is_shown_and_not_touched(
 
 
 def test_extras_cost_one_listing_and_no_request_each(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -109,7 +109,7 @@ def test_drift_ends_on_either_side(
 
 @pytest.mark.parametrize(("code", "body"), [(500, b""), (200, b""), (404, b"<h1>Not Found</h1>"), (401, b"")])
 def test_a_secondary_that_cannot_be_listed_is_copied_to_all_the_same(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -180,7 +180,7 @@ def test_a_mirror_deletes_by_name_what_the_primary_lacks(
 
 
 def test_a_mirror_does_not_delete_what_the_primary_has_after_all(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -203,7 +203,7 @@ def test_a_mirror_does_not_delete_what_the_primary_has_after_all(
     ("code", "body"), [(404, b"<h1>Not Found</h1>"), (500, b""), (401, b""), (200, b"<h1>Welcome</h1>")]
 )
 def test_a_mirror_deletes_nothing_on_one_word(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,

@@ -13,7 +13,9 @@ import pytest
 from app.database import connection, now
 from app.models import Reference, SyncState
 from app.replication import marking, replicator
+from app.replication.assembly import assemble
 from app.replication.context import Context
+from tests.replication.conftest import Proxied
 from tests.support import images, wire
 from tests.support.deployment import Deployment, environment, sqlite_url
 from tests.support.images import Image
@@ -23,8 +25,6 @@ from tests.support.registries import DistributionRegistry
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
-
-Proxied = tuple[Deployment, Proxy, Proxy]
 
 
 def pushed(geo: Deployment, primary: DistributionRegistry, repository: str, tag: str, image: Image) -> None:
@@ -132,7 +132,7 @@ def both(
         env["GEO_SECONDARY_REGISTRY_URL"] = before_secondary.url
         deployment = Deployment.start(env)
         stack.callback(deployment.close)
-        second = Context.build(deployment.context.settings)
+        second = assemble(deployment.context.settings)
         stack.callback(second.close)
         yield (deployment, before_primary, before_secondary), second
 

@@ -13,9 +13,9 @@ from app.replication import backfill, marking
 from app.replication.explain import explain
 from app.replication.explanation import Cause, Explanation
 from app.replication.status import SCHEDULER
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.deployment import Deployment, event
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
 from tests.support.wire import delete_digest, push
@@ -208,7 +208,7 @@ def test_what_nobody_would_do(state: Deployment) -> None:
     assert "No scheduler has run yet" in told(state, "team/app", "v1").next
 
 
-def test_what_failed(proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str) -> None:
+def test_what_failed(proxied: Proxied, primary: DistributionRegistry, repository: str) -> None:
     # Given a tag that was copied once, and whose new version the secondary does not take
     geo, _, before_secondary = proxied
     with connection():
@@ -227,9 +227,7 @@ def test_what_failed(proxied: tuple[Deployment, Proxy, Proxy], primary: Distribu
     assert f"`geo sync {repository}`" in found.next
 
 
-def test_a_repository_that_failed_as_a_whole(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
-) -> None:
+def test_a_repository_that_failed_as_a_whole(proxied: Proxied, primary: DistributionRegistry, repository: str) -> None:
     geo, before_primary, _ = proxied
     replicated(geo, primary, repository, "v1")
     before_primary.rule("tags/list", status=500)

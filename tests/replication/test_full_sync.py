@@ -13,13 +13,14 @@ from app.models import SyncState
 from app.replication import planner, replicator
 from app.replication.claim import LeaseLost
 from app.replication.outcome import MISSED
+from tests.replication.coming import coming
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, event
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
-from tests.support.sessions import Session
+from tests.support.sessions import Session, at_work
 from tests.support.wire import delete_digest, digest_of, push, retag, tags
 
 pytestmark = pytest.mark.timeout(90)
@@ -87,13 +88,10 @@ def test_a_full_sync_retries_what_failed_whatever_its_time(
 
 
 def test_a_sync_by_hand_waits_for_a_running_one(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
-    geo, before_primary, _ = proxied
-    made = images.image([images.layer(60_000)])
-    push(primary, repository, "v1", made)
-    slow = before_primary.rule(f"GET .*{made.blobs[-1].digest}", rate=60_000, times=1)
-    geo.event("push", repository, "v1", made.digest)
+    geo, _, _ = proxied
+    slow = coming(proxied, primary, repository, 60_000, rate=60_000, times=1)
     with Session() as worker, Session() as person:
         running = worker.start(geo.settle)
         assert slow.arrived.wait(20)
@@ -120,7 +118,7 @@ def test_a_sync_by_hand_waits_for_a_running_one(
     ],
 )
 def test_a_broken_listing_deletes_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -152,7 +150,7 @@ def test_a_broken_listing_deletes_nothing(
 
 
 def test_a_listing_that_breaks_off_on_a_later_page_deletes_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -168,7 +166,7 @@ def test_a_listing_that_breaks_off_on_a_later_page_deletes_nothing(
 
 
 def test_a_listing_whose_connection_breaks_off_deletes_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -182,7 +180,7 @@ def test_a_listing_whose_connection_breaks_off_deletes_nothing(
 
 
 def test_an_empty_listing_of_a_repository_that_lost_its_storage_deletes_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -216,7 +214,7 @@ def test_the_last_tags_of_a_repository_go_by_an_event(
 
 
 def test_pushes_are_copied_although_the_listing_is_broken(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -261,15 +259,13 @@ def test_a_bug_in_the_listing_is_a_failure_that_is_seen_and_not_a_row_left_to_it
 
 
 def test_a_full_sync_asked_for_during_a_full_sync_is_not_lost(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     geo, before_primary, _ = proxied
     replicated(geo, primary, repository, "v1")
     row = geo.row(repository)
     slow = before_primary.rule("tags/list", delay=0.5, times=1)
-    with Session() as worker:
-        running = worker.start(row.replicator.sync)
-        assert slow.arrived.wait(20)
+    with at_work(row.replicator.sync, slow) as running:
         row.replicator.mark()  # type: ignore[attr-defined]
         running.result(30)
     geo.settle()
@@ -278,7 +274,7 @@ def test_a_full_sync_asked_for_during_a_full_sync_is_not_lost(
 
 
 def test_an_event_during_a_full_sync_makes_no_further_one(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -287,10 +283,7 @@ def test_an_event_during_a_full_sync_makes_no_further_one(
     geo, before_primary, _ = proxied
     replicated(geo, primary, repository, "v1")
     slow = before_primary.rule("tags/list", delay=0.5, times=1)
-    with Session() as worker:
-        running = worker.start(geo.row(repository).replicator.sync)
-        assert slow.arrived.wait(20)
-
+    with at_work(geo.row(repository).replicator.sync, slow) as running:
         # When a tag is pushed
         digest = push(primary, repository, "v2", images.image())
         geo.event("push", repository, "v2", digest)
@@ -306,7 +299,7 @@ def test_an_event_during_a_full_sync_makes_no_further_one(
 
 
 def test_a_listing_is_no_witness_against_a_tag_pushed_while_it_was_made(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given a listing that is under way
     geo, before_primary, _ = proxied

@@ -1,14 +1,8 @@
 from __future__ import annotations
 
 from app.replication.generations import FRESH_FOR, Generations
+from tests.support.clock import Clock
 from tests.support.deployment import Deployment, event
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_the_rows_that_are_held_are_read_together_and_not_too_often(state: Deployment) -> None:
@@ -17,7 +11,7 @@ def test_the_rows_that_are_held_are_read_together_and_not_too_often(state: Deplo
         state.store(event(tag="v1", repository=name, digest="sha256:" + "1" * 64))
     state.mark()
     one, two = state.row("team/one"), state.row("team/two")
-    clock = Clock()
+    clock = Clock(0.0)
     generations = Generations(clock)
     with generations.holding(one.id), generations.holding(two.id):
         assert generations.of(one.id) == one.generation
@@ -36,7 +30,7 @@ def test_a_row_that_is_taken_anew_is_read_anew(state: Deployment) -> None:
     state.store(event(tag="v1", digest="sha256:" + "1" * 64))
     state.mark()
     row = state.row("team/app")
-    generations = Generations(Clock())
+    generations = Generations(Clock(0.0))
     with generations.holding(row.id):
         generations.of(row.id)
     state.store(event(tag="v1", digest="sha256:" + "2" * 64))

@@ -10,17 +10,10 @@ from app.database import connection, now
 from app.models import CatalogWalk, RegistryInstance, Site
 from app.replication import instances
 from app.replication.instances import GAP, KEEP, PATIENCE, REFRESH, Instances
+from tests.support.clock import Clock
 from tests.support.deployment import Deployment
 
 pytestmark = pytest.mark.timeout(60)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 from app.replication import movements as module
 from app.replication.movements import AFTER, INTERVAL, LASTS, Held, Movement, Movements
 from app.replication.shared import Shared
+from tests.replication.conftest import Proxied
 from tests.support import images
+from tests.support.clock import Clock
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, environment, event
 from tests.support.ports import free_port
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
@@ -25,17 +26,9 @@ ROW = Held("europe", "team/app", 7)
 ONE = "sha256:" + "1" * 64
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0)
 
 
 Processes = Callable[[], Movements]
@@ -211,7 +204,7 @@ def test_a_push_of_small_images_tells_nothing_and_a_lost_redis_changes_nothing(
 
 
 def test_what_a_failure_leaves_behind_is_expected_no_more(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given an image of more blobs than travel at once, the first of which cannot be read
     geo, before_primary, _ = proxied

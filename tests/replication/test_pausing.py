@@ -11,12 +11,13 @@ from app.models import Site, SyncState
 from app.replication import claim as claims
 from app.replication import replicator
 from app.replication.sync import SLOTS
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, event
 from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
-from tests.support.sessions import Session
+from tests.support.sessions import Session, at_work
 from tests.support.wait import wait_until
 from tests.support.wire import push, tags
 
@@ -31,9 +32,7 @@ def enable(geo: Deployment, *, enabled: bool) -> None:
 
 
 @pytest.fixture
-def asked(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
-) -> tuple[Deployment, Proxy]:
+def asked(proxied: Proxied, primary: DistributionRegistry, repository: str) -> tuple[Deployment, Proxy]:
     """A repository with more tags than are copied at once, all of them told of."""
     geo, before_primary, _ = proxied
     for tag in TAGS:
@@ -54,10 +53,7 @@ def test_a_running_sync_ends_what_it_has_begun_and_gives_the_rest_back(
     geo, proxy = asked
     gate = threading.Event()
     slow = proxy.rule("GET .*/manifests/", gate=gate)
-    with Session() as worker:
-        running = worker.start(lambda: replicator.run_due(geo.context))
-        assert slow.arrived.wait(20)
-
+    with at_work(lambda: replicator.run_due(geo.context), slow) as running:
         # When the site is paused, and they go on
         enable(geo, enabled=False)
         row = geo.row(repository)

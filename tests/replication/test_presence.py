@@ -6,23 +6,16 @@ import pytest
 
 from app.replication.presence import MOUNTABLE_FOR, PRESENT_FOR, LocalPresence, Presence, SharedPresence
 from app.replication.shared import Shared
+from tests.support.clock import Clock
 from tests.support.valkey import Valkey
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 HERE, THERE = "127.0.0.1:5000", "127.0.0.1:5001"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0)
 
 
 @pytest.fixture(params=["local", "shared"])
@@ -105,7 +98,7 @@ def test_other_processes_know_it_too(valkey: Valkey) -> None:
 
 def test_without_redis_nothing_is_known_and_nothing_fails(valkey: Valkey) -> None:
     # Given something that is known
-    clock = Clock()
+    clock = Clock(1_000_000.0)
     shared = Shared(valkey.url, clock=clock)
     presence = SharedPresence(shared)
     presence.proven(HERE, "team/app", [ONE])

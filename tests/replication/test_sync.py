@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from app.models import SyncState
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, event
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.sessions import Session
 from tests.support.wait import wait_until
@@ -81,7 +81,7 @@ def test_a_digest_that_fails_does_not_hold_the_row_back(
 
 
 def test_the_children_of_an_index_pushed_before_it_travel_once(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given a multi-platform image, whose children a registry names in events of their own
     geo, _, before_secondary = proxied
@@ -123,9 +123,7 @@ def test_a_tag_that_moves_moves_on_the_secondary(
     assert [(a.old_digest, a.new_digest) for a in geo.attempts(repository)] == [(None, first), (first, second)]
 
 
-def test_an_unchanged_tag_copies_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
-) -> None:
+def test_an_unchanged_tag_copies_nothing(proxied: Proxied, primary: DistributionRegistry, repository: str) -> None:
     # Given a tag that was replicated
     geo, before_primary, before_secondary = proxied
     digest = push(primary, repository, "v1", images.index())
@@ -148,7 +146,7 @@ def test_an_unchanged_tag_copies_nothing(
 
 
 def test_blobs_that_are_there_are_not_copied_again(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given an image, and a later one on the same base
     geo, before_primary, _ = proxied

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.models import SyncState
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment, environment, event
 from tests.support.keys import TokenAuth, make_rsa
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.wire import digest_of, push, push_blob
 
@@ -144,7 +144,7 @@ def test_a_secondary_that_is_down_is_made_up_for(
 
 
 def test_a_registry_that_is_down_is_not_asked_for_every_tag(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given fifty tags and a registry that breaks off every talk
     geo, before_primary, _ = proxied
@@ -160,7 +160,7 @@ def test_a_registry_that_is_down_is_not_asked_for_every_tag(
 
 
 def test_a_transfer_that_is_cut_is_made_whole_later(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -189,9 +189,7 @@ def test_a_transfer_that_is_cut_is_made_whole_later(
     assert_same(primary, secondary, repository, "v1")
 
 
-def test_retry_after_is_obeyed(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
-) -> None:
+def test_retry_after_is_obeyed(proxied: Proxied, primary: DistributionRegistry, repository: str) -> None:
     geo, before_primary, _ = proxied
     body = json.dumps({"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}).encode()
     before_primary.rule("manifests", status=429, body=body, headers={"Retry-After": "600"})

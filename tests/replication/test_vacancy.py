@@ -7,10 +7,9 @@ import pytest
 from app.models import SyncState
 from app.replication import replicator
 from app.replication.vacancy import HOLDS_FOR, Vacancy
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.wire import push
 
@@ -34,7 +33,7 @@ def test_it_holds_for_a_while() -> None:
 
 
 def test_where_the_secondary_knows_nothing_small_blobs_are_sent_unasked(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,

@@ -11,15 +11,13 @@ import pytest
 
 from app.replication import replicator
 from app.replication import sync as syncs
+from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.deployment import Deployment
 from tests.support.images import Image
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
-
-Proxied = tuple[Deployment, Proxy, Proxy]
 
 
 @pytest.fixture

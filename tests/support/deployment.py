@@ -115,7 +115,11 @@ class Deployment:
         return event_log.store(events, [], Origin("distribution", 0))
 
     def mark(self) -> Advance:
-        """Read all events and mark what they name; sync nothing."""
+        """Read all events, for every site, and mark what they name; sync nothing. Of `site` it is told how far."""
+        with connection():
+            others = [each for each in sites.enabled_secondaries() if each.id != self.site.id]
+        for each in others:
+            cursor.drain(each)
         return cursor.drain(self.fresh_site())
 
     def settle(self) -> int:
@@ -156,12 +160,13 @@ class Deployment:
         with connection():
             return claim.count_due(1000)
 
-    def row(self, repository: str) -> Registry:
+    def row(self, repository: str, site: Site | None = None) -> Registry:
+        """The tracking row of this repository, on `site` where that is another than the first."""
         with connection():
             row: Registry = (
                 Registry.select()
                 .join(ContainerRepository)
-                .where((ContainerRepository.path == repository) & (Registry.site == self.site))
+                .where((ContainerRepository.path == repository) & (Registry.site == (site or self.site)))
                 .get()
             )
             return row

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
@@ -28,6 +29,9 @@ class GitHub:
         self.requests: list[str] = []
         #: Whether it does not list the newest version yet.
         self.late = False
+        #: Done when a page of versions was told, once and each time.
+        self.after_page: Callable[[], None] | None = None
+        self.always: Callable[[], None] | None = None
         self._page = page
         self._ids: dict[str, int] = {}
         self._server = Server(self._serve)
@@ -44,6 +48,11 @@ class GitHub:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.stop()
+
+    def delete(self, path: str, tag: str) -> None:
+        """Delete the version under this tag, as somebody else does."""
+        repository = self.registry.repositories[path]
+        del repository.manifests[repository.tags.pop(tag)]
 
     def _serve(self, request: Request) -> Answer:
         self.requests.append(str(request))
@@ -66,7 +75,12 @@ class GitHub:
             # The newest first.
             listed = [{"id": each, "name": versions[each]} for each in sorted(versions, reverse=True)]
             listed = listed[1:] if self.late else listed
-            return _json(200, listed[start : start + size])
+            told = _json(200, listed[start : start + size])
+            once, self.after_page = self.after_page, None
+            for happens in (once, self.always):
+                if happens is not None:
+                    happens()
+            return told
         if int(version) not in versions:
             return _json(404, {"message": "Package version not found."})
         if len(versions) == 1:

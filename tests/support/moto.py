@@ -28,14 +28,9 @@ class Moto:
 
     def __enter__(self) -> Self:
         program = parts.require("moto_server", str(Path(sys.executable).with_name("moto_server")))
-        self._process = Process(
-            [program, "-H", "127.0.0.1", "-p", str(self.port)], log=self._log, env=clean_environment()
-        ).start()
-        try:
-            self._process.wait_for_http(f"{self.url}/moto-api/", timeout=30)
-        except BaseException:
-            self._process.kill()
-            raise
+        command = [program, "-H", "127.0.0.1", "-p", str(self.port)]
+        self._process = Process(command, log=self._log, env=clean_environment())
+        self._process.serve(f"{self.url}/moto-api/", timeout=30)
         return self
 
     def __exit__(

@@ -84,6 +84,16 @@ class Process:
             )
         return self
 
+    def serve(self, url: str, *, timeout: float = 20, verify: bool | str = True) -> Self:
+        """Start it and wait for its answer there; where none comes, it is killed."""
+        self.start()
+        try:
+            self.wait_for_http(url, timeout=timeout, verify=verify)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
     def stop(self, timeout: float = 10) -> int:
         """Ask it to end, kill it after `timeout` seconds; return the exit status (negative: the signal).
 

@@ -44,6 +44,11 @@ class Rule:
     #: Set when a request has come that far.
     arrived: threading.Event = field(default_factory=threading.Event)
 
+    def open(self) -> None:
+        """Let through what the gate holds back."""
+        assert self.gate is not None, self.pattern
+        self.gate.set()
+
 
 class Proxy(Intermediary):
     """`with Proxy(registry) as proxy: ...`: stands before `registry` at `proxy.url`.

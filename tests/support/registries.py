@@ -91,6 +91,9 @@ class DistributionRegistry:
     writes the configuration anew.
     """
 
+    #: Seconds within which it has to answer.
+    patience = 20.0
+
     def __init__(
         self,
         path: Path,
@@ -182,17 +185,13 @@ class DistributionRegistry:
         """Start it and wait until it answers."""
         self._write_config()
         self.process = Process(
-            [self._binary(), "serve", self.path / "config.yml"],
+            self._command(),
             log=self.log,
             # Distribution 3 would send its traces to an OTLP collector.
             env=clean_environment(OTEL_TRACES_EXPORTER="none"),
             cwd=self.path,
-        ).start()
-        try:
-            self.process.wait_for_http(f"{self.url}/v2/", verify=self.verify)
-        except BaseException:
-            self.process.kill()
-            raise
+        )
+        self.process.serve(f"{self.url}/v2/", timeout=self.patience, verify=self.verify)
         return self
 
     def stop(self) -> None:
@@ -241,6 +240,9 @@ class DistributionRegistry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _command(self) -> list[str]:
+        return [self._binary(), "serve", str(self.path / "config.yml")]
 
     def _binary(self) -> str:
         if self.version == "3":

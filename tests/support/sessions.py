@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from app.database import connection, database, transaction
+from tests.support.proxy import Rule
 
 T = TypeVar("T")
 
@@ -62,6 +63,16 @@ class Session:
             self.rollback()
         finally:
             self._thread.shutdown()
+
+
+@contextlib.contextmanager
+def at_work(work: Callable[[], T], *rules: Rule) -> Iterator[Future[T]]:
+    """Have another thread do the work, which has come to each of these rules; the future has what it returns."""
+    with Session() as worker:
+        running = worker.start(work)
+        for rule in rules:
+            assert rule.arrived.wait(20), rule.pattern
+        yield running
 
 
 class _Undone(Exception):

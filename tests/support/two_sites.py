@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from app.replication.site_tokens import PREFIX
 from tests.support.compare import assert_same
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.keys import TokenAuth, make_rsa
-from tests.support.registries import DistributionRegistry
+from tests.support.registries import DistributionRegistry, Registry
 from tests.support.running import Running, endpoint, free_port
+from tests.support.staged import Staged
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of
 
@@ -22,7 +21,7 @@ SITE = "berlin"
 
 
 @dataclass
-class TwoSites:
+class TwoSites(Staged):
     """`with TwoSites(tmp_path) as sites:` starts both registries and the primary's deployment; `follow` the other."""
 
     path: Path
@@ -32,20 +31,6 @@ class TwoSites:
     env: dict[str, str] | None = None
     version: Any = "2.8"
 
-    def __enter__(self) -> Self:
-        self.stack = ExitStack()
-        try:
-            self._start()
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stack.close()
-
     def _start(self) -> None:
         port = free_port()
         self.primary_auth = TokenAuth(make_rsa(self._home("primary-keys"), "primary"))
@@ -54,14 +39,8 @@ class TwoSites:
         self.secondary = self._registry("secondary", token=self.secondary_auth)
         home = self._home("one")
         env = {
-            "GEO_ROLE": "primary",
+            **of_primary(self.primary, self.primary_auth),
             "DATABASE_URL": self.primary_database or f"sqlite:///{home}/geo.db",
-            "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": self.primary.url,
-            "GEO_NOTIFICATION_SECRET": SECRET,
-            "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
-            "GEO_REGISTRY_KEY_PATH": str(self.primary_auth.keys.key_path),
-            "GEO_REGISTRY_CERTIFICATE_PATH": str(self.primary_auth.keys.certificate_path),
-            "WEB_CONCURRENCY": "1",
             **(self.env or {}),
         }
         self.one = self.stack.enter_context(Running(home, env, port))
@@ -73,25 +52,12 @@ class TwoSites:
     def following(self, token: str, name: str = SITE, **env: str) -> Running:
         """The site's own deployment, not started."""
         home = self._home(name)
-        keys = self.secondary_auth.keys
-        return Running(
-            home,
-            {
-                "GEO_ROLE": "secondary",
-                "DATABASE_URL": self.secondary_database or f"sqlite:///{home}/geo.db",
-                "GEO_SITE_NAME": name,
-                "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": self.primary.url,
-                "GEO_SECONDARY_REGISTRY_URL": self.secondary.url,
-                "GEO_SECONDARY_REGISTRY_KEY_PATH": str(keys.key_path),
-                "GEO_SECONDARY_REGISTRY_CERTIFICATE_PATH": str(keys.certificate_path),
-                "GEO_PRIMARY_URL": self.one.url,
-                "GEO_SITE_TOKEN": token,
-                "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
-                "WEB_CONCURRENCY": "1",
-                **env,
-            },
-            free_port(),
-        )
+        env = {
+            **of_site(self.primary, self.secondary, self.secondary_auth, self.one, token, name),
+            "DATABASE_URL": self.secondary_database or f"sqlite:///{home}/geo.db",
+            **env,
+        }
+        return Running(home, env, free_port())
 
     def follow(self, token: str, name: str = SITE, **env: str) -> Running:
         """Start the site's own deployment."""
@@ -102,11 +68,15 @@ class TwoSites:
         wait_until(
             lambda: digest_of(self.secondary, repository, reference) == digest_of(self.primary, repository, reference),
             timeout,
-            lambda: (
-                f"{repository}:{reference} did not arrive\n{two.log_text[-6000:]}\n---\n{self.one.log_text[-3000:]}"
-            ),
+            lambda: f"{repository}:{reference} did not arrive\n{self._how_it_is(two)}",
         )
         assert_same(self.primary, self.secondary, repository, reference)
+
+    def _how_it_is(self, two: Running) -> str:
+        """All that tells why nothing arrives: what the site says of itself, what it has read, and all logs."""
+        told = [two.geo(*command, status=None) for command in (("status",), ("events",), ("repositories",))]
+        logs = [f"--- {log}\n{log.read_text()[-6000:]}" for log in sorted(self.path.glob("*.log"))]
+        return "\n".join([*told, two.log_text[-6000:], "--- primary's", self.one.log_text[-3000:], *logs])
 
     def _registry(self, name: str, **options: Any) -> DistributionRegistry:
         return self.stack.enter_context(DistributionRegistry(self.path / name, version=self.version, **options))
@@ -115,6 +85,37 @@ class TwoSites:
         home = self.path / f"home-{name}"
         home.mkdir()
         return home
+
+
+def of_primary(registry: Registry, auth: TokenAuth) -> dict[str, str]:
+    """The environment of the primary's deployment, but for its database."""
+    return {
+        "GEO_ROLE": "primary",
+        "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": registry.url,
+        "GEO_NOTIFICATION_SECRET": SECRET,
+        "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
+        "GEO_REGISTRY_KEY_PATH": str(auth.keys.key_path),
+        "GEO_REGISTRY_CERTIFICATE_PATH": str(auth.keys.certificate_path),
+        "WEB_CONCURRENCY": "1",
+    }
+
+
+def of_site(
+    primary: Registry, secondary: Registry, auth: TokenAuth, one: Running, token: str, name: str = SITE
+) -> dict[str, str]:
+    """The environment of a site's deployment, which follows `one` and has no key of the primary registry."""
+    return {
+        "GEO_ROLE": "secondary",
+        "GEO_SITE_NAME": name,
+        "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": primary.url,
+        "GEO_SECONDARY_REGISTRY_URL": secondary.url,
+        "GEO_SECONDARY_REGISTRY_KEY_PATH": str(auth.keys.key_path),
+        "GEO_SECONDARY_REGISTRY_CERTIFICATE_PATH": str(auth.keys.certificate_path),
+        "GEO_PRIMARY_URL": one.url,
+        "GEO_SITE_TOKEN": token,
+        "GEO_ADMIN_TOKEN": ADMIN_TOKEN,
+        "WEB_CONCURRENCY": "1",
+    }
 
 
 def token_in(output: str) -> str:

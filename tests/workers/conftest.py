@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from tests.support.deployment import Deployment, offline_environment
+from tests.support.deployment import Deployment, environment, offline_environment
+from tests.support.registries import DistributionRegistry
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,18 @@ def stub(stub_broker: StubBroker) -> Iterator[StubBroker]:
 def state(database_url: str) -> Iterator[Deployment]:
     """A deployment without registries, on each kind of database."""
     deployment = Deployment.start(offline_environment(database_url))
+    try:
+        yield deployment
+    finally:
+        deployment.close()
+
+
+@pytest.fixture
+def geo(
+    stub: StubBroker, primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
+) -> Iterator[Deployment]:
+    """A deployment between two real registries, and nothing in the queue."""
+    deployment = Deployment.start(environment(primary, secondary, database_url))
     try:
         yield deployment
     finally:

@@ -12,21 +12,10 @@ from app.database import connection
 from app.models import Site, SyncState
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment
+from tests.support.deployment import Deployment
 from tests.support.registries import DistributionRegistry
 from tests.support.wait import wait_until
 from tests.support.wire import digest_of, push
-
-
-@pytest.fixture
-def geo(
-    stub: StubBroker, primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
-) -> Iterator[Deployment]:
-    deployment = Deployment.start(environment(primary, secondary, database_url))
-    try:
-        yield deployment
-    finally:
-        deployment.close()
 
 
 @pytest.fixture

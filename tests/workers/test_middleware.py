@@ -8,10 +8,13 @@ import pytest
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import SkipMessage
 
 from app import correlation
+from app.replication import replicator
 from app.settings import Settings
-from tests.support.deployment import offline_environment
+from tests.support.deployment import Deployment, offline_environment
+from tests.support.schema import migrated_further
 from tests.support.wait import wait_until
 
 
@@ -67,9 +70,34 @@ def test_a_message_runs_for_the_occasion_of_whoever_sent_it(stub: StubBroker) ->
     assert all(re.fullmatch("[0-9a-f]{32}", id_ or "") for id_ in seen[1:])
 
 
+def test_nothing_is_done_with_a_schema_of_another_version(stub: StubBroker, state: Deployment) -> None:
+    # Given a worker, and a schema that a newer version has migrated
+    from workers.middleware import Occasion, OwnSchema
+
+    stub.middleware[:0] = [Occasion(), own := OwnSchema()]
+    message = MessageProxy(Message("events", "process_events", (), {}, {}))
+    with migrated_further():
+        # When a message comes, Then it is passed over, and nothing is left of it
+        with pytest.raises(SkipMessage):
+            stub.emit_before("process_message", message)
+        stub.emit_after("skip_message", message)
+        assert (correlation.current(), correlation.job()) == (None, None)
+
+        # And whoever is at it already takes nothing more
+        state.event("push", "team/app", "v1")
+        state.mark()
+        assert replicator.run_due(state.context) == 0
+        assert state.row("team/app").attempts == 0
+
+    # And when the schema is ours again, messages are processed
+    own.before_process_message(stub, message)
+    del stub.middleware[:2]
+    assert replicator.run_due(state.context) == 1
+
+
 def test_every_broker_runs_messages_so() -> None:
     from workers.broker import build
-    from workers.middleware import Occasion
+    from workers.middleware import Occasion, OwnSchema
 
     for url in ("redis://127.0.0.1:1/0", "amqp://127.0.0.1:1"):
         try:
@@ -78,6 +106,7 @@ def test_every_broker_runs_messages_so() -> None:
             continue  # the driver of RabbitMQ is not installed
         # First, so that what the others say when a message fails is still of its occasion.
         assert isinstance(broker.middleware[0], Occasion)
+        assert isinstance(broker.middleware[1], OwnSchema)
 
 
 def test_a_wake_carries_the_id_of_whoever_asked_for_it(stub: StubBroker) -> None:

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from dramatiq import Worker
 from dramatiq.brokers.stub import StubBroker
 
 from app.models import VerificationState
 from tests.support import images
-from tests.support.deployment import Deployment, environment
+from tests.support.deployment import Deployment
 from tests.support.registries import DistributionRegistry
 from tests.support.wait import wait_until
 from tests.support.wire import push
-
-
-@pytest.fixture
-def geo(
-    stub: StubBroker, primary: DistributionRegistry, secondary: DistributionRegistry, database_url: str
-) -> Iterator[Deployment]:
-    deployment = Deployment.start(environment(primary, secondary, database_url))
-    try:
-        yield deployment
-    finally:
-        deployment.close()
 
 
 def test_called_by_hand_and_sent_to_a_worker(

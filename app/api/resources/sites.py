@@ -60,7 +60,7 @@ def _site(row: Site, reports: Mapping[int, Reported]) -> dict[str, Any]:
         looking = None if row.primary else progress.backfill(row)
     return represent.site(
         row,
-        current=row.primary if settings.secondary is None else row.name == settings.site_name,
+        current=row.primary if settings.secondary is None else settings.at(row.name) is not None,
         links={
             "self": url_for(".site", site_id=row.id),
             "status": url_for(".site_status", site_id=row.id),

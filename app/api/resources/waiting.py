@@ -79,6 +79,10 @@ def _site(name: str | None) -> Site:
     settings = context().settings
     if name is None and settings.secondary is None:
         raise InvalidQuery("site is required where the deployment has no secondary of its own")
+    if name is None and settings.further:
+        raise InvalidQuery(
+            f"site is required where there are several: {', '.join(e.site_name for e in settings.every)}"
+        )
     return secondary_here(name or settings.site_name)
 
 

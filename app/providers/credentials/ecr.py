@@ -1,20 +1,19 @@
 """Amazon ECR: a user and password for twelve hours, from AWS's own credentials (boto3's chain).
 
-Sources: ECR API reference, GetAuthorizationToken (private and public); the host names of amazon-ecr-credential-helper.
+Source: ECR API reference, GetAuthorizationToken (private and public).
 """
 
 from __future__ import annotations
 
 import base64
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
+from app.providers.amazon import EcrHost
 from app.providers.credentials.issuer import Granted
 from app.providers.credentials.library import load, words
 from app.registry import Credential, Fetch, NoCredentials
@@ -22,38 +21,8 @@ from app.registry import Credential, Fetch, NoCredentials
 #: Seconds that AWS says a token is good.
 LIFETIME = 12 * 3600.0
 
-#: Where the public registry's tokens are given, wherever one is.
-PUBLIC_REGION = "us-east-1"
-
 #: Seconds to connect to AWS and for its answer, and how often a request is sent.
 CONNECT_TIMEOUT, READ_TIMEOUT, ATTEMPTS = 5, 10, 2
-
-_PRIVATE = re.compile(
-    r"(?P<account>[0-9]{12})\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)"
-    r"\.(amazonaws\.(com(\.cn)?|eu)|on\.(aws|amazonwebservices\.com\.cn)|c2s\.ic\.gov|sc2s\.sgov\.gov|cloud\.adc-e\.uk)"
-)
-_PUBLIC = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
-
-
-@dataclass(frozen=True, slots=True)
-class EcrHost:
-    """What a registry's host name says; all unknown for an address of one's own."""
-
-    account: str | None = None
-    region: str | None = None
-    fips: bool = False
-    public: bool = False
-
-    @classmethod
-    def of(cls, url: str) -> Self:
-        """Read the host of a registry's URL."""
-        host = (urlsplit(url).hostname or "").lower()
-        if host in _PUBLIC:
-            return cls(region=PUBLIC_REGION, public=True)
-        match = _PRIVATE.fullmatch(host)
-        if match is None:
-            return cls()
-        return cls(match["account"], match["region"], match["fips"] is not None)
 
 
 class EcrTokens:
@@ -71,7 +40,7 @@ class EcrTokens:
         profile: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._host = EcrHost.of(url)
+        self._host = EcrHost.of(urlsplit(url).hostname or "")
         self._region = self._host.region or region
         self._profile = profile
         self._clock = clock
@@ -106,7 +75,7 @@ class EcrTokens:
         except (exceptions.BotoCoreError, exceptions.ClientError) as error:
             raise NoCredentials(
                 f"AWS gives no token for ECR: {words(error)}",
-                fix=f"allow the action {'ecr-public' if self._host.public else 'ecr'}:GetAuthorizationToken (and, for"
+                fix=f"allow the action {self._host.service}:GetAuthorizationToken (and, for"
                 " the public registry, sts:GetServiceBearerToken), and let us reach AWS's API",
             ) from None
         return self._granted(answer)
@@ -116,10 +85,10 @@ class EcrTokens:
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=READ_TIMEOUT,
             retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
-            use_fips_endpoint=True if self._host.fips else None,
+            **self._host.endpoint(),
         )
         session = boto3.session.Session(profile_name=self._profile, region_name=self._region)
-        return session.client("ecr-public" if self._host.public else "ecr", config=config)
+        return session.client(self._host.service, config=config)
 
     def _granted(self, answer: Mapping[str, Any]) -> Granted:
         data = answer.get("authorizationData") or {}

@@ -44,8 +44,9 @@ class Asked(Protocol):
 class SharedTokens:
     """A `TokenShare` (app.registry) for one account at one registry.
 
-    `account` is everything that makes it this account, passwords too; it is written nowhere. What is found there of
-    another account, or sealed by a key that we do not have, is as if it were not there. Times are by Redis's clock.
+    `account` tells everything that makes it this account, passwords too; it is written nowhere, and asked for each
+    token, since a file may have another key in it by then. What is found there of another account, or sealed by a key
+    that we do not have, is as if it were not there. Times are by Redis's clock.
     Losing Redis costs repeated requests for tokens, nothing else.
     """
 
@@ -54,7 +55,7 @@ class SharedTokens:
         shared: Asked,
         sealing: Callable[[], Sealing],
         registry: str,
-        account: str,
+        account: Callable[[], str],
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -71,9 +72,11 @@ class SharedTokens:
     def obtain(self, name: str, issue: Callable[[], Issued], besides: str | None = None) -> Issued:
         """Return what is there, what another process is about to put there, or what `issue` gives."""
         key = f"geo:token:{hashlib.sha256(f'{self._registry} {name}'.encode()).hexdigest()}"
+        # Before it is issued: what the former account was given must not be kept as its successor's.
+        about = f"{self._registry}\n{self._account()}\n{name}"
         deadline = self._clock() + PATIENCE
         while True:
-            if (found := self._find(key, name, besides)) is not None:
+            if (found := self._find(key, about, besides)) is not None:
                 return found
             ours = secrets.token_hex(8)
             # Without Redis there is nobody to wait for.
@@ -84,15 +87,15 @@ class SharedTokens:
             self._sleep(INTERVAL)
         try:
             # It may have been put there between our look and our taking the flight.
-            if (found := self._find(key, name, besides)) is not None:
+            if (found := self._find(key, about, besides)) is not None:
                 return found
             issued = issue()
-            self._put(key, name, issued)
+            self._put(key, about, issued)
             return issued
         finally:
             self._shared.ask(lambda client: client.eval(_END, 1, f"{key}:flight", ours), None)
 
-    def _find(self, key: str, name: str, besides: str | None) -> Issued | None:
+    def _find(self, key: str, about: str, besides: str | None) -> Issued | None:
         def question(client: redis.Redis) -> tuple[bytes | None, int] | None:
             pipeline = client.pipeline(transaction=True)
             pipeline.get(key)
@@ -104,7 +107,7 @@ class SharedTokens:
         if found is None or found[0] is None or found[1] <= 0:
             return None
         sealed, left = found[0], found[1]
-        text = self._keys().open(sealed, self._about(name))
+        text = self._keys().open(sealed, about)
         if text is None:
             return None
         with contextlib.suppress(ValueError, TypeError):
@@ -115,19 +118,16 @@ class SharedTokens:
                 return issued if issued.lifetime > issued.early else None
         return None
 
-    def _put(self, key: str, name: str, issued: Issued) -> None:
+    def _put(self, key: str, about: str, issued: Issued) -> None:
         if issued.lifetime < SHORTEST:
             return
-        sealed = self._keys().seal(json.dumps([issued.secret, issued.early]), self._about(name))
+        sealed = self._keys().seal(json.dumps([issued.secret, issued.early]), about)
         self._shared.ask(lambda client: client.set(key, sealed, px=int(issued.lifetime * 1000)), None)
 
     def _keys(self) -> Sealing:
         if self._sealing is None:
             self._sealing = self._make_sealing()
         return self._sealing
-
-    def _about(self, name: str) -> str:
-        return f"{self._registry}\n{self._account}\n{name}"
 
 
 def _took(client: redis.Redis, key: str, ours: str) -> bool:

@@ -28,18 +28,28 @@ def check(examination: Examination) -> Sequence[Finding]:
             )
         ]
     try:
-        pending = migrate.pending()
+        differs = migrate.difference()
         with examination.stored():
             ahead = now().timestamp() - examination.clock()
     except (DatabaseUnavailable, PeeweeException) as problem:
         said = str(problem).partition("\n")[0]
         return [_unreachable(f"it cannot be used: {said}", "Start the database, or put DATABASE_URL right.")]
-    if pending:
+    if differs.unknown:
+        return [
+            error(
+                Id.DATABASE_NEWER,
+                _SUBJECT,
+                f"a newer version has migrated it ({', '.join(differs.unknown)})",
+                "This version stands back: events are refused, which the registry keeps, and nothing is replicated.",
+                "Install the newer version here, or have it roll the schema back with `geo migrate --to`.",
+            )
+        ]
+    if differs.pending:
         return [
             error(
                 Id.DATABASE_UNMIGRATED,
                 _SUBJECT,
-                f"its schema is {len(pending)} migrations behind, beginning with {pending[0]}",
+                f"its schema is {len(differs.pending)} migrations behind, beginning with {differs.pending[0]}",
                 "No event can be stored, and nothing be replicated.",
                 "geo migrate",
             )

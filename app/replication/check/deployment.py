@@ -22,7 +22,7 @@ def check(examination: Examination) -> Sequence[Finding]:
 def _findings(examination: Examination) -> Iterator[Finding]:
     settings = examination.settings
     try:
-        own = Binding.of(settings).site()
+        own = {each.site_name for each in settings.every if Binding.of(each).site() is not None}
     except NotApplied as problem:
         yield error(
             Id.SITES_NOT_APPLIED,
@@ -46,7 +46,7 @@ def _findings(examination: Examination) -> Iterator[Finding]:
     for site in found.sites:
         if not site.enabled:
             yield _paused(site)
-        elif site.remote or (own is not None and site.name == own.name and not silent and settings.replication_enabled):
+        elif site.remote or (site.name in own and not silent and settings.replication_enabled):
             yield _site(site, found)
 
 

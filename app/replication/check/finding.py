@@ -26,6 +26,7 @@ class Id(StrEnum):
     CHECK_TIMEOUT = "check-timeout"
 
     DATABASE_CLOCK = "database-clock"
+    DATABASE_NEWER = "database-newer"
     DATABASE_UNMIGRATED = "database-unmigrated"
     DATABASE_UNREACHABLE = "database-unreachable"
 

@@ -32,6 +32,11 @@ def check(examination: Examination) -> Sequence[Finding]:
     return [finding for side in sides for finding in _findings(examination, side)]
 
 
+def secondary(examination: Examination) -> Sequence[Finding]:
+    """The secondary alone."""
+    return list(_findings(examination, "secondary"))
+
+
 def _findings(examination: Examination, side: str) -> Iterator[Finding]:
     registry = examination.registry(side)
     profile, chosen = profile_of(registry)

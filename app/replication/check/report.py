@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peewee import PeeweeException
 
@@ -24,6 +24,8 @@ from app.replication.check import (
 )
 from app.replication.check.examination import Examination, Skipped
 from app.replication.check.finding import Finding, Id, Severity, error, warning
+from app.settings import Settings
+from app.site_environment import with_suffix
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,17 @@ CHECKS: Mapping[str, Check] = {
     "provider": provider.check,
 }
 
+#: What of it is about a single secondary, and is looked at once more for each further one.
+OF_A_SITE: Mapping[str, Check] = {
+    "secondary": registry.secondary,
+    "uploads": secondary.check,
+    "registries": pair.check,
+    "provider": provider.secondary,
+}
+
+#: What is named by the site instead, where there are several.
+_SUBJECTS = frozenset({"secondary", "registries", "uploads"})
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -61,7 +74,26 @@ class Report:
 
 def examine(examination: Examination, checks: Mapping[str, Check] = CHECKS) -> Report:
     """Look at everything, one after the other. Never raises for what a check runs into."""
-    return Report(tuple(finding for name, check in checks.items() for finding in _bounded(name, check, examination)))
+    found = [finding for name, check in checks.items() for finding in _bounded(name, check, examination)]
+    if not examination.settings.further:
+        return Report(tuple(found))
+    found = [_of_site(finding, examination.settings, first=True) for finding in found]
+    for site in examination.settings.further:
+        for name in [each for each in OF_A_SITE if each in checks]:
+            more = _bounded(name, OF_A_SITE[name], replace(examination, settings=site))
+            found += [_of_site(finding, site, first=False) for finding in more]
+    return Report(tuple(found))
+
+
+def _of_site(finding: Finding, settings: Settings, *, first: bool) -> Finding:
+    """The same, of this one of several secondaries, with the variables that are its own."""
+    if finding.subject not in _SUBJECTS:
+        return finding
+    name = settings.site_name
+    title, fix = (text if first else with_suffix(text, name) for text in (finding.title, finding.fix))
+    if finding.subject == "registries":
+        title = f"it and the primary {title}"
+    return replace(finding, subject=name, title=title, fix=fix)
 
 
 def _bounded(name: str, check: Check, examination: Examination) -> Sequence[Finding]:

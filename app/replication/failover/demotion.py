@@ -37,11 +37,14 @@ class StillPushedTo(NotDemotable):
 def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, _total: None) -> DemotionPlan:
     """Compare the environment's secondary, which was the primary, with the primary; change nothing.
 
+    Of several secondaries that is the one that was the primary, as far as is known, else the first.
+
     `progress` is told how many repositories of how many were looked at.
 
     Raises:
         NotDemotable: when it is the primary, or one of the two does not answer.
     """
+    context = _place(context)
     settings = context.settings
     assert settings.secondary is not None
     _require_former(settings.secondary.url, settings)
@@ -117,11 +120,11 @@ def demote(
     settings = context.settings
     _require_former(plan.url, settings)
     found = _look_again(plan, context, progress)
-    save(found, context.destination())
+    save(found, _place(context).destination())
     # At once, or not at all: a former primary that nobody remembers would be overwritten by the next start.
-    site = sites.apply_environment(settings, compared=Compared(plan.url, _because(found)))
-    if site is None:
-        raise NotDemotable("this deployment has no secondary (GEO_ROLE)")
+    sites.apply_environment(settings, compared=Compared(plan.url, _because(found)))
+    with connection():
+        site: Site = Site.get(Site.name == plan.site)
     if delete:
         seen = {(each.path, remain.name) for each in plan.repositories for remain in each.of(Kind.DELETED)}
         for each in found.repositories:
@@ -155,6 +158,17 @@ def _look_again(before: DemotionPlan, context: Context, progress: Callable[[int,
 def _fingerprint(repository: RepositoryRemains | None) -> str:
     """A repository that was not found is as an empty one."""
     return (repository.fingerprint if repository is not None else None) or EMPTY
+
+
+def _place(context: Context) -> Context:
+    """The context of the secondary that was the primary."""
+    with connection():
+        primary = Site.get_or_none(Site.primary)
+        for each in context.every:
+            url = each.settings.secondary.url if each.settings.secondary is not None else ""
+            if former.given_up(url) or (primary is not None and sites.same_address(primary.url, url)):
+                return each
+    return context
 
 
 def _require_former(url: str, settings: Settings) -> None:

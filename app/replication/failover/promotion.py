@@ -58,14 +58,13 @@ class PromotionPlan:
 
 def promoted(settings: Settings) -> PromotionPlan | None:
     """What was carried out, if the environment's secondary has been promoted already; None if it has not."""
-    if settings.secondary is None:
-        return None
+    secondaries = [each.secondary.url for each in settings.every if each.secondary is not None]
     with connection():
         primary = Site.get_or_none(Site.primary)
         before = former.given_up(settings.primary.url)
         if primary is None or before is None or before.readdressed:
             return None
-        if not sites.same_address(primary.url, settings.secondary.url):
+        if not any(sites.same_address(primary.url, url) for url in secondaries):
             return None
         return PromotionPlan(
             site=before.name,
@@ -87,6 +86,7 @@ def plan(
     Raises:
         NotPromotable: when the site's own registry does not answer.
     """
+    context = context.at(site.name)
     _require_successor(context)
     silent = _silence(context)
     with connection():
@@ -162,7 +162,8 @@ def promote(
         SiteError: as `sites.promote`.
     """
     sites.require_applied(settings)
-    if settings.secondary is None or not sites.same_address(settings.secondary.url, plan.successor):
+    own = settings.at(plan.site)
+    if own is None or own.secondary is None or not sites.same_address(own.secondary.url, plan.successor):
         raise NotPromotable(f"{plan.successor} is no longer the secondary here; plan it again")
     done = sites.promote(plan.site, settings, give_up=True)
     log.info("%s is the primary, %s was given up", plan.successor, plan.former)

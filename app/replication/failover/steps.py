@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.replication.failover.promotion import PromotionPlan
 from app.replication.failover.remains import DemotionPlan, Kind
 from app.settings import Role, Settings
-
-#: What there is of one registry in the environment, after GEO_PRIMARY_REGISTRY_ or GEO_SECONDARY_REGISTRY_.
-OF_A_REGISTRY = (
-    *("AUTH", "USERNAME", "PASSWORD", "KEY_PATH", "CERTIFICATE_PATH", "ISSUER", "SERVICE", "CA_PATH"),
-    *("AWS_REGION", "AWS_PROFILE", "AZURE_CLIENT_ID", "GOOGLE_CREDENTIALS", "DOCKER_CONFIG", "TOKEN_HOSTS"),
-    *("PROVIDER", "CONTROL_URL"),
-    *("MAX_CONNECTIONS", "MAX_BYTES_PER_SECOND", "RATELIMIT_FLOOR"),
-)
+from app.site_environment import OF_A_REGISTRY, POLICIES, REGISTRY, SiteEnvironment, suffix
 
 #: Those that are not repeated.
 _SECRET = frozenset({"PASSWORD"})
@@ -84,7 +77,7 @@ def after_promotion(made: PromotionPlan, settings: Settings, environ: Mapping[st
                 ),
             )
         )
-    return [*steps, _comeback(made.former, settings, environ)]
+    return [*steps, _comeback(made, settings, environ)]
 
 
 def to_demote(former: str | None) -> list[Step]:
@@ -144,14 +137,21 @@ def _saved(made: DemotionPlan) -> Iterator[tuple[str, str]]:
 
 
 def _promoted(made: PromotionPlan, settings: Settings, environ: Mapping[str, str]) -> Iterator[Line]:
-    """The environment in which the secondary's registry is the primary, and there is no secondary yet."""
-    yield Line("GEO_ROLE", Role.PRIMARY.value)
+    """The environment in which the secondary's registry is the primary, and no longer a secondary."""
+    own, others = _own(made, settings, environ), _others(made, settings)
+    yield Line("GEO_ROLE", Role.BOTH.value if others else Role.PRIMARY.value)
+    if others:
+        yield Line("GEO_SITE_NAME", ",".join(others))
     yield Line(_PRIMARY, made.successor)
-    yield from _moved(environ, "SECONDARY", "PRIMARY")
-    yield Line(_SECONDARY, None)
-    for name in OF_A_REGISTRY:
-        if _text(environ, f"GEO_SECONDARY_REGISTRY_{name}"):
-            yield Line(f"GEO_SECONDARY_REGISTRY_{name}", None)
+    yield from _moved(environ, lambda name: own.variable(f"{REGISTRY}{name}"), _primarys)
+    yield Line(own.variable(_SECONDARY), None)
+    of_site = [own.variable(f"{REGISTRY}{name}") for name in OF_A_REGISTRY]
+    if others:
+        # Without the site, its own ones would be taken for misspelled.
+        of_site += [f"{name}_{suffix(made.site)}" for name in sorted(POLICIES)]
+    for name in of_site:
+        if _text(environ, name):
+            yield Line(name, None)
     if not settings.notification_secrets:
         yield Line("GEO_NOTIFICATION_SECRET", "a new one, such as `geo keygen` makes")
     for name in _OF_A_FOLLOWER:
@@ -159,26 +159,45 @@ def _promoted(made: PromotionPlan, settings: Settings, environ: Mapping[str, str
             yield Line(name, None)
 
 
-def _comeback(url: str, settings: Settings, environ: Mapping[str, str]) -> Step:
-    lines = [Line("GEO_ROLE", Role.BOTH.value), Line(_SECONDARY, url), *_moved(environ, "PRIMARY", "SECONDARY")]
+def _comeback(made: PromotionPlan, settings: Settings, environ: Mapping[str, str]) -> Step:
+    others = _others(made, settings)
+    behind = f"_{suffix(made.site)}" if others else ""
+    lines = [Line("GEO_ROLE", Role.BOTH.value)]
+    lines += [Line("GEO_SITE_NAME", ",".join([*others, made.site]))] if others else []
+    lines += [Line(f"{_SECONDARY}{behind}", made.former)]
+    lines += _moved(environ, _primarys, lambda name: f"{REGISTRY}{name}{behind}")
     told = [str(line) for line in lines if line.value not in {None, "site"}]
     own = settings.role is Role.SECONDARY
     where = "; `geo demote` at the deployment of its own if it has one, else here with these lines" if own else ""
     return Step(
-        f"When {url} is back, keep everybody else away from it: it may hold what nobody else has. Nothing is written"
-        f" to it before `geo demote` has shown that and saved it{where or ', with these lines'}",
+        f"When {made.former} is back, keep everybody else away from it: it may hold what nobody else has. Nothing is"
+        f" written to it before `geo demote` has shown that and saved it{where or ', with these lines'}",
         (*told, "geo demote"),
     )
 
 
-def _moved(environ: Mapping[str, str], giver: str, taker: str) -> Iterator[Line]:
+def _others(made: PromotionPlan, settings: Settings) -> list[str]:
+    """The sites of this deployment that go on as secondaries."""
+    return [each.site_name for each in settings.every if settings.further and each.site_name != made.site]
+
+
+def _own(made: PromotionPlan, settings: Settings, environ: Mapping[str, str]) -> SiteEnvironment:
+    first = not settings.further or made.site == settings.site_name
+    return SiteEnvironment(environ, made.site, first=first)
+
+
+def _primarys(name: str) -> str:
+    return f"GEO_PRIMARY_REGISTRY_{name}"
+
+
+def _moved(environ: Mapping[str, str], giver: Callable[[str], str], taker: Callable[[str], str]) -> Iterator[Line]:
     """What one side gets that was the other's."""
     for name in OF_A_REGISTRY:
-        given, taken = f"GEO_{giver}_REGISTRY_{name}", f"GEO_{taker}_REGISTRY_{name}"
+        given, taken = giver(name), taker(name)
         value = _text(environ, given)
         if value:
             yield Line(taken, f"what {given} has been" if name in _SECRET else value)
-        elif _text(environ, taken) and taker == "PRIMARY":
+        elif _text(environ, taken) and taken == _primarys(name):
             yield Line(taken, None)
 
 

@@ -262,9 +262,13 @@ class Gate:
             return
         if pause > 0:
             raise RateLimited(
-                f"the registry has asked us to pause for another {pause:.0f} s", retry_after=max(pause, 1.0)
+                f"the {self.name} registry has asked us to pause for another {pause:.0f} s",
+                retry_after=max(pause, 1.0),
             )
-        raise RateLimited("no request could be sent in time: its limit is used up by others", retry_after=TRY_AGAIN)
+        raise RateLimited(
+            f"no request to the {self.name} registry could be sent in time: its limit is used up by others",
+            retry_after=TRY_AGAIN,
+        )
 
     def _next(self, place: Place) -> bool:
         """Tell whether this one may go by what is under way here, leaving a slot to each kind that is before it."""

@@ -1,4 +1,5 @@
-"""The spool: a read-through cache of the primary on the local disk, for large blobs.
+"""The spool: a read-through cache of the primary on the local disk, for large blobs, and where there are several sites
+for all of them.
 
 Shared by all processes of a machine. It only ever helps: when it cannot, the blob is streamed as if there were none.
 """
@@ -14,15 +15,22 @@ from app.replication.spool.extra import Extra
 from app.replication.spool.fetch import Fetch
 from app.replication.spool.file import SpoolFile
 from app.replication.spool.pace import MOST, Pace
+from app.replication.spool.small import SmallBlobs
 from app.replication.spool.source import FOLLOW_PATIENCE, SpooledBlob
 
-__all__ = ["LARGE", "PARALLEL", "Spool", "SpoolDirectory"]
+__all__ = ["LARGE", "PARALLEL", "SMALL", "Spool", "SpoolDirectory"]
 
 #: Bytes from which on a blob goes through the spool: a smaller one is fetched again sooner than it is kept.
 LARGE = 16 * 1024 * 1024
 
 #: Bytes from which on a blob may come by several connections.
 PARALLEL = 64 * 1024 * 1024
+
+#: Bytes below which a blob is in memory whole, where several sites want the same ones.
+SMALL = 1024 * 1024
+
+#: The part of the limit that small blobs may take.
+SMALL_SHARE = 8
 
 #: Connections that a process opens beside the first ones of its blobs, however many those are.
 EXTRA = 16
@@ -33,11 +41,19 @@ log = logging.getLogger(__name__)
 class Spool:
     """Opens large blobs through the directory. One for each process; shared by its threads.
 
-    `follow_patience` is for how many seconds another process may get nowhere with a blob that is wanted here, too.
+    With `everything` the small ones too: several sites want them, and the primary is read once. `follow_patience` is
+    for how many seconds another process may get nowhere with a blob that is wanted here, too.
     """
 
-    def __init__(self, directory: SpoolDirectory, *, follow_patience: float = FOLLOW_PATIENCE) -> None:
+    def __init__(
+        self, directory: SpoolDirectory, *, everything: bool = False, follow_patience: float = FOLLOW_PATIENCE
+    ) -> None:
         self._directory = directory
+        self._small: SmallBlobs | None = None
+        if everything:
+            budget = directory.limit // SMALL_SHARE
+            directory.limit -= budget
+            self._small = SmallBlobs(directory.path / "small", budget, patience=follow_patience)
         self._follow_patience = follow_patience
         self._extra = threading.BoundedSemaphore(EXTRA)
         self._complained = False
@@ -50,16 +66,36 @@ class Spool:
         plain = straight(source, repository, descriptor, watch)
 
         def opener(whole: bool) -> Source:
-            spooled = None if whole else self._open(source, repository, descriptor, watch or Watch())
-            return spooled or plain(whole)
+            if whole:
+                return plain(True)
+            if self._small is not None and descriptor.size is not None and descriptor.size < SMALL:
+                return self._whole(descriptor.digest, plain, watch or Watch())
+            return self._open(source, repository, descriptor, watch or Watch()) or plain(False)
 
         return opener
+
+    def _whole(self, digest: str, plain: Opener, watch: Watch) -> Source:
+        """A blob that fits into memory."""
+
+        def load() -> bytes:
+            with plain(False) as stream:
+                return b"".join(stream)
+
+        assert self._small is not None
+        if not Digest.supported(digest):
+            return plain(False)
+        try:
+            return self._small.get(digest, load, watch)
+        except OSError as error:
+            self._unusable(error)
+            return plain(False)
 
     def _open(
         self, source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch
     ) -> SpooledBlob | None:
         digest, size = descriptor.digest, descriptor.size
-        if size is None or size < LARGE or not Digest.supported(digest):
+        least = LARGE if self._small is None else SMALL
+        if size is None or size < least or not Digest.supported(digest):
             return None
         file = self._file(digest, size)
         if file is None:

@@ -58,7 +58,7 @@ class SpoolDirectory:
         self.path = path
         self.limit = limit
         self._reserve = reserve
-        self._free = free or _free
+        self._free = free or free_bytes
         self._clock = clock
 
     def file(self, digest: str, size: int) -> SpoolFile | None:
@@ -147,6 +147,7 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _free(path: Path) -> int:
+def free_bytes(path: Path) -> int:
+    """Bytes that are free on the disk that the path is on."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize

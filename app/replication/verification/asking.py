@@ -11,6 +11,7 @@ from app.database import MAX_ROWS, connection, lock, now, transaction
 from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import is_repository
+from app.replication.site_option import site_option
 from app.replication.verification.claim import asked_for
 from app.replication.verification.governed import governed
 from app.settings import Settings
@@ -58,8 +59,9 @@ def find(site: Site, path: str) -> int:
             .where((Registry.site == site) & (ContainerRepository.path == path))
             .first()
         )
+        target = f"{path}{site_option(site)}"
     if row is None:
-        raise NotTracked(f"{path} is not replicated to {site.name} yet; `geo sync {path}` does it")
+        raise NotTracked(f"{path} is not replicated to {site.name} yet; `geo sync {target}` does it")
     registry_id: int = row.id
     return registry_id
 

@@ -68,6 +68,7 @@ def verify(
     `enough` is asked between batches, and true gives the row back: it is gone on with later. `progress` is told how
     many references of how many were looked at.
     """
+    context = context.at(claim.site.name)
     about = {"geo.site": claim.site.name, "geo.repository": claim.path, "geo.level": claim.level.value}
     with tracing.span("verify_repository", about) as span, heartbeat.keeping(claim.lease):
         result = _Run(claim, context, enough, progress).run()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from app import correlation
+from app import correlation, migrate
 from app.replication import claim as syncs
 from app.replication import sites
 from app.replication.context import Context
 from app.replication.lease import monotonic
 from app.replication.verification import claim as claims
+from app.replication.verification.claim import Verifying
 from app.replication.verification.run import Verified, verify
 
 log = logging.getLogger(__name__)
@@ -39,27 +40,45 @@ def _run_due(context: Context) -> int:
     began, done = monotonic(), 0
 
     def enough() -> bool:
-        return monotonic() - began > SLICE and syncs.count_due(1) > 0
+        return bool(migrate.watch.wrong()) or (monotonic() - began > SLICE and syncs.count_due(1) > 0)
 
     while not context.stopping.is_set() and context.settings.replication_enabled and not enough():
-        try:
-            claim = claims.claim_next(context.settings)
-        except sites.NotApplied as error:
-            log.error("nothing is verified here: %s", error)
-            break
+        claim = _take(context)
         if claim is None:
             break
-        # It may be anybody's, not of the occasion that woke us.
-        with correlation.bound(correlation.new()):
-            verify(claim, context, enough=enough)
+        try:
+            # It may be anybody's, not of the occasion that woke us.
+            with correlation.bound(correlation.new()):
+                verify(claim, context, enough=enough)
+        finally:
+            context.verification_shares.give_back(claim.site.name)
         done += 1
     return done
+
+
+def _take(context: Context) -> Verifying | None:
+    """The next row of the site whose turn it is; the caller gives the site's share back."""
+    shares = context.verification_shares
+    for site_name in shares.order():
+        if not shares.take(site_name):
+            continue
+        claim: Verifying | None = None
+        try:
+            claim = claims.claim_next(context.at(site_name).settings)
+        except sites.NotApplied as error:
+            log.error("nothing on %s is verified here: %s", site_name, error)
+        finally:
+            if claim is None:
+                shares.give_back(site_name)
+        if claim is not None:
+            return claim
+    return None
 
 
 def run_row(registry_id: int, context: Context) -> Verified | None:
     """Verify this row if nobody else is at it; None if somebody is, or it is gone."""
     try:
-        claim = claims.claim_row(registry_id, context.settings)
+        claim = claims.claim_row(registry_id, context.of_row(registry_id).settings)
     except sites.NotApplied as error:
         log.error("nothing is verified here: %s", error)
         return None

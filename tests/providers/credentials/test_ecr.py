@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.providers.credentials.ecr import LIFETIME, EcrHost, EcrTokens
+from app.providers.credentials.ecr import LIFETIME, EcrTokens
 from app.providers.credentials.renewal import Renewal
 from app.registry import Account, Fetch, NoCredentials, RegistryClient
 from tests.providers.credentials.conftest import Serve
@@ -38,25 +38,6 @@ def _somebody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     no_aws(monkeypatch, tmp_path)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATESTS")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-secret-key")
-
-
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        (HOST, EcrHost(ACCOUNT, "eu-west-1")),
-        (f"{HOST}:443/", EcrHost(ACCOUNT, "eu-west-1")),
-        (f"https://{ACCOUNT}.dkr.ecr-fips.us-gov-west-1.amazonaws.com", EcrHost(ACCOUNT, "us-gov-west-1", fips=True)),
-        (f"https://{ACCOUNT}.dkr.ecr.cn-north-1.amazonaws.com.cn", EcrHost(ACCOUNT, "cn-north-1")),
-        (f"https://{ACCOUNT}.dkr.ecr.eusc-de-east-1.amazonaws.eu", EcrHost(ACCOUNT, "eusc-de-east-1")),
-        (f"https://{ACCOUNT}.dkr-ecr.eu-west-1.on.aws", EcrHost(ACCOUNT, "eu-west-1")),
-        ("https://public.ecr.aws", EcrHost(None, "us-east-1", public=True)),
-        ("https://registry.example.com", EcrHost()),
-        (f"{HOST}.evil.test", EcrHost()),
-        ("http://127.0.0.1:5000", EcrHost()),
-    ],
-)
-def test_the_host_says_account_and_region(url: str, host: EcrHost) -> None:
-    assert EcrHost.of(url) == host
 
 
 def test_a_token_of_moto_lets_us_in(aws: Moto, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

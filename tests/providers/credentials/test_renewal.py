@@ -12,6 +12,7 @@ from app.logging import clean
 from app.providers.credentials.issuer import Granted
 from app.providers.credentials.renewal import FIRST_PAUSE, LONGEST_PAUSE, NEW, Renewal
 from app.registry import Credential, Fetch, Issued, NoCredentials, RegistryError
+from tests.support.clock import Clock
 from tests.support.wait import wait_until
 
 
@@ -40,14 +41,6 @@ class Issuing:
         if self.failure is not None:
             raise self.failure
         return Granted(Credential("user", f"secret-number-{number}"), self.lifetime)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def secret(renewal: Renewal) -> str:

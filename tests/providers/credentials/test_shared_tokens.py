@@ -33,7 +33,7 @@ def process(valkey: Valkey) -> Iterator[Process]:
         def make(*keys: str, account: str = "geo:hidden-password", registry: str = REGISTRY) -> SharedTokens:
             shared = Shared(valkey.url)
             stack.callback(shared.close)
-            return SharedTokens(shared, lambda: Sealing(keys or ("a key",), "tokens"), registry, account)
+            return SharedTokens(shared, lambda: Sealing(keys or ("a key",), "tokens"), registry, lambda: account)
 
         yield make
 
@@ -109,7 +109,7 @@ def issue():
     return Issued("token", 3600.0)
 
 shared = Shared({valkey.url!r})
-tokens = SharedTokens(shared, lambda: Sealing(["a key"], "tokens"), "r", "a")
+tokens = SharedTokens(shared, lambda: Sealing(["a key"], "tokens"), "r", lambda: "a")
 (there / str(os.getpid())).touch()
 print(tokens.obtain("pull", issue).secret)
 """
@@ -244,7 +244,7 @@ def test_who_has_waited_long_enough_asks_by_itself(valkey: Valkey, process: Proc
 
     try:
         impatient = SharedTokens(
-            shared, lambda: Sealing(["a key"], "tokens"), REGISTRY, "a", clock=lambda: now[0], sleep=sleep
+            shared, lambda: Sealing(["a key"], "tokens"), REGISTRY, lambda: "a", clock=lambda: now[0], sleep=sleep
         )
         assert impatient.obtain("pull", Issuing()).secret == "token-1"
     finally:
@@ -274,10 +274,29 @@ def test_no_key_is_made_before_it_is_needed(valkey: Valkey) -> None:
 
     shared = Shared(valkey.url)
     try:
-        tokens = SharedTokens(shared, sealing, REGISTRY, "a")
+        tokens = SharedTokens(shared, sealing, REGISTRY, lambda: "a")
         assert made == []
         for _ in range(3):
             tokens.obtain("pull", Issuing())
         assert made == [1]
+    finally:
+        shared.close()
+
+
+def test_an_account_that_became_another_takes_no_token_of_the_former(valkey: Valkey, process: Process) -> None:
+    # Given a process whose account is in a file, and a token of it
+    accounts, issuing = ["a key"], Issuing()
+    shared = Shared(valkey.url)
+    try:
+        tokens = SharedTokens(shared, lambda: Sealing(["a key"], "tokens"), REGISTRY, lambda: accounts[-1])
+        assert tokens.obtain("pull", issuing).secret == "token-1"
+
+        # When another key is put there, Then one is asked for with it
+        accounts.append("another key")
+        assert tokens.obtain("pull", issuing).secret == "token-2"
+
+        # And whoever was started since has the same
+        assert process(account="another key").obtain("pull", issuing).secret == "token-2"
+        assert process(account="a key").obtain("pull", issuing).secret == "token-3"
     finally:
         shared.close()

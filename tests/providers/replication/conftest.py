@@ -24,6 +24,7 @@ from tests.emulators.ecr import Ecr
 from tests.emulators.emulator import Emulator
 from tests.emulators.gar import AUDIENCE, EMAIL
 from tests.providers.replication.vendors import VENDORS, Vendor
+from tests.support.aws import somebody
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.identity import key_set, serving
 from tests.support.moto import Moto
@@ -104,14 +105,7 @@ def meet(template: Path, tmp_path: Path) -> Iterator[Meet]:
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment of somebody who has an account with Amazon."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    somebody(monkeypatch, "us-east-1")
 
 
 @pytest.fixture

@@ -215,6 +215,48 @@ def test_an_image_of_an_index_goes_after_it_at_amazon(
     assert tags(amazons, repository) == []
 
 
+@pytest.mark.parametrize("mutability", ["MUTABLE", "IMMUTABLE"])
+def test_amazon_keeps_a_digest_that_its_last_tag_has_left_where_tags_move(
+    meet: Meet, distribution: DistributionRegistry, amazons: Ecr, repository: str, mutability: str
+) -> None:
+    # Given two tags, each the only one on its image
+    client = amazon(amazons)
+    client.create_repository(repositoryName=repository, imageTagMutability=mutability)
+    client.close()
+    geo = meet(distribution, amazons, VENDORS["ecr"].settings(amazons, "SECONDARY")).geo
+    kept, gone = images.image(), images.image()
+    replicate(geo, distribution, repository, "kept", kept)
+    replicate(geo, distribution, repository, "gone", gone)
+
+    # When one is deleted on the primary
+    delete_digest(distribution, repository, gone.digest)
+    geo.event("delete", repository, "gone")
+    geo.settle()
+
+    # Then the tag is gone; a deployment that is pinned to its digest goes on, unless tags do not move there
+    assert (tags(amazons, repository), geo.failure(repository)) == (["kept"], "")
+    left = {kept.digest, gone.digest} if mutability == "MUTABLE" else {kept.digest}
+    assert set(amazons.repositories[repository].manifests) == left
+
+
+def test_who_may_not_delete_at_amazon_overwrites_nothing(
+    meet: Meet, distribution: DistributionRegistry, amazons: Ecr, repository: str
+) -> None:
+    # Given an account without BatchDeleteImage
+    geo = meet(distribution, amazons, VENDORS["ecr"].settings(amazons, "SECONDARY")).geo
+    image = images.image()
+    replicate(geo, distribution, repository, "v1", image)
+    replicate(geo, distribution, repository, "v2", images.image())
+    amazons.control.denied.add("BatchDeleteImage")
+
+    # When a tag is deleted on the primary, Then that is told, and the tag stands where it stood
+    delete_digest(distribution, repository, image.digest)
+    geo.event("delete", repository, "v1")
+    geo.settle()
+    assert reason(geo, repository, "v1") == "control_plane_denied"
+    assert digest_of(amazons, repository, "v1") == image.digest
+
+
 # --- what is too much -------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from app.settings import Settings
 from tests.replication.check.conftest import only, troubles
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.ports import free_port
+from tests.support.schema import migrated_further
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -34,6 +35,15 @@ def test_unmigrated(state: Deployment) -> None:
     # When it is looked at, Then the command is the cure
     found = only(database_check.check(Examination(state.context.settings)))
     assert (found.id, found.fix) == (Id.DATABASE_UNMIGRATED, "geo migrate")
+
+
+def test_migrated_by_a_newer_version(state: Deployment) -> None:
+    # Given a schema that is ahead
+    with migrated_further() as later:
+        found = only(database_check.check(Examination(state.context.settings)))
+
+    # Then it is said what is
+    assert (found.id, later in found.title) == (Id.DATABASE_NEWER, True)
 
 
 def test_nobody_listens() -> None:

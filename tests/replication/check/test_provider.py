@@ -36,7 +36,8 @@ def test_what_is_set_is_told_with_what_it_lacks(
     # Then that is said, without asking
     told = "its events tell of no deletions, the others are found within 1 d"
     assert one.title == f"provider: Quay (as set); no uploads in chunks; {told}"
-    assert two.title == "provider: Harbor (as set); needs the project PROJECT first; tags may be immutable"
+    lacking = "lists repositories to administrators only; needs the project PROJECT first; tags may be immutable"
+    assert two.title == f"provider: Harbor (as set); {lacking}"
 
 
 @pytest.mark.parametrize(("interval", "said"), [("6h", "within 6 h"), ("off", "by `geo reconcile` alone")])

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from app import database
 from app.database import connection
 from app.models import Event, LogState, Site
 from app.replication import cursor, event_log, remote_sites
@@ -17,8 +15,8 @@ from app.replication.log import Reading
 from app.replication.log.local import LocalLog
 from app.replication.log.position import Position
 from app.replication.remote_sites import Change, Declaration
-from tests.support.deployment import Deployment, event, offline_environment
-from tests.support.postgres import Postgres
+from tests.replication.event_log.stage import insert
+from tests.support.deployment import Deployment, event
 from tests.support.sessions import Session
 
 pytestmark = pytest.mark.timeout(60)
@@ -248,23 +246,6 @@ def test_a_text_that_is_no_position_is_told(log: LocalLog) -> None:
 
 
 # --- late events ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def postgresql(postgres: Postgres) -> Iterator[Deployment]:
-    url = postgres.create_database()
-    deployment = Deployment.start(offline_environment(url))
-    with database.transaction():
-        event_log.repository_ids(["team/app"], database.now())
-    try:
-        yield deployment
-    finally:
-        deployment.close()
-        postgres.drop_database(url)
-
-
-def insert(session: Session, tag: str) -> None:
-    session.do(lambda: event_log.append([event(tag=tag)]))
 
 
 def test_a_late_event_is_told_and_nobody_waits_for_it(postgresql: Deployment) -> None:

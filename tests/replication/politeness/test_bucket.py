@@ -13,7 +13,7 @@ import pytest
 from app.rates import Rates
 from app.replication.politeness import Bucket
 from app.replication.shared import Shared
-from tests.replication.politeness.clock import Clock
+from tests.support.clock import Clock
 from tests.support.sessions import at_once
 from tests.support.valkey import Valkey
 

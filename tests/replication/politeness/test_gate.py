@@ -16,7 +16,7 @@ from app.registry import RateLimited, Stopped, bulk
 from app.registry.connections import Deadline
 from app.replication.politeness import Gate, Terms
 from app.replication.politeness.gate import FLOOR_PAUSE, Pass
-from tests.replication.politeness.clock import Clock
+from tests.support.clock import Clock
 from tests.support.sessions import at_once
 from tests.support.wait import wait_until
 

@@ -3,21 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from app.replication.spool.pace import FAST, MOST, Pace
+from tests.support.clock import Clock
 
 MB = 1_000_000
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def settled(rate: Callable[[int], float], most: int = MOST) -> tuple[int, int]:
     """Run a transfer whose rate is what `rate` says of so many connections: how many it ends with, and the most."""
-    clock = Clock()
+    clock = Clock(0.0)
     pace = Pace(most, clock)
     highest = 1
     for _ in range(2000):
@@ -55,7 +48,7 @@ def test_never_more_than_the_most() -> None:
 
 def test_what_comes_while_new_connections_get_up_to_speed_is_not_measured() -> None:
     # Given connections that bring nothing at first
-    clock = Clock()
+    clock = Clock(0.0)
     pace = Pace(clock=clock)
     changed_at, connections = 0.0, 1
     for _ in range(1000):
@@ -70,7 +63,7 @@ def test_what_comes_while_new_connections_get_up_to_speed_is_not_measured() -> N
 
 def test_a_pause_does_not_count_as_slowness() -> None:
     # Given a line that is slow per connection, and pauses of ten seconds
-    clock = Clock()
+    clock = Clock(0.0)
     pace = Pace(clock=clock)
     for _ in range(20):
         for _ in range(200):
@@ -84,7 +77,7 @@ def test_a_pause_does_not_count_as_slowness() -> None:
 
 
 def test_a_settled_pace_stays() -> None:
-    clock = Clock()
+    clock = Clock(0.0)
     pace = Pace(clock=clock)
     pace.settle(1)
     for _ in range(1000):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.replication.context import Context
+from app.replication.assembly import assemble
 from app.settings import SPOOL_LIMIT, Settings, SettingsError
 from tests.support.deployment import offline_environment
 
@@ -45,7 +45,7 @@ def test_what_is_no_size_is_told(value: str) -> None:
 
 @pytest.mark.parametrize(("value", "there"), [("0", False), ("1Gi", True)])
 def test_a_limit_of_nothing_does_without_a_spool(value: str, there: bool) -> None:
-    context = Context.build(settings(GEO_SPOOL_MAX_BYTES=value))
+    context = assemble(settings(GEO_SPOOL_MAX_BYTES=value))
     try:
         assert (context.spool is not None) == there
     finally:

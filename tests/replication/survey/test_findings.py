@@ -10,13 +10,12 @@ from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import survey
-from tests.replication.conftest import Deploy
+from tests.replication.conftest import Deploy, Proxied
 from tests.replication.survey.plans import actions, plan_of, survey_of, tags_of
 from tests.support import images
 from tests.support.deployment import Deployment
 from tests.support.images import Blob
 from tests.support.oci_registry import OciRegistry
-from tests.support.proxy import Proxy
 from tests.support.referring import attach
 from tests.support.registries import DistributionRegistry
 from tests.support.replicated import replicated
@@ -220,7 +219,7 @@ def test_the_policy_of_the_site(
 
 
 def test_what_goes_wrong_with_one_repository_is_its_own(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given repositories of which one has a broken listing, and one is known to nobody
     geo, before_primary, before_secondary = proxied
@@ -246,7 +245,7 @@ def test_what_goes_wrong_with_one_repository_is_its_own(
 
 @pytest.mark.parametrize("side", ["primary", "secondary"])
 def test_what_cannot_be_told_of_one_tag_is_its_own(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str, side: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str, side: str
 ) -> None:
     geo, *proxies = proxied
     replicated(geo, primary, repository, "bad", "good")
@@ -259,7 +258,7 @@ def test_what_cannot_be_told_of_one_tag_is_its_own(
 
 
 def test_a_blob_that_cannot_be_asked_for_makes_its_tags_unclear(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     geo, _, before_secondary = proxied
     broken = images.image()
@@ -272,7 +271,7 @@ def test_a_blob_that_cannot_be_asked_for_makes_its_tags_unclear(
 
 
 def test_a_tag_is_gone_only_by_the_primarys_own_word(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given a listing that lacks a tag which is there, and one whose absence only a proxy tells of
     geo, before_primary, _ = proxied
@@ -287,7 +286,7 @@ def test_a_tag_is_gone_only_by_the_primarys_own_word(
 
 
 def test_a_repository_that_lost_its_storage_deletes_nothing(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     geo, before_primary, _ = proxied
     replicated(geo, primary, repository, "v1")
@@ -299,9 +298,7 @@ def test_a_repository_that_lost_its_storage_deletes_nothing(
     assert "deletes nothing" in plan.problem.message
 
 
-def test_a_registry_that_does_not_answer_is_not_asked_for_everything(
-    proxied: tuple[Deployment, Proxy, Proxy], repository: str
-) -> None:
+def test_a_registry_that_does_not_answer_is_not_asked_for_everything(proxied: Proxied, repository: str) -> None:
     # Given a primary that drops every connection
     geo, before_primary, _ = proxied
     before_primary.rule("", drop=True)

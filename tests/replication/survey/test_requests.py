@@ -11,6 +11,7 @@ from app.registry import Anonymous, KeyToken, RegistryClient, SigningKey
 from app.replication.plan import Action
 from app.replication.presence import LocalPresence
 from app.replication.survey import Progress, Survey
+from tests.replication.conftest import Proxied
 from tests.replication.survey.plans import plan_of
 from tests.support import images
 from tests.support.deployment import Deployment, environment
@@ -27,9 +28,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(90)]
 
 
 @pytest.fixture
-def looking(
-    proxied: tuple[Deployment, Proxy, Proxy], token_auth: TokenAuth
-) -> Iterator[tuple[Deployment, Proxy, Proxy, Survey]]:
+def looking(proxied: Proxied, token_auth: TokenAuth) -> Iterator[tuple[Deployment, Proxy, Proxy, Survey]]:
     """A survey whose clients may pull, on both sides, and nothing else."""
     geo, before_primary, before_secondary = proxied
     keys = token_auth.keys

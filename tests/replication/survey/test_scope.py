@@ -11,8 +11,8 @@ from app.models import Site
 from app.replication import survey
 from app.replication.backfill import NoCatalog
 from app.replication.replicator import UnknownRepository
+from tests.replication.conftest import Proxied
 from tests.support.deployment import Deployment, event
-from tests.support.proxy import Proxy
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(90)]
 
@@ -57,7 +57,7 @@ def test_the_scope_is_found_as_a_backfill_finds_it(state: Deployment) -> None:
     assert survey.in_scope(state.fresh_site(), Catalog(error=AssertionError())) == ["extra", "team/known"]
 
 
-def test_without_a_catalog_what_is_known_is_planned(proxied: tuple[Deployment, Proxy, Proxy]) -> None:
+def test_without_a_catalog_what_is_known_is_planned(proxied: Proxied) -> None:
     geo, before_primary, _ = proxied
     before_primary.rule("_catalog", status=405)
     with pytest.raises(NoCatalog, match="GEO_REPOSITORIES"):

@@ -6,12 +6,11 @@ import pytest
 
 from app.models import SyncState, VerificationState
 from app.replication.verification.finding import Kind
-from tests.replication.conftest import Deploy
+from tests.replication.conftest import Deploy, Proxied
 from tests.replication.verification.stage import remove_file, remove_link, replicated, run_due, told, verify
 from tests.support import images
 from tests.support.compare import assert_same, difference
 from tests.support.deployment import Deployment, event
-from tests.support.proxy import Proxy
 from tests.support.registries import DistributionRegistry, RegistryFactory
 from tests.support.wire import delete_blob, delete_digest, digest_of, push, push_manifest, retag
 
@@ -69,7 +68,7 @@ def test_what_is_whole_is_whole_at_every_level(
 
 @pytest.mark.parametrize("damage", ["file", "link", "api"])
 def test_a_blob_that_is_gone_is_named_and_it_alone_is_copied(
-    proxied: tuple[Deployment, Proxy, Proxy],
+    proxied: Proxied,
     primary: DistributionRegistry,
     secondary: DistributionRegistry,
     repository: str,
@@ -395,7 +394,7 @@ def test_what_only_the_secondary_has_is_drift_and_no_failure(
 
 
 def test_beyond_the_tags_the_primary_is_asked_for_its_listing_alone(
-    proxied: tuple[Deployment, Proxy, Proxy], primary: DistributionRegistry, repository: str
+    proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
     # Given tags that share their base
     geo, before_primary, before_secondary = proxied

@@ -1,0 +1,70 @@
+"""A backup is of one moment, while others write."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.backup import NoBackup, backup
+from tests.support.deployment import Deployment, event, offline_environment
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_who_writes_meanwhile_goes_on(tmp_path: Path) -> None:
+    # Given a deployment that takes events in, two of each push
+    state = Deployment.start(offline_environment(f"sqlite:///{tmp_path}/geo.db"))
+    over, stored = threading.Event(), 0
+
+    def write() -> None:
+        nonlocal stored
+        while not over.is_set():
+            state.store(event(tag=f"a{stored}"), event(tag=f"b{stored}"))
+            stored += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        # When backups are made of it
+        before = stored
+        for number in range(5):
+            size = backup(tmp_path / f"backup-{number}.db")
+            assert size == (tmp_path / f"backup-{number}.db").stat().st_size > 0
+    finally:
+        over.set()
+        writer.join(20)
+        state.close()
+    assert stored > before
+
+    # Then each has whole envelopes alone, as of its moment, and is a database as any other
+    counts = []
+    for number in range(5):
+        with closing(sqlite3.connect(tmp_path / f"backup-{number}.db")) as copy:
+            counts.append(copy.execute("SELECT count(*) FROM geo_events").fetchone()[0])
+    assert [count % 2 for count in counts] == [0] * 5
+    assert counts == sorted(counts)
+    restored = Deployment.start(offline_environment(f"sqlite:///{tmp_path}/backup-4.db"))
+    assert restored.mark().events == counts[4]
+    restored.close()
+
+    # And nothing else was left beside them
+    assert not [each for each in tmp_path.iterdir() if each.name.startswith(".geo-backup-")]
+
+
+def test_what_appears_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given somebody who makes a file of that name while the backup is written
+    state = Deployment.start(offline_environment(f"sqlite:///{tmp_path}/geo.db"))
+    target = tmp_path / "geo-backup.db"
+    monkeypatch.setattr("app.backup._check", lambda _: target.write_text("precious"))
+
+    # When
+    with pytest.raises(NoBackup, match="nothing is overwritten"):
+        backup(target)
+
+    # Then it is as it was
+    assert target.read_text() == "precious"
+    state.close()
