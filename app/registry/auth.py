@@ -214,7 +214,9 @@ class KeyToken:
         header = f"Bearer {self._signed(scope.access, self._subject, now)}"
         self._tokens[scope] = (header, now + self._lifetime)
         self._tokens.move_to_end(scope)
-        if len(self._tokens) > TOKENS_KEPT:
+        # Those used longest ago come first, and none is used once it has expired: with a scope for every pair of
+        # repositories between which a blob was mounted, what has expired would soon be most of what is kept.
+        while len(self._tokens) > TOKENS_KEPT or next(iter(self._tokens.values()))[1] <= now:
             self._tokens.popitem(last=False)
         return header
 

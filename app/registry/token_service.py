@@ -240,7 +240,8 @@ class _TokenService:
         with self._lock:
             self._kept[scope] = token
             self._kept.move_to_end(scope)
-            if len(self._kept) > TOKENS_KEPT:
+            now = self._clock()
+            while self._kept and (len(self._kept) > TOKENS_KEPT or next(iter(self._kept.values())).ends_at <= now):
                 self._kept.popitem(last=False)
 
 

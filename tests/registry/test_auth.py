@@ -103,6 +103,22 @@ def test_a_token_is_used_until_a_minute_before_it_expires(tokens: KeyToken, cloc
     assert tokens.authorization(scope, no_fetch) != first
 
 
+def test_what_has_expired_is_not_kept(tokens: KeyToken, clock: Clock) -> None:
+    # Given tokens of many scopes, as mounts between many repositories ask for
+    for number in range(100):
+        tokens.authorization(Scope("a/x", ("pull", "push"), mount_from=f"b/{number}"), no_fetch)
+
+    # When half of their life later another is asked for, and after their end one more
+    clock.now += 150
+    tokens.authorization(Scope("a/y"), no_fetch)
+    assert len(tokens._tokens) == 101
+    clock.now += 150
+    tokens.authorization(Scope("a/z"), no_fetch)
+
+    # Then only what is still good is there
+    assert set(tokens._tokens) == {Scope("a/y"), Scope("a/z")}
+
+
 def test_the_tokens_kept_are_limited(tokens: KeyToken, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.registry.auth.TOKENS_KEPT", 3)
     first = tokens.authorization(Scope("a/0"), no_fetch)

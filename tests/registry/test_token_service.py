@@ -21,6 +21,7 @@ from app.registry import (
 )
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request, Scripted
+from tests.support.clock import Clock
 from tests.support.keys import KeyPair
 
 CREDENTIALS = f"Basic {base64.b64encode(b'geo:pa:ss').decode()}"
@@ -159,6 +160,27 @@ def test_a_token_is_kept_as_long_as_the_service_says(reply: dict[str, Any], life
     now[0] = lifetime
     basic.authorization(Scope("a/x", ("pull",)), fetch)
     assert len(fetched) == 2
+
+
+def test_what_has_ended_is_not_kept() -> None:
+    # Given tokens of two scopes, a minute apart
+    clock = Clock(0.0)
+    basic = Basic("u", "p", clock=clock)
+    challenge = Challenge("https://r.example/v2/", "bearer", "https://r.example/token", "svc")
+
+    def fetch(method: str, url: str, **_: object) -> bytes:
+        return b'{"token": "t", "expires_in": 300}'
+
+    basic.renew(Scope("a/x", ("pull",)), challenge, None, fetch)
+    clock.now = 60.0
+    basic.renew(Scope("a/y", ("pull",)), challenge, None, fetch)
+
+    # When the first has ended, and a third is asked for
+    clock.now = 300.0
+    basic.renew(Scope("a/z", ("pull",)), challenge, None, fetch)
+
+    # Then it is gone
+    assert [scope.repository for scope in basic._tokens._kept] == ["a/y", "a/z"]
 
 
 def test_many_threads_share_one_request_for_a_token(serve: Serve, connect: Connect) -> None:

@@ -34,21 +34,22 @@ KINDS = (
     ("secondary", "valkey"),
 )
 
-#: Tables that keep a row for each event or attempt until it is older than is kept (14 and 30 days), and rows of each
-#: for each event.
+#: Tables that have a row for each event or attempt until it is older than is kept, and how many for each event.
 KEPT = {
     ("primary", "geo_events"): 1.02,
     ("secondary", "geo_events"): 1.02,
     ("secondary", "sync_attempts"): 3.0,
-    ("secondary", "container_repository_references"): 1.0,
 }
+
+#: And the one that has a row for each tag, and for each manifest without one, as long as the registry has it.
+HELD = {("secondary", "container_repository_references"): 1.0}
 
 
 #: Whom connections lead to.
 PEERS = ("primary registry", "secondary registry", "feed", "PostgreSQL")
 
 #: Of Dramatiq.
-QUEUES = ("events", "sync", "verification")
+QUEUES = ("events", "sync", "backfill", "verification")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ MEMORY = Bounds(Limit(2.0, 0.04), Limit(16.0, 0.3))
 HANDLES = Bounds(Limit(2.0, 0.1), Ceiling(160.0))
 
 ROWS = Bounds(Limit(5.0, 0.05), Limit(120.0))
+
+#: What is forgotten after minutes: as many as come in that time, and after an outage they come all at once.
+FORGOTTEN = Bounds(Limit(50.0, 0.3), Limit(400.0))
+
 COUNTS = Bounds(Limit(300.0), Limit(600.0))
 WORK = Bounds(Limit(5.0), Ceiling(60.0))
 
@@ -88,19 +93,21 @@ def judged_part(samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in busy if sample["t"] >= FROM * ends]
 
 
-def measures(samples: Sequence[Sample], *, short: bool) -> list[Measure]:
+def measures(samples: Sequence[Sample], *, short: bool, forgotten: bool = False) -> list[Measure]:
     """All of them, for these samples.
 
     :param short: a run of minutes, in which everything still warms up: it finds only what is gross.
+    :param forgotten: events and attempts are kept for minutes.
     """
-    made = _Maker(samples, short)
+    made = _Maker(samples, short, forgotten)
     return [*made.processes(), *made.connections(), *made.tables(), *made.stores(), *made.work()]
 
 
 class _Maker:
-    def __init__(self, samples: Sequence[Sample], short: bool) -> None:
+    def __init__(self, samples: Sequence[Sample], short: bool, forgotten: bool) -> None:
         self.samples = samples
         self.short = short
+        self.forgotten = forgotten
 
     def processes(self) -> Iterable[Measure]:
         for site, kind in KINDS:
@@ -126,12 +133,13 @@ class _Maker:
             names = {name for sample in self.samples for name in sample["tables"].get(site, {})}
             for table in sorted(names):
                 title = f"{site}: {table}"
-                if (site, table) in KEPT:
-                    yield self.each("tables", title, "rows", at("tables", site, table), _events, KEPT[site, table])
-                else:
-                    # The counts of references are summed up at every 256th row, and so are those of repositories.
-                    limit = COUNTS if table.endswith("_counts") else ROWS
-                    yield self.flat("tables", title, "rows", self.one(at("tables", site, table)), limit)
+                counted = at("tables", site, table)
+                if (site, table) in (growing := HELD if self.forgotten else HELD | KEPT):
+                    yield self.each("tables", title, "rows", counted, _events, growing[site, table])
+                    continue
+                # The counts of references are summed up at every 256th row, and so are those of repositories.
+                limit = FORGOTTEN if (site, table) in KEPT else COUNTS if table.endswith("_counts") else ROWS
+                yield self.flat("tables", title, "rows", self.one(counted), limit)
 
     def stores(self) -> Iterable[Measure]:
         for site, most in (("primary", 4.0), ("secondary", 6.0)):
@@ -148,7 +156,7 @@ class _Maker:
             yield self.flat("stores", f"{site}: valkey, keys of queues", "", others, HANDLES)
 
     def work(self) -> Iterable[Measure]:
-        for queue in QUEUES:
+        for queue in sorted({name for sample in self.samples for name in sample["queues"].get("secondary", {})}):
             # At most twice the threads of a queue are under way: two processes of four threads.
             yield self.most("work", f"queue {queue}", "messages", at("queues", "secondary", queue), 17.0)
         yield self.flat("work", "repositories not in order", "", self.one(at("backlog")), WORK)

@@ -45,8 +45,9 @@ class Report:
     @cached_property
     def measured(self) -> list[tuple[Measure, Finding]]:
         """Everything that has a limit, and whether it holds."""
-        short = self.run["plan"]["seconds"] < SHORT
-        return [(measure, measure.judged()) for measure in measures(self.judged, short=short)]
+        plan = self.run["plan"]
+        short, forgotten = plan["seconds"] < SHORT, "GEO_KEEP_EVENTS" in plan.get("settings", {})
+        return [(each, each.judged()) for each in measures(self.judged, short=short, forgotten=forgotten)]
 
     @property
     def faults(self) -> list[str]:

@@ -26,8 +26,16 @@ from tests.soak.mix import Mix
 from tests.soak.sampler import Sampler
 from tests.soak.stage import SoakStage, big_files
 
+#: How long what is past is kept, so that it has an end within the run.
+KEPT = {"GEO_KEEP_EVENTS": "10m", "GEO_KEEP_HISTORY": "10m"}
+
 #: What comes seldom, in a run of minutes.
-OFTEN = {"GEO_RECONCILE_INTERVAL": "40s", "GEO_VERIFICATION_INTERVAL": "60s"}
+OFTEN = {
+    "GEO_RECONCILE_INTERVAL": "40s",
+    "GEO_VERIFICATION_INTERVAL": "60s",
+    "GEO_KEEP_EVENTS": "30s",
+    "GEO_KEEP_HISTORY": "30s",
+}
 
 #: How often the product is asked whether everything is in order before what it says counts: a look at everything, which
 #: comes every few minutes, may begin at any moment.
@@ -71,7 +79,7 @@ class Plan:
             "consent": 90.0 if minutes > 5 else 15.0,
             "processors": 0.45 if minutes > 5 else 2.0,
         }
-        settings = {**({} if minutes > 5 else OFTEN), **more.pop("settings", {})}
+        settings = {**(KEPT if minutes > 5 else OFTEN), **more.pop("settings", {})}
         return cls(seconds=seconds, seed=drawn, settings=settings, **{**known, **more})
 
 

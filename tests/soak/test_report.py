@@ -183,6 +183,18 @@ def test_what_grows_is_found_and_nothing_else(out: Path, spoiler: Any, name: str
     assert "| broken |" in report.markdown()
 
 
+def test_what_is_forgotten_after_minutes_may_not_grow(out: Path) -> None:
+    # Given the same rows for each event, in a run that keeps them for ten minutes
+    change(out, plan={"seconds": 3600.0, "quiet": 100.0, "seed": 7, "settings": {"GEO_KEEP_EVENTS": "10m"}})
+
+    # When
+    report = Report.read(out)
+
+    # Then
+    tables = {"primary: geo_events", "secondary: geo_events", "secondary: sync_attempts"}
+    assert {finding.name for finding in report.broken} == tables
+
+
 def test_what_is_missing_is_not_good(out: Path) -> None:
     # Given samples without one kind of process
     def away(number: int, each: dict[str, Any]) -> None:
