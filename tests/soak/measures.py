@@ -62,15 +62,27 @@ class Bounds:
 
 MEMORY = Bounds(Limit(2.0, 0.04), Limit(16.0, 0.3))
 
-#: An outage has threads and connections wait, and in a run of minutes there is nearly always one.
-HANDLES = Bounds(Limit(2.0, 0.1), Ceiling(160.0))
+#: What a process opens it keeps for the next burst: it comes to the most that it ever needed at once, step by step.
+HANDLES = Bounds(Limit(4.0, 0.25), Ceiling(160.0))
+
+#: Lines that were cut take them down to nothing, and they come back as they are needed: two workers with fifty-two
+#: threads each for what registries are asked.
+CONNECTIONS = Bounds(Ceiling(104.0), Ceiling(104.0))
 
 ROWS = Bounds(Limit(5.0, 0.05), Limit(120.0))
+
+#: One for each combination of labels, and for each bucket of a histogram.
+METRICS = Bounds(Limit(25.0), Limit(150.0))
 
 #: What is forgotten after minutes: as many as come in that time, and after an outage they come all at once.
 FORGOTTEN = Bounds(Limit(50.0, 0.3), Limit(400.0))
 
+
+#: Summed up at every 256th row.
 COUNTS = Bounds(Limit(300.0), Limit(600.0))
+
+LIMITS = {"geo_metric_values": METRICS, "geo_reference_counts": COUNTS, "geo_repository_counts": COUNTS}
+
 WORK = Bounds(Limit(5.0), Ceiling(60.0))
 
 
@@ -116,14 +128,16 @@ class _Maker:
             if kind != "valkey":
                 yield self.flat("memory", f"{name}, PSS", "MiB", self.lives(site, kind, "pss", MIB), MEMORY)
                 yield self.flat("memory", f"{name}, RSS", "MiB", self.lives(site, kind, "rss", MIB), MEMORY)
-            yield self.flat("handles", f"{name}, open files", "", self.lives(site, kind, "fds"), HANDLES)
-            yield self.flat("handles", f"{name}, threads", "", self.lives(site, kind, "threads"), HANDLES)
+            # A Valkey that is killed every few minutes has no long life; what it has open is its clients' doing.
+            lived = self.lives if kind != "valkey" else self.together
+            yield self.flat("handles", f"{name}, open files", "", lived(site, kind, "fds"), HANDLES)
+            yield self.flat("handles", f"{name}, threads", "", lived(site, kind, "threads"), HANDLES)
 
     def connections(self) -> Iterable[Measure]:
-        yield self.flat("connections", "all, TCP connections", "", self.one(connections), HANDLES)
+        yield self.flat("connections", "all, TCP connections", "", self.one(connections), CONNECTIONS)
         for peer in PEERS:
             series = self.one(partial(connections, peer=peer))
-            yield self.flat("connections", f"to {peer}", "", series, HANDLES)
+            yield self.flat("connections", f"to {peer}", "", series, CONNECTIONS)
         yield self.flat("connections", "PostgreSQL, sessions", "", self.one(_sessions), HANDLES)
         stuck = self.one(lambda sample: sample["postgresql"].get("idle in transaction", 0))
         yield self.flat("connections", "PostgreSQL, idle in transaction", "", stuck, HANDLES)
@@ -137,8 +151,7 @@ class _Maker:
                 if (site, table) in (growing := HELD if self.forgotten else HELD | KEPT):
                     yield self.each("tables", title, "rows", counted, _events, growing[site, table])
                     continue
-                # The counts of references are summed up at every 256th row, and so are those of repositories.
-                limit = FORGOTTEN if (site, table) in KEPT else COUNTS if table.endswith("_counts") else ROWS
+                limit = FORGOTTEN if (site, table) in KEPT else LIMITS.get(table, ROWS)
                 yield self.flat("tables", title, "rows", self.one(counted), limit)
 
     def stores(self) -> Iterable[Measure]:
@@ -156,7 +169,9 @@ class _Maker:
             yield self.flat("stores", f"{site}: valkey, keys of queues", "", others, HANDLES)
 
     def work(self) -> Iterable[Measure]:
-        for queue in sorted({name for sample in self.samples for name in sample["queues"].get("secondary", {})}):
+        for queue in sorted(
+            {name for sample in self.samples for name in sample.get("queues", {}).get("secondary", {})}
+        ):
             # At most twice the threads of a queue are under way: two processes of four threads.
             yield self.most("work", f"queue {queue}", "messages", at("queues", "secondary", queue), 17.0)
         yield self.flat("work", "repositories not in order", "", self.one(at("backlog")), WORK)
@@ -181,6 +196,10 @@ class _Maker:
                 if (each["site"], each["kind"]) == (site, kind):
                     found[each["pid"], each["born"]].append((sample["t"], each[figure] / divided))
         return list(found.values())
+
+    def together(self, site: str, kind: str, figure: str) -> list[list[Point]]:
+        """Of whichever process of a kind there was."""
+        return [sorted(point for life in self.lives(site, kind, figure) for point in life)]
 
     def one(self, value: Figure) -> list[list[Point]]:
         return [self.points(value, at("t"))]

@@ -48,7 +48,7 @@ MEASURES = {
     "memory": "secondary: worker, PSS",
     "files": "secondary: worker, open files",
     "threads": "secondary: worker, threads",
-    "connections": "to feed",
+    "connections": "secondary: worker, open files",
 }
 
 
@@ -100,6 +100,25 @@ def test_a_planted_leak_is_found(what: str, keeps: str) -> None:
     assert "nothing was measured" not in found[MEASURES[what]].why
     if keeps == "gives back":
         assert [name for name in MEASURES.values() if not found[name].holds] == []
+
+
+def test_connections_are_counted_by_whom_they_lead_to() -> None:
+    # Given a process with three connections to a server
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+        with program("connections", "keeps", port) as child:
+            for _ in range(3):
+                step(child)
+            entry = entry_of(child.pid)
+            assert entry is not None
+
+            # When
+            figures = Look({port: "feed"}).figures(entry)
+
+    # Then
+    assert figures is not None
+    assert figures.connections == {"feed": 3}
+    assert figures.sockets == 3
 
 
 def test_who_comes_from_whom() -> None:
