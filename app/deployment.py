@@ -21,6 +21,10 @@ ROOT = Path(app.__file__).resolve().parents[1]
 #: Milliseconds at most between an idle worker's looks at the queue. Dramatiq's second would be most of the lag.
 WORKER_POLL = 50
 
+#: Heaps that glibc keeps for the threads of a process, eight for each processor where nothing is said: a worker has
+#: fifty threads that mostly wait, and each heap holds on to the most that its threads ever held at once.
+HEAPS = 2
+
 #: What a worker may be told to serve (workers.queues): reading events, syncs of what was just pushed, all other syncs,
 #: and verification.
 QUEUES = ("events", "sync", "backfill", "verification")
@@ -35,6 +39,7 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     known = environ.get("PYTHONPATH")
     environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{known}" if known else str(ROOT)
     environ.setdefault("dramatiq_worker_timeout", str(WORKER_POLL))
+    environ.setdefault("MALLOC_ARENA_MAX", str(HEAPS))
     return environ
 
 

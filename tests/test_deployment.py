@@ -52,6 +52,11 @@ def test_children_find_our_modules_first() -> None:
     assert int(environment({})["dramatiq_worker_timeout"]) <= 50
 
 
+def test_processes_keep_few_heaps() -> None:
+    assert int(environment({})["MALLOC_ARENA_MAX"]) <= 2
+    assert environment({"MALLOC_ARENA_MAX": "8"})["MALLOC_ARENA_MAX"] == "8"
+
+
 def test_workers_are_as_many_as_asked_for() -> None:
     command = worker_command(settings(WORKER_PROCESSES="3", WORKER_THREADS="5"))
     assert command[command.index("--processes") + 1] == "3"
