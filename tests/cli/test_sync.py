@@ -158,12 +158,12 @@ def test_who_marks_wakes_the_workers(wired: Geo, primary: DistributionRegistry, 
     # When both are marked, then there is a message for each
     with redis.Redis.from_url(valkey.url) as queue:
         geo("sync", "--all")
-        assert queue.llen("dramatiq:sync") == 2
+        assert queue.llen("dramatiq:backfill") == 2
 
         # And where nothing has failed, nobody is woken
         queue.flushall()
         geo("sync", "--failed")
-        assert queue.llen("dramatiq:sync") == 0
+        assert queue.keys("dramatiq:*") == []
 
 
 def test_nobody_waits_for_a_paused_site(wired: Geo, primary: DistributionRegistry) -> None:

@@ -26,7 +26,7 @@ CHANGED = (Site, ContainerRepository, ContainerRepositoryRegistry, Reference, Ev
 #: An operator's own secret with itself, a token with the one that it takes the place of, and plans of demotions.
 COMPARED = {
     ("shared_tokens.py", "secret != besides"),
-    ("settings.py", "(username is None) != (password is None)"),
+    ("registry_settings.py", "(username is None) != (password is None)"),
     ("registry_config.py", "secret != secret.strip()"),
     ("demotion.py", "_fingerprint(was) != _fingerprint(now_is)"),
 }

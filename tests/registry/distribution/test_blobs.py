@@ -86,9 +86,13 @@ def test_what_was_sent_of_a_broken_upload_is_given_up_too(
 ) -> None:
     upload = broken_off(client)
 
-    # How much of it the registry takes in before the cut is its own matter.
-    wait_until(lambda: upload.cancel() or not uploads(registry))
-    assert uploads(registry) == []
+    # How much of it the registry takes in before the cut is its own matter, and on a busy machine it may still be at it
+    # when the first word to give it up has been answered.
+    def given_up() -> bool:
+        upload.cancel()
+        return not uploads(registry)
+
+    wait_until(given_up)
 
 
 @pytest.mark.parametrize("version", ["2.8"])
