@@ -33,14 +33,28 @@ def pytest_configure(config: pytest.Config) -> None:
             del os.environ[name]
 
 
+#: Tests of replication that are about what registries hold and say more than about rows.
+ABOUT_REGISTRIES = frozenset(
+    {
+        *("check", "follower", "providers", "survey"),
+        *("test_full_sync.py", "test_sync.py", "test_sync_failures.py", "test_sync_meanwhile.py", "test_drift.py"),
+        *("test_deletion.py", "test_deletion_withheld.py", "test_removals.py", "test_each_byte_once.py"),
+        *("test_explain.py", "test_awaiting.py", "test_remote_sites.py", "test_site_reports.py", "test_reporting.py"),
+        *("test_former.py", "test_sites.py", "test_catalog.py", "test_looking.py", "test_selective_sync.py"),
+    }
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What faces show is asked of functions that are tested on each kind of database by themselves: on PostgreSQL they
-    are left to the long tests. Not the webhook, which stores."""
+    """What faces show, and what is about registries, is asked of functions that are tested on each kind of database by
+    themselves: on PostgreSQL they are left to the long tests. Not the webhook, which stores."""
     for item in items:
         given = getattr(item, "callspec", None)
-        on_postgresql = given is not None and given.params.get("database_url") == "postgresql"
-        if on_postgresql and any(map(item.path.is_relative_to, FACES)) and "webhook" not in item.path.as_posix():
+        if given is None or given.params.get("database_url") != "postgresql":
+            continue
+        face = any(map(item.path.is_relative_to, FACES)) and "webhook" not in item.path.as_posix()
+        if face or ABOUT_REGISTRIES & {*item.path.parts}:
             item.add_marker(pytest.mark.long)
 
 

@@ -107,6 +107,7 @@ def test_an_image_pushed_by_skopeo_arrives(deploy: DeploymentFactory) -> None:
     arrives(pair, "team/skopeo", "v1")
 
 
+@pytest.mark.long
 def test_deletions_reach_the_secondary_by_name(deploy: DeploymentFactory) -> None:
     # Given two tags on one digest, and one more
     pair = deploy()
@@ -141,6 +142,7 @@ def test_a_tag_deleted_by_name_on_distribution_3(deploy: DeploymentFactory) -> N
     wait_until(lambda: set(tags(pair.secondary, "team/app")) == {"v1"}, message=lambda: pair.geo.log_text)
 
 
+@pytest.mark.long
 def test_events_are_taken_in_while_the_queue_is_down(deploy: DeploymentFactory, valkey: Valkey) -> None:
     # Given a deployment whose broker has died
     pair = deploy(REDIS_URL=valkey.url, BROKER_URL=valkey.broker_url)

@@ -206,10 +206,10 @@ def run(deployment: Deployment, examples: int, steps: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_no_interleaving_loses_an_update(state: Deployment) -> None:
-    run(state, examples=15, steps=30)
+    run(state, examples=10, steps=30)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_no_interleaving_loses_an_update_however_long_one_looks(state: Deployment) -> None:
-    run(state, examples=400, steps=60)
+    run(state, examples=250, steps=60)

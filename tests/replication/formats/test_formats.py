@@ -74,6 +74,7 @@ def test_every_format_arrives_on_distribution_3_but_those_that_it_refuses(
     assert all(digest_of(distribution_3, repository, tag) is None for tag in refused)
 
 
+@pytest.mark.long
 def test_every_format_arrives_on_an_oci_registry(
     deploy: Deploy, distribution_2: DistributionRegistry, lenient: OciRegistry, repository: str
 ) -> None:
