@@ -230,8 +230,9 @@ def test_another_scheduler_follows_when_one_is_killed(tmp_path: Path) -> None:
 
                 # Then what is pushed arrives within the life of its lease, once
                 sites.arrives(two, "team/app", f"v{number}", timeout=90)
-        events = json.loads(two.geo("events", "--json"))
-        assert sorted(event["tag"] for event in events) == ["v0", "v1", "v2"]
+        tags = sorted(event["tag"] for event in json.loads(two.geo("events", "--json")))
+        # The first may have been pushed before the log was followed: a look at everything has found it then.
+        assert tags in (["v0", "v1", "v2"], ["v1", "v2"])
 
 
 def _scheduler_of(path: Path, *, but: int) -> int:
