@@ -72,28 +72,55 @@ class Report:
         return sum(finding.severity is severity for finding in self.findings)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One check of one thing: of everything, or of a single one of several secondaries."""
+
+    name: str
+    check: Check
+    #: The site's settings, or all.
+    settings: Settings
+    #: How the site is named; None where the deployment has no other.
+    site: str | None = None
+    #: Whether it is a site beside the first, whose variables have its name behind theirs.
+    further: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What a finding about the look itself is about."""
+        return self.site if self.further and self.site is not None else self.name
+
+    def found(self, examination: Examination) -> list[Finding]:
+        """What it finds within the examination's limit. Never raises."""
+        found = _bounded(self.name, self.check, replace(examination, settings=self.settings))
+        return [self._of_site(finding) for finding in found]
+
+    def _of_site(self, finding: Finding) -> Finding:
+        """The same, of this one of several secondaries, with the variables that are its own."""
+        if self.site is None or finding.subject not in _SUBJECTS:
+            return finding
+        title, fix = finding.title, finding.fix
+        if self.further:
+            title, fix = with_suffix(title, self.site), with_suffix(fix, self.site)
+        if finding.subject == "registries":
+            title = f"it and the primary {title}"
+        return replace(finding, subject=self.site, title=title, fix=fix)
+
+
+def looks(settings: Settings, checks: Mapping[str, Check] = CHECKS) -> list[Look]:
+    """Everything that is to be looked at, one after the other."""
+    first = settings.site_name if settings.further else None
+    found = [Look(name, check, settings, first) for name, check in checks.items()]
+    of_a_site = {name: check for name, check in OF_A_SITE.items() if name in checks}
+    for site in settings.further:
+        found += [Look(name, check, site, site.site_name, further=True) for name, check in of_a_site.items()]
+    return found
+
+
 def examine(examination: Examination, checks: Mapping[str, Check] = CHECKS) -> Report:
     """Look at everything, one after the other. Never raises for what a check runs into."""
-    found = [finding for name, check in checks.items() for finding in _bounded(name, check, examination)]
-    if not examination.settings.further:
-        return Report(tuple(found))
-    found = [_of_site(finding, examination.settings, first=True) for finding in found]
-    for site in examination.settings.further:
-        for name in [each for each in OF_A_SITE if each in checks]:
-            more = _bounded(name, OF_A_SITE[name], replace(examination, settings=site))
-            found += [_of_site(finding, site, first=False) for finding in more]
-    return Report(tuple(found))
-
-
-def _of_site(finding: Finding, settings: Settings, *, first: bool) -> Finding:
-    """The same, of this one of several secondaries, with the variables that are its own."""
-    if finding.subject not in _SUBJECTS:
-        return finding
-    name = settings.site_name
-    title, fix = (text if first else with_suffix(text, name) for text in (finding.title, finding.fix))
-    if finding.subject == "registries":
-        title = f"it and the primary {title}"
-    return replace(finding, subject=name, title=title, fix=fix)
+    every = looks(examination.settings, checks)
+    return Report(tuple(finding for look in every for finding in look.found(examination)))
 
 
 def _bounded(name: str, check: Check, examination: Examination) -> Sequence[Finding]:

@@ -13,7 +13,7 @@ from typing import IO, ClassVar
 
 from app.replication.check.examination import Examination
 from app.replication.check.finding import Finding, Id, warning
-from app.replication.check.report import CHECKS, Check, Report, examine
+from app.replication.check.report import CHECKS, Check, Report, looks
 
 #: Seconds that it takes at most. Who waits for the answer over HTTP is cut off after 30 on some platforms.
 WHOLE = 25.0
@@ -49,13 +49,12 @@ def examine_in_turn(
     with _turn(examination.settings.state_directory):
         deadline = clock() + whole
         findings: list[Finding] = []
-        for name, check in checks.items():
+        for look in looks(examination.settings, checks):
             left = deadline - clock()
             if left <= 0:
-                findings.append(_skipped(name, whole))
+                findings.append(_skipped(look.subject, whole))
             else:
-                limited = replace(examination, limit=min(examination.limit, left))
-                findings += examine(limited, {name: check}).findings
+                findings += look.found(replace(examination, limit=min(examination.limit, left)))
         return Report(tuple(findings))
 
 

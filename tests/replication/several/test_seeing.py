@@ -5,6 +5,8 @@ from __future__ import annotations
 from app.database import connection
 from app.replication import explain
 from app.replication.check import Examination, Id, Severity, examine
+from app.replication.check.report import CHECKS
+from app.replication.check.turn import examine_in_turn
 from tests.replication.several.lab import NAMES, Lab, work
 from tests.support import images
 
@@ -44,3 +46,19 @@ def test_what_is_to_be_typed_says_which_site(lab: Lab) -> None:
     # Then the commands name the site
     assert "`geo sync team/app --site tokyo`" in told["tokyo"].next
     assert "`geo plan team/app --site berlin`" in told["berlin"].next
+
+
+def test_the_time_for_all_is_that_for_all_sites_too(lab: Lab) -> None:
+    # Given three sites, and a clock by which the time for everything is over after the first look
+    geo = lab.start()
+    times = iter([0.0, 1.0])
+
+    # When it is looked in turn
+    report = examine_in_turn(
+        Examination(geo.context.settings), {"registries": CHECKS["registries"]}, clock=lambda: next(times, 100.0)
+    )
+
+    # Then the further sites are not looked at, and that is said of each
+    skipped = [each.subject for each in report.findings if each.id is Id.CHECK_SKIPPED]
+    assert skipped == ["eu-west", "tokyo"]
+    assert [each.subject for each in report.findings if each.severity is Severity.OK] == ["berlin"]
