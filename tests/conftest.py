@@ -157,3 +157,11 @@ def primary(registry_factory: RegistryFactory, token_auth: TokenAuth) -> Distrib
 def secondary(registry_factory: RegistryFactory, token_auth: TokenAuth) -> DistributionRegistry:
     """Another, with the same keys."""
     return registry_factory("secondary", token=token_auth)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    """A file that settings may take for a key."""
+    path = tmp_path / "registry.key"
+    path.write_text("a key")
+    return str(path)

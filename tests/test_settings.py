@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,26 +15,7 @@ from app.settings import (
     SettingsError,
     VerificationLevel,
 )
-
-GOOD = {
-    "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050/",
-    "GEO_SECONDARY_REGISTRY_URL": "http://10.0.0.2:5000",
-    "GEO_NOTIFICATION_SECRET": "a-notification-secret",
-}
-
-
-def problems(environ: Mapping[str, str]) -> list[str]:
-    with pytest.raises(SettingsError) as caught:
-        Settings.from_env(environ)
-    assert all(problem in str(caught.value) for problem in caught.value.problems)
-    return caught.value.problems
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> str:
-    path = tmp_path / "registry.key"
-    path.write_text("a key")
-    return str(path)
+from tests.support.variables import GOOD, problems
 
 
 def test_little_is_needed() -> None:

@@ -27,7 +27,7 @@ from app.providers.profile import megabytes
 from app.registry import RegistryClient, Unsupported
 from app.settings import ProviderName, RegistrySettings, Settings
 from tests.docs.markdown import Page
-from tests.test_settings import GOOD
+from tests.support.variables import GOOD
 
 
 def registry(url: str, **env: str) -> RegistrySettings:

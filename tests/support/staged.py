@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
 
-class Staged:
+class Staged(ABC):
     """What `_start` puts on the `stack` ends with the block, and at once where the rest cannot be started."""
 
     stack: ExitStack
@@ -26,5 +27,6 @@ class Staged:
     ) -> None:
         self.stack.close()
 
+    @abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Start the parts, and put each on the `stack`."""

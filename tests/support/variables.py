@@ -1,6 +1,12 @@
-"""Variables: which of them the settings ask for."""
+"""Variables: which of them the settings ask for, and what they say of those that are wrong."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from app.settings import Settings, SettingsError
 
 #: The least that settings are made from.
 LEAST = {
@@ -8,6 +14,21 @@ LEAST = {
     "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "http://a.example",
     "GEO_SECONDARY_REGISTRY_URL": "http://b.example",
 }
+
+#: The least that a deployment is started with, as a person would write it.
+GOOD = {
+    "GEO_REGISTRY_REPLICATION_PRIMARY_API_URL": "https://registry.example.com:5050/",
+    "GEO_SECONDARY_REGISTRY_URL": "http://10.0.0.2:5000",
+    "GEO_NOTIFICATION_SECRET": "a-notification-secret",
+}
+
+
+def problems(environ: Mapping[str, str]) -> list[str]:
+    """The mistakes that this environment is refused for."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    assert all(problem in str(caught.value) for problem in caught.value.problems)
+    return caught.value.problems
 
 
 class Asked(dict[str, str]):
