@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -20,6 +22,9 @@ CONNECTING, SILENCE = 3, 20
 
 #: Options of the URI that say what TLS needs; https://www.rabbitmq.com/docs/uri-query-parameters
 _TLS = ("cacertfile", "certfile", "keyfile", "verify", "server_name_indication")
+
+#: What a channel is closed with that asks for a queue that nobody has declared.
+_NOT_FOUND = 404
 
 
 class Refused(Exception):
@@ -78,6 +83,32 @@ def probe(url: str) -> None:
         Refused: when we are not let in.
         OSError: when nobody answers, or not as RabbitMQ would.
     """
+    with _connected(url) as connection:
+        connection.channel()
+
+
+def consumers(url: str, queues: Iterable[str]) -> dict[str, int]:
+    """How many worker processes serve each of these queues; none serves one that was never declared.
+
+    Raises:
+        Refused, OSError: as `probe`.
+    """
+    from pika import exceptions
+
+    found = {}
+    with _connected(url) as connection:
+        for queue in queues:
+            try:
+                found[queue] = connection.channel().queue_declare(queue, passive=True).method.consumer_count
+            except exceptions.ChannelClosedByBroker as error:
+                if error.reply_code != _NOT_FOUND:
+                    raise Refused(str(error)) from error
+                found[queue] = 0
+    return found
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[pika.BlockingConnection]:
     import pika
     from pika import exceptions
 
@@ -93,7 +124,7 @@ def probe(url: str) -> None:
     except exceptions.AMQPError as error:
         raise ConnectionError(_reason(error)) from error
     try:
-        connection.channel()
+        yield connection
     finally:
         connection.close()
 

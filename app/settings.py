@@ -185,6 +185,14 @@ class Settings:
         """The settings of each site, the first before the others."""
         return (self, *self.further)
 
+    @property
+    def queue_url(self) -> str | None:
+        """Where messages go: `BROKER_URL`, else the database after that of `REDIS_URL`, whose own is for caches, since
+        Dramatiq's maintenance scans all keys of the one it is in. None where neither is set."""
+        if self.broker_url is not None:
+            return self.broker_url.value
+        return None if self.redis_url is None else redis_address.in_next_database(self.redis_url.value)
+
     def at(self, site_name: str) -> Settings | None:
         """The settings of the site of this name, None where the environment names no such site."""
         return next((each for each in self.every if each.site_name == site_name), None)

@@ -8,7 +8,7 @@ from flask import Flask
 
 from app.admin import blueprint as admin
 from app.admin.session import configure as configure_session
-from app.api import feed, health, request_id, resources, site_status, token_endpoint, webhook
+from app.api import feed, health, request_id, resources, site_status, standing_back, token_endpoint, webhook
 from app.api.openapi.views import blueprint as openapi
 from app.api.problems import register as register_problems
 from app.boot import boot
@@ -36,7 +36,7 @@ def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Fl
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     request_id.register(app)
-    health.register(app)
+    standing_back.register(app)
     configure_session(app, settings)
     register_problems(app)
     if settings.role.receives:

@@ -154,6 +154,10 @@ def _replicated(sentinels: Sentinels, key: str) -> bool:
         return bool(replica.exists(key))
 
 
-def _role(server: Valkey) -> str:
-    with server.client() as asked:
-        return str(asked.info("replication")["role"])
+def _role(server: Valkey) -> str | None:
+    """None while it does not answer: it drops whoever is connected when it becomes a replica."""
+    try:
+        with server.client() as asked:
+            return str(asked.info("replication")["role"])
+    except redis.ConnectionError:
+        return None

@@ -8,7 +8,6 @@ import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
 from app import amqp
-from app.redis_address import in_next_database
 from app.settings import Settings
 from workers import redis_broker
 from workers.middleware import FirstSignalOnly, Lifecycle, Occasion, OwnSchema
@@ -23,7 +22,7 @@ def build(settings: Settings) -> dramatiq.Broker:
     Raises:
         SettingsError: for RabbitMQ where its client is not installed.
     """
-    url = _url(settings)
+    url = settings.queue_url
     if url is None or url.startswith("stub://"):
         return StubBroker(middleware=[])
     middleware = [Occasion(), OwnSchema(), Lifecycle(), FirstSignalOnly()]
@@ -33,15 +32,6 @@ def build(settings: Settings) -> dramatiq.Broker:
 
         return rabbitmq_broker.build(url, middleware, settings.worker_threads)
     return redis_broker.build(url, middleware)
-
-
-def _url(settings: Settings) -> str | None:
-    if settings.broker_url is not None:
-        return settings.broker_url.value
-    if settings.redis_url is None:
-        return None
-    # Caches live in REDIS_URL's own database; Dramatiq's maintenance scans all keys of the one it is in.
-    return in_next_database(settings.redis_url.value)
 
 
 broker = build(Settings.from_env(os.environ))

@@ -8,8 +8,8 @@ from app import tracing
 from app.database import connection
 from app.replication import claim, cursor, marking
 from app.replication.context import current
-from app.replication.replicator import Reach, run_due
 from app.replication.sites import enabled_secondaries
+from app.replication.work import Reach, run_due
 from workers import queues
 from workers.wake import limit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from app.deployment import QUEUES
-from app.replication.replicator import Reach
+from app.replication.work import Reach
 
 #: Events to be read; rows of what was just pushed; all other rows; rows to be verified. What is asked for in one is
 #: done by those who serve it.

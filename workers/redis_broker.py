@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import redis
 from dramatiq.broker import Consumer, MessageProxy
@@ -14,7 +13,7 @@ from dramatiq.middleware import Middleware
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from app import redis_client
+from app import attendance, redis_client
 from app.deployment import QUEUES
 from workers import queues
 from workers.load import Load
@@ -34,9 +33,6 @@ UNHURRIED_POLL = 1000
 #: worker that has to end.
 WAIT = 1.0
 
-#: Seconds between two signs that a worker serves a queue, and after how many without one it does not.
-PRESENCE, ABSENCE = 5.0, 16.0
-
 #: What a connection may raise that trying again may mend. `TimeoutError` is not a `ConnectionError` in redis-py.
 TRANSIENT = [redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError]
 
@@ -52,19 +48,15 @@ class Serving(_RedisConsumer):
 
     def __next__(self) -> MessageProxy | None:
         instant = time.monotonic()
-        if instant - self._told >= PRESENCE:
+        if instant - self._told >= attendance.EVERY:
             self._told = instant
             self._tell()
         message: MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]
         return message
 
     def _tell(self) -> None:
-        name = _serving(self.broker, self.queue_name)
         try:
-            with self.broker.client.pipeline(transaction=False) as pipeline:
-                pipeline.zadd(name, {f"{self.broker.broker_id}:{self._threads}": time.time()})
-                pipeline.expire(name, int(ABSENCE * 2))
-                pipeline.execute()
+            attendance.tell(self.broker.client, self.queue_name, self.broker.broker_id, self._threads)
         except redis.ConnectionError as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         except redis.ResponseError:
@@ -121,14 +113,13 @@ class Queue(RedisBroker):
 
     def load(self, queue_name: str) -> Load:
         # Not `do_qsize`, which counts what this process itself has fetched twice.
-        name, now = f"{self.namespace}:{queue_name}", time.time()
+        name = f"{self.namespace}:{queue_name}"
         with self.client.pipeline(transaction=False) as pipeline:
             pipeline.llen(name)
             pipeline.hlen(f"{name}.msgs")
-            pipeline.zrangebyscore(_serving(self, queue_name), now - ABSENCE, "+inf")
-            pipeline.zremrangebyscore(_serving(self, queue_name), "-inf", now - ABSENCE)
+            attendance.ask(pipeline, queue_name)
             waiting, under_way, serving, *_ = pipeline.execute()
-        return Load(waiting, under_way, sum(int(each.rpartition(b":")[2]) for each in serving))
+        return Load(waiting, under_way, attendance.threads(serving))
 
 
 def build(url: str, middleware: Sequence[Middleware]) -> Queue:
@@ -140,11 +131,8 @@ def build(url: str, middleware: Sequence[Middleware]) -> Queue:
     patient = Retry(ExponentialBackoff(cap=2, base=0.1), 30, supported_errors=tuple(TRANSIENT))
     return Queue(  # type: ignore[no-untyped-call]
         client=client,
+        namespace=attendance.NAMESPACE,
         maintenance_chance=MAINTENANCE_CHANCE,
         heartbeat_timeout=HEARTBEAT_TIMEOUT,
         middleware=[*middleware, Patience(client, patient)],
     )
-
-
-def _serving(broker: Any, queue_name: str) -> str:
-    return f"{broker.namespace}:__serving__.{queue_name}"

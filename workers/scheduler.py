@@ -24,7 +24,6 @@ from app.replication import (
     instances,
     marking,
     membership,
-    replicator,
     reporting,
     retention,
     sites,
@@ -153,7 +152,7 @@ class Scheduler:
             if tidying:
                 self._arrange_verification()
             closing.fail_poisonous()
-            replicator.awaken_digests()
+            marking.awaken_digests()
             fresh, others, busy = self._wanted()
             unverified = verifications.count_due(self.context.settings, self._verifying())
         if fresh:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dramatiq
 
 from app.replication.context import current
-from app.replication.replicator import Replicator, run_due, run_row
+from app.replication.replicator import Replicator
+from app.replication.work import run_due, run_row
 from workers import queues
 
 #: Of what nobody has just pushed: behind the messages of fresh pushes that the same worker has fetched.

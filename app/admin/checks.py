@@ -9,6 +9,7 @@ from flask import render_template
 from app.admin.pages import blueprint
 from app.api import slow
 from app.api.context import context
+from app.api.standing_back import changes_nothing
 from app.replication.check import Examination, Severity
 from app.replication.check.turn import WHOLE, Busy, examine_in_turn
 
@@ -19,6 +20,7 @@ def check() -> str:
 
 
 @blueprint.post("/check")
+@changes_nothing
 def check_post() -> str | tuple[str, int]:
     """The answer itself and no redirect: the report is kept nowhere."""
     began = time.monotonic()

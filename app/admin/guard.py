@@ -18,6 +18,7 @@ from app import __version__
 from app.admin.session import csrf_token, csrf_valid, sign_in, signed_in
 from app.api.auth import admin_allowed
 from app.api.context import context
+from app.api.standing_back import changes_nothing
 from app.api.throttle import Throttle
 from app.database import DatabaseUnavailable
 from app.replication.queries import InvalidQuery
@@ -97,6 +98,7 @@ def _sign_in_page() -> Response | str:
     return render_template("sign_in.html", target=_local(request.args.get("next")), problem=None)
 
 
+@changes_nothing
 def _sign_in() -> Response | str | tuple[str, int]:
     target = _local(request.form.get("next"))
     wait = throttle.wait(request.remote_addr)
@@ -114,6 +116,7 @@ def _sign_in() -> Response | str | tuple[str, int]:
     return redirect(target, 303)
 
 
+@changes_nothing
 def _sign_out() -> Response:
     session.clear()
     flash("You are signed out.")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from peewee import PeeweeException
 from prometheus_client import CONTENT_TYPE_LATEST
-from werkzeug.exceptions import ServiceUnavailable
 
 from app import metrics, migrate
 from app.api.problems import problem
@@ -13,25 +12,6 @@ from app.database import DatabaseUnavailable, connection
 from app.replication.gauges import gauges
 
 blueprint = Blueprint("health", __name__)
-
-
-#: Of the pages, what changes nothing of the state though it is sent.
-HARMLESS = frozenset({"admin.sign_in_post", "admin.sign_out", "admin.check_post"})
-
-
-def register(app: Flask) -> None:
-    """Take nothing in while the schema is another version's: what is sent is sent again after 503.
-
-    Probes and pages go on; it is there that a person looks for what is wrong.
-    """
-
-    @app.before_request
-    def stand_back() -> None:
-        page = request.blueprint == "admin" and (request.method in {"GET", "HEAD"} or request.endpoint in HARMLESS)
-        if page or request.blueprint in {blueprint.name, "openapi"}:
-            return
-        if wrong := migrate.watch.wrong():
-            raise ServiceUnavailable(wrong, retry_after=5)
 
 
 @blueprint.get("/-/health")

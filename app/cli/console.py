@@ -76,7 +76,7 @@ def namespace() -> dict[str, Any]:
     context = load()
     import workers
     from app import models
-    from app.replication import claim, closing, cursor, event_log, replicator, status
+    from app.replication import claim, closing, cursor, event_log, replicator, status, work
 
     return {
         **{name: getattr(models, name) for name in models.__all__ if name not in {"MODELS", "BaseModel"}},
@@ -92,4 +92,5 @@ def namespace() -> dict[str, Any]:
         "event_log": event_log,
         "replicator": replicator,
         "status": status,
+        "work": work,
     }

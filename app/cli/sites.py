@@ -11,7 +11,7 @@ from app.cli.common import load, plainly, print_json, print_table, site_named
 from app.cli.names import complete_site
 from app.database import connection, now, transaction
 from app.models import Cursor, Site
-from app.replication import event_log, holds, replicator, site_reports
+from app.replication import brake, event_log, holds, site_reports
 from app.replication.cursor import position_of
 from app.replication.site_reports import Reported
 from app.units import duration
@@ -167,7 +167,7 @@ def release_deletions(name: str, as_json: bool) -> None:
     Exit status: 0 they may go ahead; 2 there is no such site.
     """
     load()
-    count = replicator.release_deletions(site_named(name))
+    count = brake.release(site_named(name))
     if as_json:
         print_json({"name": name, "released": count})
         return

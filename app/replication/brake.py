@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from app.database import BRAKE_LOCK, connection, now, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncAttempt
-from app.replication import holds
+from app.models import Reference, Site, SyncAttempt, SyncState
+from app.replication import holds, marking
 from app.replication.claim import Claim, LeaseLost
 from app.replication.outcome import RELEASED
 
@@ -55,6 +55,22 @@ def reserved(claim: Claim, reference: Reference) -> Iterator[None]:
         with transaction():
             Reference.update(deletion_reserved_at=None).where(Reference.id == reference.id).execute()
         raise
+
+
+def release(site: Site) -> int:
+    """Let deletions pass that the brake holds, all of them whatever their number; return how many were waiting."""
+    with transaction():
+        instant = now()
+        released = {"deletions_released_at": instant, "deletions_held_because": None, "updated_at": instant}
+        Site.update(**released).where(Site.id == site.id).execute()
+        held = (Reference.failure_reason == "deletion_brake") & Reference.registry.in_(
+            Registry.select(Registry.id).where(Registry.site == site)
+        )
+        ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
+        marking.awaken(ids, since=instant, priority=marking.MANUAL)
+        passed = {"retry_at": None, "state": SyncState.PENDING, "deletion_released_at": instant}
+        count: int = Reference.update(**passed).where(held).execute()
+    return count
 
 
 def _reserve(claim: Claim, reference: Reference) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from peewee import Case
 
-from app.database import in_batches, lock, now, transaction, value_or
+from app.database import connection, in_batches, lock, now, transaction, value_or
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Reference, Site, SyncState
 from app.registry import is_digest
@@ -186,6 +186,33 @@ def awaken(registry_ids: Sequence[int], *, since: datetime, priority: int, full:
         if len(batch) > 1:
             lock(Registry, batch)
         Registry.update(**values).where(Registry.id.in_(list(batch))).execute()
+
+
+def awaken_digests() -> int:
+    """Make rows due whose untagged digests failed and may be tried again: a synced row is not taken up for them."""
+    with connection():
+        # Before anything is locked: this is asked every second, and hardly ever is there any.
+        if not _sleeping(1):
+            return 0
+    with transaction():
+        ids = _sleeping(100)
+        if ids:
+            awaken(ids, since=now(), priority=BACKFILL)
+        return len(ids)
+
+
+def _sleeping(limit: int) -> list[int]:
+    due = (
+        Reference.select(Reference.registry)
+        .join(Registry)
+        .where(
+            ~Reference.is_tag
+            & (Reference.state == SyncState.FAILED)
+            & (Reference.retry_at <= now())
+            & (Registry.state == SyncState.SYNCED)
+        )
+    )
+    return [row.registry_id for row in due.distinct().limit(limit)]
 
 
 def not_full_since(site: Site, repository_ids: Sequence[int], since: datetime) -> list[int]:

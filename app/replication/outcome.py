@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from peewee import Insert, Update, fn
 
 from app import metrics
-from app.database import now, storable, transaction, value_or
+from app.database import MAX_ROWS, connection, now, storable, transaction, value_or
 from app.models import Reference, SyncAttempt, SyncState
 from app.replication import marking
 from app.replication.backoff import BACKOFF, Backoff
@@ -133,6 +133,14 @@ def record_equal(claim: Claim, looks: Sequence[Equal]) -> None:
         samples = metrics.Samples()
         samples.count("geo_sync_success_total", {"site": claim.site.name, "action": "keep"}, len(same))
         samples.write()
+
+
+def prune(older_than: timedelta, limit: int = MAX_ROWS) -> int:
+    """Forget attempts that are older, at most `limit` of them; return how many."""
+    with connection():
+        old = SyncAttempt.select(SyncAttempt.id).where(SyncAttempt.finished_at < now() - older_than).limit(limit)
+        count: int = SyncAttempt.delete().where(SyncAttempt.id.in_([row.id for row in old])).execute()
+        return count
 
 
 def _done(reference: Reference, outcome: Done) -> None:

@@ -6,20 +6,16 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from enum import Enum
 from typing import Any
 
 from peewee import Case
 
-from app import correlation, migrate
 from app.database import MAX_ROWS, connection, lock, now, transaction
-from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
+from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import NotFound, RegistryClient, is_repository
 from app.replication import claim as claims
 from app.replication import marking, sites
-from app.replication.claim import Claim
 from app.replication.closing import Closed
 from app.replication.context import Context, current
 from app.replication.event_log import repository_ids
@@ -201,142 +197,6 @@ def find(site: Site, path: str, source: RegistryClient) -> Registry:
         instant = now()
         repository_id = repository_ids([path], instant)[path]
         return marking.tracking_rows(site, [repository_id], instant)[repository_id]
-
-
-def run_row(registry_id: int, context: Context) -> Closed | None:
-    """Sync this row if nobody else holds it and its site is not paused; None if it was not done, or is gone."""
-    with connection():
-        paused = Registry.select().join(Site).where((Registry.id == registry_id) & ~Site.enabled).exists()
-    if paused:
-        log.warning("tracking row %s waits: its site is paused, see `geo sites resume`", registry_id)
-        return None
-    try:
-        claim = claims.claim_row(registry_id, context.of_row(registry_id).settings)
-    except sites.NotApplied as error:
-        log.error("nothing is synced here: %s", error)
-        return None
-    return None if claim is None else sync(claim, context)
-
-
-class Reach(Enum):
-    """Which tracking rows a process takes up."""
-
-    ALL = "all"
-    #: What was just pushed.
-    FRESH = "fresh"
-    #: What was not.
-    BULK = "bulk"
-
-
-def run_due(context: Context, limit: int | None = None, reach: Reach = Reach.ALL) -> int:
-    """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many.
-
-    A process that takes up everything always leaves one thread for what was just pushed: a backfill has rows that take
-    hours.
-    """
-    done = 0
-    while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
-        unhurried = reach is Reach.ALL and context.unhurried.acquire(blocking=False)
-        taken: Claim | None = None
-        try:
-            # A backfill goes on for days, and a row that is not taken stays due.
-            taken = None if migrate.watch.wrong() else _take(context, _urgencies(context, reach, unhurried))
-            if taken is None:
-                break
-            if unhurried and taken.priority <= marking.FRESH:
-                context.unhurried.release()
-                unhurried = False
-            # What is due may be anybody's, not of the occasion that woke us; a reference that has one knows it.
-            with correlation.bound(correlation.new()):
-                sync(taken, context, gives_way=True)
-        finally:
-            if taken is not None:
-                context.shares.give_back(taken.site.name)
-            if unhurried:
-                context.unhurried.release()
-        done += 1
-    return done
-
-
-def _urgencies(context: Context, reach: Reach, unhurried: bool) -> list[tuple[int | None, int]]:
-    """What to look for, one after the other: priorities, at most and at least."""
-    if reach is Reach.BULK:
-        return [(None, marking.FRESH + 1)]
-    fresh, everything = (marking.FRESH, claims.MOST_URGENT), (None, claims.MOST_URGENT)
-    if not unhurried:
-        return [fresh]
-    # Of several sites, what was just pushed for any of them comes before the rest of all.
-    return [fresh, everything] if context.further else [everything]
-
-
-def _take(context: Context, urgencies: Sequence[tuple[int | None, int]]) -> Claim | None:
-    """The next row of the site whose turn it is. The caller gives the site's share back."""
-    for at_most, at_least in urgencies:
-        for site_name in context.shares.order():
-            if not context.shares.take(site_name):
-                continue
-            claim: Claim | None = None
-            try:
-                claim = claims.claim_next(context.at(site_name).settings, at_most, at_least)
-            except sites.NotApplied as error:
-                log.error("nothing is synced to %s here: %s", site_name, error)
-            finally:
-                if claim is None:
-                    context.shares.give_back(site_name)
-            if claim is not None:
-                return claim
-    return None
-
-
-def awaken_digests() -> int:
-    """Make rows due whose untagged digests failed and may be tried again: a synced row is not taken up for them."""
-    with connection():
-        # Before anything is locked: this is asked every second, and hardly ever is there any.
-        if not _sleeping(1):
-            return 0
-    with transaction():
-        ids = _sleeping(100)
-        if ids:
-            marking.awaken(ids, since=now(), priority=marking.BACKFILL)
-        return len(ids)
-
-
-def _sleeping(limit: int) -> list[int]:
-    due = (
-        Reference.select(Reference.registry)
-        .join(Registry)
-        .where(
-            ~Reference.is_tag
-            & (Reference.state == SyncState.FAILED)
-            & (Reference.retry_at <= now())
-            & (Registry.state == SyncState.SYNCED)
-        )
-    )
-    return [row.registry_id for row in due.distinct().limit(limit)]
-
-
-def release_deletions(site: Site) -> int:
-    """Let deletions pass that the brake holds, all of them whatever their number; return how many were waiting."""
-    with transaction():
-        instant = now()
-        released = {"deletions_released_at": instant, "deletions_held_because": None, "updated_at": instant}
-        Site.update(**released).where(Site.id == site.id).execute()
-        held = (Reference.failure_reason == "deletion_brake") & Reference.registry.in_(
-            Registry.select(Registry.id).where(Registry.site == site)
-        )
-        ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
-        marking.awaken(ids, since=instant, priority=marking.MANUAL)
-        passed = {"retry_at": None, "state": SyncState.PENDING, "deletion_released_at": instant}
-        count: int = Reference.update(**passed).where(held).execute()
-    return count
-
-
-def prune_attempts(older_than: timedelta, limit: int = 500) -> int:
-    """Forget attempts that are older, at most `limit` of them; return how many."""
-    with connection():
-        old = SyncAttempt.select(SyncAttempt.id).where(SyncAttempt.finished_at < now() - older_than).limit(limit)
-        count: int = SyncAttempt.delete().where(SyncAttempt.id.in_([row.id for row in old])).execute()
-        return count
 
 
 def _replicator_for(registry: Registry) -> Replicator:

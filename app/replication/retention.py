@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from app.database import MAX_ROWS
-from app.replication import event_log, quarantine, replicator, site_reports
+from app.replication import event_log, outcome, quarantine, site_reports
 from app.retention import Retention
 
 #: Seconds that a scheduler's look forgets for. Once a second, that keeps up with thousands of events a second.
@@ -34,5 +34,5 @@ def _kinds(kept: Retention) -> list[Callable[..., int]]:
     if kept.events is not None:
         kinds.append(partial(event_log.prune, kept.events, kept.unread_events))
     if kept.history is not None:
-        kinds += [partial(replicator.prune_attempts, kept.history), partial(site_reports.prune, kept.history)]
+        kinds += [partial(outcome.prune, kept.history), partial(site_reports.prune, kept.history)]
     return kinds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,7 +15,6 @@ from app.web import create_app
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.envelopes import envelope, push_event
 from tests.support.ports import free_port
-from tests.support.schema import migrated_further
 from tests.support.wait import wait_until
 from tests.support.web import Web
 
@@ -96,27 +94,6 @@ def test_readiness_asks_for_a_migrated_database(client: FlaskClient) -> None:
     assert migrate.pending()
     migrate.migrate()
     assert client.get("/-/readiness").status_code == 200
-
-
-def test_nothing_is_taken_in_for_a_schema_of_a_newer_version(client: FlaskClient) -> None:
-    # Given a database that a newer version has migrated further
-    delivery: dict[str, Any] = {
-        "json": envelope(push_event()),
-        "headers": {"Authorization": "tests-notification-secret"},
-    }
-    path = "/api/v4/container_registry_event/events"
-    with migrated_further() as later:
-        # Then it is said by whom, and what is sent is to be sent again
-        for answer in (client.get("/-/readiness"), client.post(path, **delivery), client.get("/api/v4/geo_sites")):
-            assert answer.status_code == 503
-            assert later in answer.get_json()["detail"]
-        assert client.post(path, **delivery).headers["Retry-After"] == "5"
-        assert client.get("/-/liveness").status_code == 200
-
-    # And when the schema is ours again, it is taken
-    assert client.post(path, **delivery).get_json()["accepted"] == 1
-    assert client.get("/-/readiness").status_code == 200
-    metrics.buffer.close()
 
 
 def test_gitlabs_gauges_are_there(client: FlaskClient, geo: Deployment) -> None:

@@ -11,9 +11,9 @@ from app import database, metrics
 from app.database import connection, now
 from app.models import ContainerRepository, Site
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import replicator
+from app.replication import work
 from app.replication.context import current
-from app.replication.verification import work
+from app.replication.verification import work as verification
 from tests.cli.conftest import Geo
 from tests.support import images
 from tests.support.compare import assert_same
@@ -74,7 +74,7 @@ def work_off() -> int:
     """What the workers do."""
     # A query outside `connection()` would open one that this thread never gives back.
     database.database.obj.autoconnect = False
-    return work.run_due(current()) + replicator.run_due(current())
+    return verification.run_due(current()) + work.run_due(current())
 
 
 def test_all_are_marked_and_waited_for(

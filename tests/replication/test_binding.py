@@ -12,10 +12,10 @@ from app.database import connection, lock, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncState, VerificationState
 from app.replication import claim as claims
-from app.replication import closing, replicator, sites
+from app.replication import closing, sites, work
 from app.replication.binding import Binding, NotApplied, same_address
 from app.replication.verification import claim as verifications
-from app.replication.verification import work
+from app.replication.verification import work as verification
 from app.settings import Settings
 from tests.support.deployment import Deployment, event, offline_environment
 from tests.support.postgres import Postgres
@@ -64,8 +64,8 @@ def test_a_process_of_the_former_environment_takes_nothing_up(
     ):
         with pytest.raises(NotApplied, match="geo migrate"):
             take()
-    assert replicator.run_due(state.context) == work.run_due(state.context) == 0
-    assert replicator.run_row(waiting, state.context) is None
+    assert work.run_due(state.context) == verification.run_due(state.context) == 0
+    assert work.run_row(waiting, state.context) is None
     assert "nothing is synced here" in caplog.text
 
     # And every claim that there was, or was about to be, is void

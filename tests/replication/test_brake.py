@@ -11,7 +11,7 @@ import pytest
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncAttempt
-from app.replication import brake, replicator
+from app.replication import brake
 from app.replication.brake import DeletionHeld, DeletionUnsupported
 from app.replication.claim import Claim, LeaseLost
 from tests.support.deployment import Deployment
@@ -136,7 +136,7 @@ def test_a_site_that_is_held_deletes_nothing_before_it_is_released(state: Deploy
         pytest.fail("it was let through")
 
     # And a person lets it pass
-    replicator.release_deletions(state.fresh_site())
+    brake.release(state.fresh_site())
     assert attempt(claim, one)
     with connection():
         assert Registry.select().count() == 1

@@ -10,7 +10,7 @@ import pytest
 
 from app.database import connection
 from app.models import Reference, SyncState
-from app.replication import brake, deletion, replicator
+from app.replication import brake, deletion
 from app.replication.claim import LeaseLost
 from tests.replication.conftest import Proxied
 from tests.support import images
@@ -197,7 +197,7 @@ def test_many_deletions_wait_for_consent(
     assert {found.failure_reason for found in waiting} == {"deletion_brake"}
 
     # And goes when a person says so
-    assert replicator.release_deletions(geo.fresh_site()) == 3
+    assert brake.release(geo.fresh_site()) == 3
     geo.settle()
     assert tags(secondary, repository) == []
     assert geo.row(repository).state == SyncState.SYNCED

@@ -15,7 +15,7 @@ from app import database
 from app.boot import boot
 from app.database import connection
 from app.models import CatalogWalk, Site, SyncState
-from app.replication import backfill, replicator, sites, status
+from app.replication import backfill, brake, sites, status, work
 from app.replication.sites import ExchangedRegistries, NotApplied
 from app.settings import Settings
 from tests.support import images
@@ -214,10 +214,10 @@ def test_exchanged_addresses_are_refused(world: World, repository: str, caplog: 
     world.stack.callback(database.database.obj.close_all)
     world.stack.callback(context.close)
     with connection():
-        replicator.release_deletions(Site.get_by_id(geo.site.id))
+        brake.release(Site.get_by_id(geo.site.id))
     with caplog.at_level(logging.ERROR):
-        assert replicator.run_due(context) == 0
-        assert replicator.run_row(geo.row(repository).id, context) is None
+        assert work.run_due(context) == 0
+        assert work.run_row(geo.row(repository).id, context) is None
     with pytest.raises(NotApplied, match=world.primary.url):
         geo.row(repository).replicator.sync()
 
@@ -253,7 +253,7 @@ def test_a_promoted_secondary_takes_nothing_from_the_former_primary(world: World
 
     # A mirror waits for a person's word
     assert "release-deletions" in geo.failure(repository)
-    replicator.release_deletions(geo.fresh_site())
+    brake.release(geo.fresh_site())
     geo.settle()
     geo.retry(repository)
     assert tags(world.primary, repository) == ["fresh", "v1"]

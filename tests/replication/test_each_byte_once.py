@@ -12,7 +12,7 @@ import pytest
 
 from app.database import connection, now
 from app.models import Reference, SyncState
-from app.replication import marking, replicator
+from app.replication import marking, work
 from app.replication.assembly import assemble
 from app.replication.context import Context
 from tests.replication.conftest import Proxied
@@ -99,7 +99,7 @@ def test_two_repositories_that_need_a_layer_at_once_wait_for_one_transfer(
 
     # When two workers copy them
     with ThreadPoolExecutor(2) as workers:
-        syncs = [workers.submit(replicator.run_due, geo.context) for _ in range(2)]
+        syncs = [workers.submit(work.run_due, geo.context) for _ in range(2)]
         try:
             assert slow.arrived.wait(20)
             # Then what both have of their own goes on
@@ -158,7 +158,7 @@ def test_two_worker_processes_carry_a_layer_once(
     one, two, go, arrived = shared_layer(geo, primary, before_primary, repository)
 
     with ThreadPoolExecutor(2) as workers:
-        syncs = [workers.submit(replicator.run_due, context) for context in (geo.context, second)]
+        syncs = [workers.submit(work.run_due, context) for context in (geo.context, second)]
         try:
             assert arrived.wait(20)
             own = [image.blobs[2].digest for image in (one, two)]
@@ -184,7 +184,7 @@ def test_redis_lost_in_the_middle_loses_nothing(
     one, two, go, arrived = shared_layer(geo, primary, before_primary, repository)
 
     with ThreadPoolExecutor(2) as workers:
-        syncs = [workers.submit(replicator.run_due, context) for context in (geo.context, second)]
+        syncs = [workers.submit(work.run_due, context) for context in (geo.context, second)]
         try:
             assert arrived.wait(20)
             # When Redis is killed

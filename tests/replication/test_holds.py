@@ -8,7 +8,7 @@ import pytest
 
 from app.database import connection, transaction
 from app.models import Site
-from app.replication import holds, replicator
+from app.replication import brake, holds
 from tests.support.deployment import Deployment, offline_environment
 
 pytestmark = pytest.mark.timeout(60)
@@ -39,7 +39,7 @@ def test_one_reason_does_not_hide_another(state: Deployment) -> None:
     assert told == f"the primary's address changed; it is a mirror from now on, and {holds.MIRROR}"
     with connection():
         assert Site.get(Site.primary).deletions_held_because is None
-    replicator.release_deletions(state.fresh_site())
+    brake.release(state.fresh_site())
     assert holds.told(state.fresh_site()) is None
 
 
@@ -55,7 +55,7 @@ def test_what_is_no_mirror_any_more_is_not_held_as_one(state: Deployment) -> Non
     assert holds.told(state.fresh_site()) == "the primary's address changed"
 
     # And without that, nothing
-    replicator.release_deletions(state.fresh_site())
+    brake.release(state.fresh_site())
     with transaction():
         holds.hold_mirror(state.site, "it is a mirror from now on")
         holds.lift_mirror(state.site)

@@ -12,6 +12,8 @@ from app.models import Reference, SyncAttempt, SyncState
 from app.replication import lease, outcome
 from tests.replication.holding import ONE, ask, done, failed, taken
 from tests.support.deployment import Deployment, event
+from tests.support.registries import DistributionRegistry
+from tests.support.replicated import replicated
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -80,3 +82,10 @@ def test_instants_kept_by_an_update_compare_with_those_that_are_written(state: D
     with connection():
         assert Registry.select().where(Registry.pending_since == row.pending_since).count() == 1
         assert Reference.select().where(Reference.pending_since == row.pending_since).count() == 1
+
+
+def test_attempts_are_forgotten_in_time(geo: Deployment, primary: DistributionRegistry, repository: str) -> None:
+    replicated(geo, primary, repository, "v1", "v2")
+    assert outcome.prune(timedelta(days=1)) == 0
+    assert outcome.prune(timedelta(seconds=-5), limit=1) == 1
+    assert len(geo.attempts(repository)) == 1

@@ -9,7 +9,7 @@ import pytest
 from app.database import transaction
 from app.models import Site, SyncState
 from app.replication import claim as claims
-from app.replication import replicator
+from app.replication import work
 from app.replication.sync import SLOTS
 from tests.replication.conftest import Proxied
 from tests.support import images
@@ -53,7 +53,7 @@ def test_a_running_sync_ends_what_it_has_begun_and_gives_the_rest_back(
     geo, proxy = asked
     gate = threading.Event()
     slow = proxy.rule("GET .*/manifests/", gate=gate)
-    with at_work(lambda: replicator.run_due(geo.context), slow) as running:
+    with at_work(lambda: work.run_due(geo.context), slow) as running:
         # When the site is paused, and they go on
         enable(geo, enabled=False)
         row = geo.row(repository)
@@ -69,7 +69,7 @@ def test_a_running_sync_ends_what_it_has_begun_and_gives_the_rest_back(
 
     # When it is resumed, then all of it is brought
     enable(geo, enabled=True)
-    assert replicator.run_due(geo.context) == 1
+    assert work.run_due(geo.context) == 1
     assert geo.row(repository).state == SyncState.SYNCED
     for tag in TAGS:
         assert_same(primary, secondary, repository, tag)

@@ -11,7 +11,7 @@ import pytest
 
 from app.database import connection
 from app.models import Reference, Site
-from app.replication import attempt, backlog, brake, replicator, sync
+from app.replication import attempt, backlog, brake, sync, work
 from app.replication import removals as removal
 from app.replication.claim import LeaseLost
 from app.replication.removals import Removals
@@ -72,8 +72,8 @@ def test_one_release_lets_all_go_that_was_held_and_counts_none_of_it(
     assert len(tags(secondary, REPOSITORY)) == brake.FLOOR + 5
 
     # When they are released once, then all go
-    assert replicator.release_deletions(geo.fresh_site()) == brake.FLOOR + 5
-    replicator.run_due(geo.context)
+    assert brake.release(geo.fresh_site()) == brake.FLOOR + 5
+    work.run_due(geo.context)
     assert tags(secondary, REPOSITORY) == []
     assert {each.trigger for each in geo.attempts(REPOSITORY)} >= {"released"}
 
@@ -163,7 +163,7 @@ def test_a_site_that_is_paused_deletes_nothing_more(deploy: Deploy, between: tup
     with connection():
         Site.update(enabled=True).where(~Site.primary).execute()
     secondary.before = lambda _reference: None
-    replicator.run_due(geo.context)
+    work.run_due(geo.context)
     assert tags(secondary, REPOSITORY) == []
 
 

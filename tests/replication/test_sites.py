@@ -4,7 +4,7 @@ import pytest
 
 from app.database import connection
 from app.models import Cursor, Site, SyncState
-from app.replication import closing, replicator, sites
+from app.replication import brake, closing, sites
 from app.replication.sites import ExchangedRegistries, NotApplied, SameRegistry
 from app.settings import Settings
 from tests.support.deployment import Deployment, event, offline_environment
@@ -108,7 +108,7 @@ def test_a_mirror_deletes_nothing_before_somebody_has_seen_it(state: Deployment,
 
     # When it becomes a mirror, then it is held, until it is released; and once is enough
     assert "it is a mirror from now on" in str(start("mirror"))
-    replicator.release_deletions(site())
+    brake.release(site())
     assert start("mirror") is None
     assert start("tags") is None
     assert "it is a mirror from now on" in str(start("mirror"))
@@ -120,7 +120,7 @@ def test_another_primary_deletes_nothing_before_a_person_says_so(state: Deployme
     kept = {"GEO_SITE_NAME": state.site.name, "GEO_DELETION": policy}
     with connection():
         sites.apply_environment(settings(**kept))
-    replicator.release_deletions(state.fresh_site())
+    brake.release(state.fresh_site())
 
     # When the primary is another registry
     with connection():
@@ -128,7 +128,7 @@ def test_another_primary_deletes_nothing_before_a_person_says_so(state: Deployme
 
     # Then what is missing there may come yet
     assert "http://127.0.0.1:9 to http://new.example" in str(state.fresh_site().deletions_held_because)
-    replicator.release_deletions(state.fresh_site())
+    brake.release(state.fresh_site())
     assert state.fresh_site().deletions_held_because is None
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from app.database import connection
 from app.models import Site
-from app.replication import gauges, replicator, status
+from app.replication import brake, gauges, status
 from tests.support import images
 from tests.support.deployment import Deployment
 from tests.support.registries import DistributionRegistry
@@ -69,7 +69,7 @@ def test_deletions_that_wait_for_a_person_are_counted(geo: Deployment, primary: 
 
     # Then it is counted until a person lets it pass
     assert held() == [1]
-    replicator.release_deletions(geo.fresh_site())
+    brake.release(geo.fresh_site())
     assert held() == [0]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.database import connection, now
 from app.models import SyncState
-from app.replication import event_log, marking, replicator
+from app.replication import event_log, marking, work
 from app.replication import sync as syncs
 from tests.replication.coming import coming
 from tests.replication.conftest import Proxied
@@ -200,7 +200,7 @@ def test_one_thread_is_left_for_what_was_just_pushed(
                 ids = event_log.repository_ids(old, now())
             marking.mark_full(geo.fresh_site(), list(ids.values()), priority=marking.BACKFILL)
             slow = before_primary.rule(f"GET .*{repository}-old-.*/tags/list", gate=threading.Event())
-            with at_work(lambda: replicator.run_due(geo.context), slow) as filling:
+            with at_work(lambda: work.run_due(geo.context), slow) as filling:
                 # When another repository is pushed to
                 digest = push(primary, repository, "v1", images.image())
                 geo.event("push", repository, "v1", digest)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.replication import replicator
 from app.replication import sync as syncs
+from app.replication import work
 from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.deployment import Deployment
@@ -42,7 +42,7 @@ def pushed(geo: Deployment, primary: DistributionRegistry, repository: str, tag:
 def working(geo: Deployment, number: int, gate: threading.Event) -> Iterator[None]:
     """So many threads sync what is due; afterwards the gate is opened, and they come to their end."""
     with ThreadPoolExecutor(number) as pool:
-        runs = [pool.submit(replicator.run_due, geo.context) for _ in range(number)]
+        runs = [pool.submit(work.run_due, geo.context) for _ in range(number)]
         try:
             yield
         finally:

@@ -14,7 +14,7 @@ from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncAttempt
 from app.models import ContainerRepositoryRegistry as Registry
 from app.notifications import RegistryEvent
-from app.replication import claim, cursor, event_log, replicator, sites
+from app.replication import claim, cursor, event_log, sites, work
 from app.replication.claim import Claim
 from app.replication.context import Context
 from app.replication.cursor import Advance
@@ -125,7 +125,7 @@ class Deployment:
     def settle(self) -> int:
         """Read all events and sync what is due; return how many rows were synced."""
         self.mark()
-        return replicator.run_due(self.context)
+        return work.run_due(self.context)
 
     def settle_again(self, repository: str) -> None:
         """The same, and once more when the backoff of this repository is over."""
@@ -154,7 +154,7 @@ class Deployment:
             waiting = Reference.retry_at.is_null(False)
             Reference.update(retry_at=past).where((Reference.registry == row) & waiting).execute()
             Registry.update(retry_at=past).where(Registry.id == row.id).execute()
-        return replicator.run_due(self.context)
+        return work.run_due(self.context)
 
     def due(self) -> int:
         with connection():

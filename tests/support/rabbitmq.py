@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -88,6 +89,18 @@ class RabbitMQ:
     def consumers(self, queue: str) -> int:
         """Who reads from a queue; 0 where there is none."""
         return self._told(queue, "consumer_count")
+
+    @contextlib.contextmanager
+    def serving(self, *queues: str) -> Iterator[None]:
+        """Somebody who reads from these queues, and nobody has to have declared them."""
+        import pika
+
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self.url))) as connection:
+            channel = connection.channel()
+            for queue in queues:
+                channel.queue_declare(queue, durable=True)
+                channel.basic_consume(queue, lambda *_: None)
+            yield
 
     def _told(self, queue: str, what: str) -> int:
         import pika

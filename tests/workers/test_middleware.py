@@ -11,7 +11,7 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import SkipMessage
 
 from app import correlation
-from app.replication import replicator
+from app.replication import work
 from app.settings import Settings
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.schema import migrated_further
@@ -86,13 +86,13 @@ def test_nothing_is_done_with_a_schema_of_another_version(stub: StubBroker, stat
         # And whoever is at it already takes nothing more
         state.event("push", "team/app", "v1")
         state.mark()
-        assert replicator.run_due(state.context) == 0
+        assert work.run_due(state.context) == 0
         assert state.row("team/app").attempts == 0
 
     # And when the schema is ours again, messages are processed
     own.before_process_message(stub, message)
     del stub.middleware[:2]
-    assert replicator.run_due(state.context) == 1
+    assert work.run_due(state.context) == 1
 
 
 def test_every_broker_runs_messages_so() -> None:

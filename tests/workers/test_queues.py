@@ -6,7 +6,7 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 
 from app.deployment import QUEUES
-from app.replication.replicator import Reach
+from app.replication.work import Reach
 
 
 @pytest.fixture(autouse=True)

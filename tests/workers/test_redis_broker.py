@@ -100,7 +100,7 @@ def test_a_queue_knows_who_serves_it(stub_broker: StubBroker, valkey: Valkey) ->
 
     # And one that has said nothing for a while is not counted any more
     key = "dramatiq:__serving__.sync"
-    with mock.patch("workers.redis_broker.time.time", return_value=2e9):
+    with mock.patch("app.attendance.time.time", return_value=2e9):
         assert sender.load("sync").threads == 0
     assert sender.client.zcard(key) == 0
     for broker in (here, there, sender):

@@ -88,6 +88,7 @@ class Id(StrEnum):
     SCHEDULER_SILENT = "scheduler-silent"
     SITE_PAUSED = "site-paused"
     SITES_NOT_APPLIED = "sites-not-applied"
+    WORKERS_MISSING = "workers-missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from app.replication.check import (
     registry,
     secondary,
     webhook,
+    workers,
 )
 from app.replication.check.examination import Examination, Skipped
 from app.replication.check.finding import Finding, Id, Severity, error, warning
@@ -35,6 +36,7 @@ Check = Callable[[Examination], Sequence[Finding]]
 CHECKS: Mapping[str, Check] = {
     "database": database.check,
     "queue": queue.check,
+    "workers": workers.check,
     "primary": registry.primary,
     "secondary": registry.secondary,
     "uploads": secondary.check,

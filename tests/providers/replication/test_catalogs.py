@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.replication import backfill, replicator
+from app.replication import backfill, work
 from app.replication.backfill import NoCatalog
 from tests.emulators.emulator import Emulator
 from tests.emulators.gitlab import GitLab
@@ -38,7 +38,7 @@ def test_what_was_pushed_before_is_found(
 
     # When the catalog is walked, or what stands in for it where there is none
     assert backfill.mark_all(geo.fresh_site(), geo.context.repositories()) == len(names)
-    replicator.run_due(geo.context)
+    work.run_due(geo.context)
 
     # Then all of them arrive
     for name in names:

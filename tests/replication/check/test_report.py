@@ -92,9 +92,9 @@ def test_a_whole_deployment(
     report = check.examine(examine(primary, secondary, REDIS_URL=valkey.url))
 
     # When it is looked at, Then only what is missing is found
-    ids = [Id.SHARED_TRUST, Id.SCHEDULER_SILENT, Id.NOTIFICATIONS_NEVER]
+    ids = [Id.WORKERS_MISSING, Id.SHARED_TRUST, Id.SCHEDULER_SILENT, Id.NOTIFICATIONS_NEVER]
     assert troubles(report.findings) == ids
-    assert (report.good, report.count(Severity.WARNING), report.count(Severity.ERROR)) == (False, 2, 1)
+    assert (report.good, report.count(Severity.WARNING), report.count(Severity.ERROR)) == (False, 2, 2)
 
 
 def test_distribution_3(registry_factory: RegistryFactory, keys: KeyPair, valkey: Valkey, examine: Examine) -> None:
@@ -114,7 +114,7 @@ def test_distribution_3(registry_factory: RegistryFactory, keys: KeyPair, valkey
 
     # When they are looked at, Then that is told, and once it is right all is well
     assert Id.ISSUER_UNTRUSTED in troubles(wrong.findings)
-    assert troubles(right.findings) == [Id.SCHEDULER_SILENT, Id.NOTIFICATIONS_NEVER]
+    assert troubles(right.findings) == [Id.WORKERS_MISSING, Id.SCHEDULER_SILENT, Id.NOTIFICATIONS_NEVER]
 
 
 def test_a_deployment_of_the_primary_alone(

@@ -13,7 +13,7 @@ from app import database
 from app.boot import boot
 from app.database import connection
 from app.models import Site
-from app.replication import replicator, sites
+from app.replication import brake, sites
 from app.replication.backfill import mark_all
 from app.settings import Settings
 from tests.support import images
@@ -68,7 +68,7 @@ class Failover:
         return {tag: digest_of(registry, repository, tag) for tag in tags(registry, repository)}
 
     def release(self) -> None:
-        replicator.release_deletions(self.geo.fresh_site())
+        brake.release(self.geo.fresh_site())
 
     def primary(self) -> str:
         with connection():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.database import connection
-from app.replication import replicator, sites
+from app.replication import brake, sites
 from app.replication.policy import Policy, TagPatterns
 from app.replication.verification.governed import governed
 from app.settings import Deletion, Settings, VerificationLevel
@@ -73,7 +73,7 @@ def test_a_site_that_may_be_a_mirror_again_waits_for_a_person(database_url: str)
         assert "lets it be a mirror from now on" in (state.fresh_site().deletions_held_because or "")
 
         # And a start changes nothing about that, nor holds it again once it is released
-        replicator.release_deletions(state.fresh_site())
+        brake.release(state.fresh_site())
         sites.apply_environment(state.context.settings)
         assert state.fresh_site().deletions_held_because is None
     finally:
@@ -86,7 +86,7 @@ def test_who_follows_nobody_any_more_is_a_mirror_only_after_a_person_s_word(data
     try:
         one, _ = follower(state, reading("p0", deletion=Deletion.OFF))
         one.step()
-        replicator.release_deletions(state.fresh_site())
+        brake.release(state.fresh_site())
         sites.apply_environment(Settings.from_env(env))
         assert Policy.of(state.fresh_site()) == Policy(Deletion.MIRROR)
         assert state.fresh_site().deletions_held_because is not None

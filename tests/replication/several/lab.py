@@ -12,7 +12,7 @@ from app import database, metrics
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site
-from app.replication import replicator
+from app.replication.work import run_due
 from app.site_environment import suffix
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.images import Image
@@ -90,5 +90,5 @@ def work(geo: Deployment, threads: int = 3) -> None:
     """Read the events, and sync what is due in as many threads as a worker process has."""
     geo.mark()
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(replicator.run_due, geo.context) for _ in range(threads)]:
+        for done in [pool.submit(run_due, geo.context) for _ in range(threads)]:
             done.result()

@@ -9,6 +9,7 @@ from app.database import connection, now
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
 from app.replication import marking, replicator
+from app.replication.work import Reach, _take, _urgencies, run_due
 from tests.replication.several.lab import NAMES, Lab, row, site, work
 from tests.support import images, wire
 from tests.support.compare import assert_same
@@ -55,7 +56,7 @@ def test_a_site_that_does_not_answer_keeps_no_other_waiting(lab: Lab) -> None:
     with ThreadPoolExecutor(4) as pool:
         try:
             # When all threads work
-            working = [pool.submit(replicator.run_due, geo.context) for _ in range(4)]
+            working = [pool.submit(run_due, geo.context) for _ in range(4)]
             silent.arrived.wait(10)
 
             # Then the other sites get everything meanwhile
@@ -156,7 +157,7 @@ def test_a_push_to_any_site_goes_before_the_backlog_of_all(lab: Lab) -> None:
     # When a thread takes what comes next, three times
     taken = []
     for _ in range(3):
-        claim = replicator._take(geo.context, replicator._urgencies(geo.context, replicator.Reach.ALL, unhurried=True))
+        claim = _take(geo.context, _urgencies(geo.context, Reach.ALL, unhurried=True))
         assert claim is not None
         taken.append(claim.path)
 

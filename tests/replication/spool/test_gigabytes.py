@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 from collections.abc import Iterator
@@ -10,9 +11,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from app.registry import (
-    Digest,
-)
+from app import deployment
+from app.registry import Digest
 from tests.replication.spool.lab import MIB, REPOSITORY, Lab
 from tests.support.copying import command
 from tests.support.processes import Process
@@ -41,7 +41,9 @@ def big(lab: Lab, mib: int, seed: int) -> tuple[str, int]:
 def copied(lab: Lab, *blobs: tuple[str, int]) -> dict[str, float]:
     """Copy the blobs at the same time through the spool, in a process of their own, and return its figures."""
     line = command(lab.link.url, lab.secondary.url, REPOSITORY, *blobs, spool=lab.spool_path)
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    # With the heaps that our own processes get.
+    env = deployment.environment(os.environ)
+    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     for digest, size in blobs:
         head = requests.head(f"{lab.secondary.url}/v2/{REPOSITORY}/blobs/{digest}", timeout=30)
         assert int(head.headers["Content-Length"]) == size
