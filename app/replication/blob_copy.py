@@ -70,7 +70,9 @@ class BlobCopy:
         self._tally.add(skipped=len(present))
         self._landed |= {keys[key] for key in present}
         route.flights.end(present)
-        self._carry({key: (wanted[keys[key]], known.sources.get(keys[key])) for key in ours - present})
+        # In the manifest's order, which is the same each time; that of a set is another in every process.
+        carried = [(key, digest) for key, digest in keys.items() if key in ours - present]
+        self._carry({key: (wanted[digest], known.sources.get(digest)) for key, digest in carried})
         if elsewhere:
             raise UnderWay(elsewhere)
 

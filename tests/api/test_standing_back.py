@@ -46,4 +46,4 @@ def test_pages_go_on_and_change_nothing(api: Face) -> None:
         assert asked.status_code == 503
 
         # And he gets out
-        assert api.client.post("/admin/sign-out", data={"csrf_token": csrf(page.text)}).status_code == 302
+        assert api.client.post("/admin/sign-out", data={"csrf_token": csrf(page.text)}).status_code == 303

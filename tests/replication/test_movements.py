@@ -206,13 +206,13 @@ def test_a_push_of_small_images_tells_nothing_and_a_lost_redis_changes_nothing(
 def test_what_a_failure_leaves_behind_is_expected_no_more(
     proxied: Proxied, primary: DistributionRegistry, repository: str
 ) -> None:
-    # Given an image of more blobs than travel at once, the first of which cannot be read
+    # Given an image of more blobs than travel at once, the first layer of which cannot be read
     geo, before_primary, _ = proxied
     image = images.image(count=60)
     digest = push(primary, repository, "v1", image)
     before_primary.rule("GET .*/blobs/", delay=0.1)
     unknown = b'{"errors": [{"code": "BLOB_UNKNOWN"}]}'
-    before_primary.rule(f"GET .*/blobs/{image.blobs[0].digest}", status=404, body=unknown)
+    before_primary.rule(f"GET .*/blobs/{image.blobs[1].digest}", status=404, body=unknown)
 
     # When it is brought as far as that goes
     geo.store(event(repository=repository, tag="v1", digest=digest))
