@@ -31,7 +31,7 @@ from app.replication import (
 from app.replication.backoff import Backoff
 from app.replication.context import Context
 from app.replication.follower import Follower
-from app.replication.lease import heartbeat, monotonic, named
+from app.replication.lease import HeldLease, heartbeat, monotonic, named
 from app.replication.log import state as log_state
 from app.replication.reporting import Reporter
 from app.replication.status import SCHEDULER
@@ -47,6 +47,9 @@ INTERVAL = 1.0
 
 #: Seconds between tidying up.
 TIDY = 60.0
+
+#: Wakes in a row that reach nobody, after which another scheduler may try: it may stand where the queue can be reached.
+UNHEARD = 10
 
 #: How long a reconcile that found no repositories waits: what a registry refuses once it refuses all day.
 RECONCILES = Backoff(first=30.0, cap=600.0)
@@ -90,15 +93,28 @@ class Scheduler:
                         self.stop.wait(INTERVAL)
                         continue
                     with heartbeat.keeping(lease):
-                        while not self.stop.is_set() and lease.remaining() > 0 and not migrate.watch.wrong():
-                            self._tick_or_wait()
-                            self.stop.wait(INTERVAL)
+                        self._act(lease)
+                if not self.stop.is_set():
+                    # Long enough for another one to find that the lease is free.
+                    self.stop.wait(INTERVAL * 2)
             except (PeeweeException, DatabaseUnavailable) as error:
                 self._wait_for_database(error)
         self.context.stopping.set()
         if follower is not None:
             self._end(follower)
         metrics.buffer.flush()
+
+    def _act(self, lease: HeldLease) -> None:
+        """Look again and again, until there is a reason to leave it to another."""
+        before = self.context.wake.failures
+        while not self.stop.is_set() and lease.remaining() > 0 and not migrate.watch.wrong():
+            self._tick_or_wait()
+            failures = self.context.wake.failures
+            before = min(before, failures)
+            if failures - before >= UNHEARD:
+                log.warning("the queue is not reached from here: another scheduler may act")
+                return
+            self.stop.wait(INTERVAL)
 
     def _follow(self, site: Site | None) -> Follower | None:
         """Follow the primary's log beside the ticks: it waits for events for longer than a lease lasts."""

@@ -48,6 +48,7 @@ class QueueWake:
         #: Of whoever asked last; the message carries it.
         self._correlation: str | None = None
         self._busy = False
+        self.failures = 0
         self._sent_at = float("-inf")
         self._thread: threading.Thread | None = None
 
@@ -99,7 +100,9 @@ class QueueWake:
             try:
                 with correlation.bound(correlation_id):
                     self._send(wanted)
+                self.failures = 0
             except (BrokerConnectionError, RedisError, OSError) as error:
+                self.failures += 1
                 log.warning("no worker could be woken, the scheduler will: %s", error)
 
     def _send(self, wanted: Wanted) -> None:

@@ -38,6 +38,10 @@ from app.settings import Settings
 class Wake(Protocol):
     """Tells workers to look at the database. Losing a call costs latency, never data."""
 
+    @property
+    def failures(self) -> int:
+        """How many calls in a row, up to now, have reached nobody because the queue could not be reached."""
+
     def events(self) -> None:
         """Somebody should advance the cursors."""
 
@@ -53,6 +57,8 @@ class Wake(Protocol):
 
 class Nobody:
     """Wakes nobody: for tests and one-off commands; the scheduler finds what is due."""
+
+    failures = 0
 
     def events(self) -> None:
         pass

@@ -12,13 +12,14 @@ from flask.testing import FlaskClient
 from app import correlation
 from app.database import connection
 from app.models import Event
+from app.replication.context import Nobody
 from app.web import create_app
 from tests.support.deployment import SECRET, Deployment, offline_environment
 from tests.support.envelopes import envelope, push_event
 from tests.support.running import WEBHOOK
 
 
-class Asked:
+class Asked(Nobody):
     """Notes for which occasion it is asked to wake somebody."""
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.registries import DistributionRegistry
+from tests.workers.scheduling import Wakes
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,10 @@ def geo(
         yield deployment
     finally:
         deployment.close()
+
+
+@pytest.fixture
+def wakes(state: Deployment) -> Wakes:
+    wakes = Wakes()
+    state.context.wake = wakes
+    return wakes

@@ -10,6 +10,7 @@ from dramatiq.brokers.stub import StubBroker
 
 from app.database import connection
 from app.models import Site, SyncState
+from app.replication.context import Nobody
 from tests.support import images
 from tests.support.compare import assert_same
 from tests.support.deployment import Deployment
@@ -116,7 +117,7 @@ def test_many_rows_wake_many_threads(geo: Deployment, primary: DistributionRegis
     # Given
     asked: list[int] = []
 
-    class Wakes:
+    class Wakes(Nobody):
         def events(self) -> None:
             raise AssertionError("nothing is unread any more")
 

@@ -2,67 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from app.database import connection, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Event, Lease, Site, SyncState, VerificationState
+from app.models import Event, Site, SyncState, VerificationState
 from app.registry import Denied
 from app.replication import backfill, claim, event_log, marking, retention
 from app.replication.context import Context
-from app.replication.lease import TTL
 from app.replication.log.feed import STATUS
 from tests.support.answering import Answer, Request, Server
 from tests.support.deployment import Deployment, event, offline_environment
-from tests.support.postgres import Postgres
 from tests.support.wait import wait_until
+from tests.workers.scheduling import Wakes, settle_reconcile
 
 pytestmark = pytest.mark.usefixtures("stub_broker")
-
-
-@dataclass
-class Wakes:
-    events_sent: int = 0
-    rows_sent: list[int] = field(default_factory=list)
-    bulk_sent: list[tuple[int, int]] = field(default_factory=list)
-    verifications_sent: list[int] = field(default_factory=list)
-
-    def events(self) -> None:
-        self.events_sent += 1
-
-    def rows(self, count: int) -> None:
-        self.rows_sent.append(count)
-
-    def bulk(self, count: int, busy: int = 0) -> None:
-        self.bulk_sent.append((count, busy))
-
-    def verifications(self, count: int) -> None:
-        self.verifications_sent.append(count)
-
-
-@pytest.fixture
-def wakes(state: Deployment) -> Wakes:
-    wakes = Wakes()
-    state.context.wake = wakes
-    return wakes
 
 
 def tick(context: Context) -> None:
     from workers.scheduler import Scheduler
 
     Scheduler(context).tick()
-
-
-def settle_reconcile(state: Deployment) -> None:
-    """The new site's backfill is not what these tests are about."""
-    with connection():
-        Site.update(reconcile_requested_at=None, reconcile_reason=None).execute()
 
 
 def test_where_nothing_is_due_nobody_is_woken(state: Deployment, wakes: Wakes) -> None:
@@ -298,99 +262,6 @@ def test_more_than_one_tick_forgets_goes_on_in_the_next(
         with connection():
             left.append(Event.select().count())
     assert left == [5, 3, 1, 0, 0]
-
-
-# --- several schedulers -----------------------------------------------------------------------------------------
-
-
-class Ticking:
-    """A scheduler in a thread of its own that counts its ticks."""
-
-    def __init__(self, context: Context) -> None:
-        from workers.scheduler import Scheduler
-
-        ticking = self
-        self.ticks = 0
-
-        class Counting(Scheduler):
-            def tick(self) -> None:
-                super().tick()
-                ticking.ticks += 1
-
-        self.scheduler = Counting(context)
-        self.thread = threading.Thread(target=self.scheduler.run)
-
-    def stop(self) -> None:
-        self.scheduler.stop.set()
-        if self.thread.is_alive():
-            self.thread.join(20)
-
-
-@pytest.fixture
-def schedulers(state: Deployment, wakes: Wakes, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Ticking]]:
-    monkeypatch.setattr("workers.scheduler.INTERVAL", 0.05)
-    settle_reconcile(state)
-    made = [Ticking(state.context), Ticking(state.context)]
-    yield made
-    for one in made:
-        one.stop()
-
-
-def test_of_two_schedulers_one_acts_and_the_other_takes_over(schedulers: list[Ticking]) -> None:
-    # Given
-    first, second = schedulers
-    first.thread.start()
-    wait_until(lambda: first.ticks > 0)
-    second.thread.start()
-    wait_until(lambda: first.ticks > 20)
-    assert second.ticks == 0
-
-    # When the acting one ends
-    first.stop()
-
-    # Then the other acts at once
-    wait_until(lambda: second.ticks > 0, timeout=5)
-    assert not first.thread.is_alive()
-
-
-def test_a_scheduler_that_dies_is_replaced_when_its_lease_ends(schedulers: list[Ticking]) -> None:
-    # Given the lease in a dead scheduler's hands
-    first = schedulers[0]
-    with connection():
-        Lease.create(name="scheduler", owner="gone", token=5, expires_at=now() + timedelta(seconds=TTL))
-    first.thread.start()
-    with pytest.raises(AssertionError):
-        wait_until(lambda: first.ticks > 0, timeout=0.5)
-
-    # When it is over
-    with connection():
-        Lease.update(expires_at=now()).execute()
-
-    # Then another acts
-    wait_until(lambda: first.ticks > 0, timeout=5)
-
-
-def test_a_scheduler_goes_on_as_soon_as_its_database_is_back(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Given a scheduler at work
-    monkeypatch.setattr("workers.scheduler.INTERVAL", 0.05)
-    deployment = Deployment.start(offline_environment(postgres.create_database()))
-    with contextlib.ExitStack() as stack:
-        stack.callback(deployment.close)
-        settle_reconcile(deployment)
-        ticking = Ticking(deployment.context)
-        stack.callback(ticking.stop)
-        ticking.thread.start()
-        wait_until(lambda: ticking.ticks > 2)
-
-        # When its database is restarted under it
-        postgres.kill()
-        at_loss = ticking.ticks
-        postgres.start()
-
-        # Then it goes on without waiting for the end of its own lease
-        wait_until(lambda: ticking.ticks > at_loss + 2, timeout=10)
 
 
 # --- verification -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from app.database import connection
 from app.models import Event, QuarantinedEvent, Site
+from app.replication.context import Nobody
 from app.web import create_app
 from tests.support.deployment import SECRET, Deployment
 from tests.support.running import WEBHOOK
@@ -20,7 +21,7 @@ from tests.support.running import WEBHOOK
 MIB = 1024 * 1024
 
 
-class Wakes:
+class Wakes(Nobody):
     """Counts the wakes instead of sending them."""
 
     def __init__(self) -> None:
