@@ -312,6 +312,15 @@ def transaction_id() -> int | None:
     return int(database.execute_sql("SELECT pg_current_xact_id()::text").fetchone()[0])
 
 
+def storing() -> datetime:
+    """`now`, and `transaction_id` given with it in one question: whoever stores events begins with both."""
+    if is_sqlite():
+        return now()
+    row = database.execute_sql("SELECT clock_timestamp() AT TIME ZONE 'UTC', pg_current_xact_id()::text").fetchone()
+    instant: datetime = row[0]
+    return instant.replace(tzinfo=UTC)
+
+
 def oldest_running(other: Any = None) -> int | None:
     """The lowest transaction id still running in the cluster, ours or that of `other`: all below have ended.
 

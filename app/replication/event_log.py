@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
-from peewee import Insert, ModelSelect
+from peewee import SQL, Insert, ModelSelect
 
 from app import correlation
-from app.database import MAX_ROWS, connection, in_batches, now, transaction, transaction_id
+from app.database import MAX_ROWS, connection, in_batches, now, storing, transaction
 from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent, Site
 from app.notifications import Quarantined, RegistryEvent
 from app.replication.log import state as log_state
@@ -90,15 +91,16 @@ def append(events: Sequence[RegistryEvent]) -> int:
 
 
 def _append(events: Sequence[RegistryEvent], occasions: Mapping[str, str | None]) -> set[str]:
-    transaction_id()
-    instant = now()
+    instant = storing()
     fresh = {event.id: event for event in events}
     # Looked up first: ON CONFLICT draws a sequence value for every duplicate, and a registry may repeat thousands.
-    for (key,) in _known(len(fresh)).rows(**named("key", list(fresh))):
+    known, repositories = _look_up(list(fresh), sorted({event.repository for event in events}))
+    for key in known:
         del fresh[key]
     if not fresh:
         return set()
-    repositories = repository_ids({event.repository for event in fresh.values()}, instant)
+    if missing := {event.repository for event in fresh.values()} - repositories.keys():
+        repositories |= repository_ids(missing, instant)
     rows = [
         {
             "event_key": event.id,
@@ -129,9 +131,34 @@ _COLUMNS = (
 )
 
 
-@lru_cache(maxsize=64)
-def _known(count: int) -> Statement:
-    return Statement(lambda: Event.select(Event.event_key).where(Event.event_key.in_(several("key", count))).tuples())
+def _look_up(keys: Sequence[str], paths: Sequence[str]) -> tuple[set[str], dict[str, int]]:
+    """Which of these events are in the log, and the ids of those of these repositories that are known."""
+    keys, paths = _padded(keys), _padded(paths)
+    rows = _looking_up(len(keys), len(paths)).rows(**named("key", keys), **named("path", paths))
+    return {text for id_, text in rows if id_ == _OF_AN_EVENT}, {text: id_ for id_, text in rows if id_ != _OF_AN_EVENT}
+
+
+#: Stands where a repository has its id, which is never that.
+_OF_AN_EVENT = 0
+
+
+def _padded(values: Sequence[str]) -> list[str]:
+    """The same values, the last of them so often that few lengths are left: each is a statement of its own."""
+    length = 1 << max(0, len(values) - 1).bit_length()
+    return [*values, *([values[-1]] * (length - len(values)))]
+
+
+@lru_cache(maxsize=128)
+def _looking_up(keys: int, paths: int) -> Statement:
+    """One question for both: on PostgreSQL a question costs more than its answer."""
+
+    def build() -> Any:
+        events = Event.select(SQL(str(_OF_AN_EVENT)), Event.event_key).where(Event.event_key.in_(several("key", keys)))
+        path = ContainerRepository.path
+        repositories = ContainerRepository.select(ContainerRepository.id, path).where(path.in_(several("path", paths)))
+        return events.union_all(repositories).tuples()
+
+    return Statement(build)
 
 
 @lru_cache(maxsize=64)
