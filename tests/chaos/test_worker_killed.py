@@ -57,19 +57,23 @@ class Killings:
     _pids: dict[int, float] = field(default_factory=dict)
 
     def kill(self, worker: Sequence[int]) -> None:
-        """SIGKILL to a worker's whole process group, of these processes, or to one of those that its leader forked."""
+        """SIGKILL to a worker's whole process group, of these processes, or to one of those that its leader forked.
+
+        Those of a worker that is ending by itself may be gone meanwhile: nothing counts as a kill that hit none.
+        """
         rng = self.stage.rng
         whole = rng.random() < 0.5
-        victims = worker if whole else [rng.choice([pid for pid in worker if os.getsid(pid) != pid])]
-        for pid in victims:
-            # What is under way for them stays so while somebody looks.
-            os.kill(pid, signal.SIGSTOP)
-        self.in_transfer += self.stage.transfers_of(victims) > 0
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
-            self._pids[pid] = time.monotonic()
-        self.kills += 1
-        self.whole_groups += whole
+        forked = [pid for pid in worker if not leads(pid)]
+        chosen = worker if whole or not forked else [rng.choice(forked)]
+        # What is under way for them stays so while somebody looks.
+        victims = [pid for pid in chosen if sent(pid, signal.SIGSTOP)]
+        in_transfer = self.stage.transfers_of(victims) > 0
+        killed = [pid for pid in victims if sent(pid, signal.SIGKILL)]
+        self._pids.update(dict.fromkeys(killed, time.monotonic()))
+        if killed:
+            self.kills += 1
+            self.in_transfer += in_transfer
+            self.whole_groups += whole
         self.look()
 
     def look(self) -> None:
@@ -89,6 +93,23 @@ class Killings:
         self.taken += [now - killed_at for lease, killed_at in self._dead.items() if lease not in held]
         self._dead = held
         assert not late, f"still held {PROMISED:g} s after the death of their holders: {late}\n{self.stage.tell()}"
+
+
+def leads(pid: int) -> bool:
+    """Whether it leads its session, or is gone."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return True
+
+
+def sent(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; whether there was still somebody to receive it."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("database", length(["postgresql"], ["sqlite", "postgresql"]))
