@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dramatiq.errors import BrokerConnectionError
 from redis.exceptions import RedisError
@@ -133,8 +132,7 @@ class QueueWake:
         return threads if each == 1 else threads * (each - 1) // each
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """How many wakes are asked for, of each kind; and how many threads are at rows already."""
 
     events: int = 0
@@ -148,4 +146,4 @@ class Wanted:
 
     def beside(self, other: Wanted) -> Wanted:
         """What both ask for: they mean the same rows."""
-        return Wanted(*(max(pair) for pair in zip(astuple(self), astuple(other), strict=True)))
+        return Wanted(*map(max, self, other))
