@@ -14,6 +14,6 @@ __version__ = "0.1.0"
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The WSGI application, as gunicorn and Flask look for it; settings come from the environment unless given."""
-    from app.web import create_app as build
+    from app.web.application import create_app as build
 
     return build(settings)

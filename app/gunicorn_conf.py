@@ -75,9 +75,9 @@ def on_starting(_arbiter: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Take what was held, and let who waits in the feed know when this worker has to end."""
-    from app.api import feed
+    from app.web import slots
 
-    feed.serving = lambda: bool(worker.alive)
+    slots.serving = lambda: bool(worker.alive)
     _release()
 
 

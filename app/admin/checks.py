@@ -7,11 +7,11 @@ import time
 from flask import render_template
 
 from app.admin.pages import blueprint
-from app.api import slow
-from app.api.context import context
-from app.api.standing_back import changes_nothing
 from app.replication.check import Examination, Severity
 from app.replication.check.turn import WHOLE, Busy, examine_in_turn
+from app.web import slow
+from app.web.context import context
+from app.web.standing_back import changes_nothing
 
 
 @blueprint.get("/check")

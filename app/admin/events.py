@@ -7,13 +7,13 @@ from werkzeug.wrappers import Response
 
 from app.admin.format import number
 from app.admin.pages import ROWS, blueprint, cursor, following, webhook_example
-from app.api.context import context
 from app.database import connection
 from app.models import Event
 from app.replication import quarantine as quarantined
 from app.replication import queries
 from app.replication.quarantine import Replayed
 from app.replication.queries import Page
+from app.web.context import context
 
 #: Longer than any repository's path.
 MAX_PATH = 255

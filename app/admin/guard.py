@@ -16,13 +16,13 @@ from werkzeug.wrappers import Response
 
 from app import __version__
 from app.admin.session import csrf_token, csrf_valid, sign_in, signed_in
-from app.api.auth import admin_allowed
-from app.api.context import context
-from app.api.standing_back import changes_nothing
-from app.api.throttle import Throttle
 from app.database import DatabaseUnavailable
 from app.replication.queries import InvalidQuery
 from app.settings import Secret
+from app.web.auth import admin_allowed
+from app.web.context import context
+from app.web.standing_back import changes_nothing
+from app.web.throttle import Throttle
 
 #: Guesses at the admin token.
 throttle = Throttle()

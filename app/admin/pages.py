@@ -10,7 +10,6 @@ from peewee import Model
 
 from app.admin import format as formats
 from app.admin import guard
-from app.api.context import context
 from app.api.webhook import PATH as WEBHOOK
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry_config import InvalidRegistryConfig, distribution_yaml
@@ -18,6 +17,7 @@ from app.replication import queries
 from app.replication.narrowing import Filter
 from app.replication.queries import Page
 from app.replication.throughput import Memory
+from app.web.context import context
 
 M = TypeVar("M", bound=Model)
 

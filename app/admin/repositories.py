@@ -10,13 +10,13 @@ from werkzeug.wrappers import Response
 
 from app.admin.format import number
 from app.admin.pages import ROWS, blueprint, cursor, following, narrowed
-from app.api import slow
-from app.api.context import context
 from app.database import connection
 from app.models import Site, VerificationState
 from app.replication import bulk, queries
 from app.replication.narrowing import Filter, Order
 from app.settings import VerificationLevel
+from app.web import slow
+from app.web.context import context
 
 #: In which order lists can be read, in words.
 ORDERS = {

@@ -8,8 +8,6 @@ from werkzeug.wrappers import Response
 
 from app.admin.pages import ROWS, blueprint, cursor, find, following, narrowed
 from app.admin.repositories import LEVELS, level
-from app.api import slow
-from app.api.context import context
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import VerificationState
@@ -18,6 +16,8 @@ from app.replication import graph as graphs
 from app.replication import queries
 from app.replication.replicator import Replicator
 from app.replication.verification import owing
+from app.web import slow
+from app.web.context import context
 
 #: Attempts shown with a repository; its history has them all.
 RECENT = 10

@@ -9,7 +9,6 @@ from flask import current_app, render_template
 
 from app.admin.pages import DAYS, blueprint, webhook_example
 from app.admin.plots import Plot, lag_plot, throughput_plot
-from app.api.context import context
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Site
@@ -18,6 +17,7 @@ from app.replication.health import Health
 from app.replication.running import Running, running
 from app.replication.status import SiteStatus, Status, status
 from app.replication.throughput import Day
+from app.web.context import context
 
 #: Failures shown with a site, and syncs under way.
 FAILURES = 5

@@ -7,14 +7,10 @@ the others are told when to ask again.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.api.context import context
 from app.api.problems import problem
 from app.api.site_auth import calling_site
 from app.database import connection
@@ -26,6 +22,9 @@ from app.replication.log import Reading, listing, wire
 from app.replication.log.feed import EVENTS, REPOSITORIES
 from app.replication.log.local import LocalLog
 from app.replication.scope import Scope
+from app.web import slots
+from app.web.context import context
+from app.web.slots import Slots
 
 blueprint = Blueprint("feed", __name__)
 
@@ -44,27 +43,6 @@ LISTING = 1
 
 #: Seconds after which a site may ask again that found no room to wait.
 ASK_AGAIN = 1.0
-
-#: Whether this process is to go on; a server that ends sets it, so that nobody waits longer.
-serving: Callable[[], bool] = lambda: True  # noqa: E731 - a variable, set by the server
-
-
-class Slots:
-    """Room for so many at once; who finds none is told so and does not wait for it."""
-
-    def __init__(self, number: int) -> None:
-        self._free = threading.BoundedSemaphore(number)
-
-    @contextmanager
-    def one(self) -> Iterator[bool]:
-        """A slot while inside; False when there is none."""
-        got = self._free.acquire(blocking=False)
-        try:
-            yield got
-        finally:
-            if got:
-                self._free.release()
-
 
 waiting = Slots(WAITING)
 listings = Slots(LISTING)
@@ -85,7 +63,7 @@ def events() -> Response:
         detail = f"`limit` and `wait` (seconds) are numbers; the most are {MAX_EVENTS} and {MAX_WAIT:g}."
         return _counted(problem(400, "Bad Request", detail), site, "bad_request")
     after = request.values.get("after") or None
-    reading = _read(LocalLog(site.id, lambda: serving()), after, max(1, int(limit)), wait)
+    reading = _read(LocalLog(site.id, lambda: slots.serving()), after, max(1, int(limit)), wait)
     # A token may have been revoked while its request waited.
     site = calling_site()
     if isinstance(site, Response):

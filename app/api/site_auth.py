@@ -7,11 +7,11 @@ import binascii
 
 from flask import Response, request
 
-from app.api.auth import bearer
 from app.api.problems import problem
-from app.api.throttle import Throttle
 from app.models import Site
 from app.replication import site_tokens
+from app.web.auth import bearer
+from app.web.throttle import Throttle
 
 #: A token cannot be guessed; this keeps a site with a wrong one from asking the database without end.
 throttle = Throttle(limit=60)

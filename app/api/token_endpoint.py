@@ -17,7 +17,6 @@ from weakref import WeakKeyDictionary
 
 from flask import Blueprint, Response, jsonify, request
 
-from app.api.context import context
 from app.api.problems import problem
 from app.api.site_auth import calling_site_by_password
 from app.metrics import buffer
@@ -25,6 +24,7 @@ from app.models import Site
 from app.registry import KeyToken, RegistryError, is_repository
 from app.replication.log.feed import TOKENS
 from app.replication.scope import Scope
+from app.web.context import context
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from flask.blueprints import BlueprintSetupState
 from peewee import DataError, PeeweeException
 
 from app import tracing
-from app.api.context import context
 from app.api.problems import problem
 from app.api.senders import Senders
 from app.database import DatabaseUnavailable
@@ -27,6 +26,7 @@ from app.notifications.authentication import Check, Refused, Sender
 from app.notifications.text import excerpt_of_bytes, free_text
 from app.replication import backfill, event_log
 from app.replication.event_log import Origin, Stored
+from app.web.context import context
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ from dataclasses import replace
 from app.providers import Provider, Referrers, provider_of
 from app.registry import Authenticator, KeyToken, OwnTokenService, RegistryClient
 from app.replication.context import Context, Nobody, Place, Wake
+from app.replication.copying.flights import Flights
+from app.replication.copying.presence import LocalPresence, SharedPresence
+from app.replication.copying.referrers_api import Support
 from app.replication.credentials import authenticator, token_share
-from app.replication.flights import Flights
 from app.replication.log import EventLog
 from app.replication.log.feed import TOKENS, FeedLog, PrimaryClient
 from app.replication.log.replica import ReplicaLog
 from app.replication.movements import Movements
 from app.replication.politeness import Note, Politeness
-from app.replication.presence import LocalPresence, SharedPresence
-from app.replication.referrers_api import Support
 from app.replication.shared import Shared
 from app.replication.shares import Shares
 from app.replication.spool import Spool, SpoolDirectory

@@ -27,21 +27,21 @@ from app.registry import (
     bulk,
 )
 from app.replication import outcome
-from app.replication.blob_copy import UnderWay
 from app.replication.claim import Claim, LeaseLost
 from app.replication.context import Context
-from app.replication.copy import GraphCopy
+from app.replication.copying.blob_copy import UnderWay
+from app.replication.copying.copy import GraphCopy
+from app.replication.copying.flights import Elsewhere
+from app.replication.copying.moving import Moving
+from app.replication.copying.referrers import Referrers, complete
+from app.replication.copying.route import Route
+from app.replication.copying.tag_write import put_tag
+from app.replication.copying.vacancy import Vacancy
+from app.replication.copying.writing import Writing
 from app.replication.deletion import TAG_WRITE_LIMIT
-from app.replication.flights import Elsewhere
-from app.replication.moving import Moving
 from app.replication.outcome import Done, Equal, Failed
-from app.replication.referrers import Referrers, complete
 from app.replication.removals import Gone, NotThereYet, absent
-from app.replication.route import Route
 from app.replication.tag_scope import TagScope
-from app.replication.tag_write import put_tag
-from app.replication.vacancy import Vacancy
-from app.replication.writing import Writing
 
 log = logging.getLogger(__name__)
 

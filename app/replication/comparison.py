@@ -10,7 +10,7 @@ from app.database import connection
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import Descriptor, Manifest, NotFound, RegistryError
-from app.replication.copy import MAX_DEPTH, MAX_MANIFESTS, GraphTooLarge
+from app.replication.copying.copy import MAX_DEPTH, MAX_MANIFESTS, GraphTooLarge
 from app.replication.drift import REFERRERS_TAG
 from app.replication.plan import Action, Found, Graph, Policy, RepositoryPlan, TagPlan, judge, repository_plan
 from app.replication.planner import RepositoryMissing

@@ -15,19 +15,19 @@ from app.registry import (
     RegistryClient,
 )
 from app.replication.binding import SiteError
-from app.replication.creation import Creations
-from app.replication.flights import Flights
+from app.replication.copying.creation import Creations
+from app.replication.copying.flights import Flights
+from app.replication.copying.lanes import Lanes
+from app.replication.copying.presence import LocalPresence, Presence
+from app.replication.copying.referrers_api import Support
 from app.replication.generations import Generations
 from app.replication.instances import Instances
 from app.replication.intake import Intake
-from app.replication.lanes import Lanes
 from app.replication.log import Catalog, EventLog
 from app.replication.log.feed import PrimaryClient
 from app.replication.log.replica import ReplicaLog
 from app.replication.movements import Movements
 from app.replication.politeness import Politeness
-from app.replication.presence import LocalPresence, Presence
-from app.replication.referrers_api import Support
 from app.replication.shared import Shared
 from app.replication.shares import Shares
 from app.replication.spool import Spool

@@ -16,9 +16,9 @@ from app.registry.media_types import OCI_MANIFEST
 from app.replication import brake
 from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
+from app.replication.copying.tag_write import TagImmutable, put_tag
 from app.replication.in_use import in_use, require_witness
 from app.replication.policy import Policy, Verdict
-from app.replication.tag_write import TagImmutable, put_tag
 
 #: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
 TAG_WRITE_LIMIT = 15.0

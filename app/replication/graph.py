@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.registry import Descriptor, Manifest, NotFound, RegistryError
-from app.replication.copy import MAX_DEPTH
+from app.replication.copying.copy import MAX_DEPTH
 from app.replication.reading import Reader
 
 #: Seconds in which it has to be known. A person waits for it.

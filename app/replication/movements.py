@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from app.replication.moving import Moving
+from app.replication.copying.moving import Moving
 from app.replication.shared import Shared
 from app.speed import Speed
 

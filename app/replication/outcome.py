@@ -15,8 +15,8 @@ from app.models import Reference, SyncAttempt, SyncState
 from app.replication import marking
 from app.replication.backoff import BACKOFF, Backoff
 from app.replication.claim import Claim
+from app.replication.copying.tally import Tally
 from app.replication.lease import owner
-from app.replication.tally import Tally
 from app.statements import Statement, slot
 
 Action = Literal["copy", "keep", "delete", "forget"]

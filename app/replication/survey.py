@@ -18,11 +18,11 @@ from app.replication.backfill import require_known
 from app.replication.brake import FLOOR, SHARE
 from app.replication.comparison import Comparison
 from app.replication.context import Context
-from app.replication.copy import GraphTooLarge
+from app.replication.copying.copy import GraphTooLarge
+from app.replication.copying.presence import Presence
 from app.replication.explanation import obstacles
 from app.replication.plan import Action, Problem, RepositoryPlan, SitePlan, with_mounts
 from app.replication.planner import RepositoryMissing
-from app.replication.presence import Presence
 from app.replication.reading import Reader, Side, look_at_each
 from app.replication.replicator import UnknownRepository
 from app.replication.scope import Scope

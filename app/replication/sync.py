@@ -23,10 +23,10 @@ from app.replication.backlog import Backlog
 from app.replication.claim import Claim, LeaseLost
 from app.replication.closing import Closed
 from app.replication.context import Context
+from app.replication.copying.moving import Moving
 from app.replication.lease import heartbeat
 from app.replication.marking import BACKFILL, FRESH
 from app.replication.movements import Held
-from app.replication.moving import Moving
 from app.replication.outcome import Done, Equal, Failed
 from app.replication.removals import Gone, Removals
 

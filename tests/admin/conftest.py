@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from app.admin import guard
-from app.api.throttle import Throttle
+from app.web.throttle import Throttle
 
 # A deployment that really replicates, for what is watched in a browser.
 from tests.integration.conftest import deploy as deploy

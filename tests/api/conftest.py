@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from app.api import site_auth
-from app.api.rate_limit import RateLimit
 from app.api.resources import guard
-from app.api.throttle import Throttle
+from app.web.rate_limit import RateLimit
+from app.web.throttle import Throttle
 from tests.api.asking import Asking
 from tests.support.face import Face, face
 from tests.support.seed import Seeded, seed

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import database, metrics, migrate
-from app.web import create_app
+from app.web.application import create_app
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.envelopes import envelope, push_event
 from tests.support.ports import free_port

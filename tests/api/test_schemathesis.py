@@ -12,10 +12,10 @@ import pytest
 from app.api import feed, site_auth
 from app.api.openapi import document
 from app.api.resources import guard
-from app.api.throttle import Throttle
 from app.database import connection
 from app.models import Reference, SyncState
 from app.replication import awaiting, site_reports
+from app.web.throttle import Throttle
 from tests.api.stand import REMOTE, Stand, stand
 from tests.support.deployment import ADMIN_TOKEN
 from tests.support.keys import TokenAuth

@@ -11,13 +11,14 @@ import pytest
 
 from app import gunicorn_conf
 from app.api import feed
-from app.api.feed import Slots
 from app.api.resources import waiting
 from app.database import connection
 from app.models import Reference, Site, SyncState
 from app.replication import remote_sites
 from app.replication.remote_sites import Change, Declaration
 from app.settings import Secret, SourceSettings
+from app.web import slots
+from app.web.slots import Slots
 from tests.api.asking import REPOSITORIES, Asking
 from tests.support.face import SITE, Face
 from tests.support.seed import Seeded, digest
@@ -125,7 +126,7 @@ def test_waits_and_the_feed_together_leave_threads_to_registries() -> None:
 
 
 def test_nobody_waits_for_a_server_that_ends(asking: Asking, rows: Seeded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "serving", lambda: False)
+    monkeypatch.setattr(slots, "serving", lambda: False)
     started = time.monotonic()
     asking.get(f"{WAIT}?path=team/app&tag=latest&timeout=120", 504)
     assert time.monotonic() - started < 20

@@ -24,7 +24,7 @@ from app.replication.context import Nobody
 from app.replication.marking import FRESH
 from app.replication.verification import claim as verifications
 from app.settings import Settings
-from app.web import create_app
+from app.web.application import create_app
 from tests.benchmarks.bulk import Result
 from tests.benchmarks.population import Population
 from tests.benchmarks.race import Options

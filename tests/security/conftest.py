@@ -10,9 +10,9 @@ import pytest
 
 from app.admin import guard as pages_guard
 from app.api import site_auth
-from app.api.rate_limit import RateLimit
 from app.api.resources import guard as api_guard
-from app.api.throttle import Throttle
+from app.web.rate_limit import RateLimit
+from app.web.throttle import Throttle
 from tests.registry.scripted import Scripted
 from tests.support.deployment import Deployment, offline_environment
 from tests.support.oci_registry import OciRegistry

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from app.models import SyncState
-from app.replication import copy
+from app.replication.copying import copy
 from tests.registry.scripted import Scripted
 from tests.security.conftest import Between
 from tests.support import images

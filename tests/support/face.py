@@ -19,7 +19,7 @@ from app.models import Site
 from app.replication import sites
 from app.replication.context import Nobody
 from app.settings import Settings
-from app.web import create_app
+from app.web.application import create_app
 from tests.support.deployment import ADMIN_TOKEN
 
 SITE = "europe"

@@ -31,7 +31,7 @@ def untraced() -> Iterator[None]:
 
 def booted(path: Path, code: str, before: str = "", **environ: str) -> dict[str, object]:
     """What a process prints as JSON that boots in this environment."""
-    start = "import json, sys, redis\nbefore = set(sys.modules)\nfrom app.web import create_app"
+    start = "import json, sys, redis\nbefore = set(sys.modules)\nfrom app.web.application import create_app"
     done = subprocess.run(
         [sys.executable, "-c", f"{before}\n{start}\n{code}"],
         cwd=path,

@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from flask import Response, jsonify
 
-from app.api import slow
-from app.api.context import context
 from app.api.representations import repositories as represent
 from app.api.resources import parameters
 from app.api.resources.guard import blueprint
@@ -18,6 +16,8 @@ from app.replication.narrowing import Filter
 from app.replication.queries import InvalidQuery
 from app.replication.replicator import Replicator
 from app.settings import VerificationLevel
+from app.web import slow
+from app.web.context import context
 
 Answer = tuple[Response, int]
 

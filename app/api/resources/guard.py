@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, g, request
 
-from app.api.auth import admin_allowed, bearer
-from app.api.context import context
 from app.api.problems import problem
-from app.api.rate_limit import Allowance, RateLimit
-from app.api.throttle import Throttle
 from app.replication.queries import InvalidQuery
+from app.web.auth import admin_allowed, bearer
+from app.web.context import context
+from app.web.rate_limit import Allowance, RateLimit
+from app.web.throttle import Throttle
 
 blueprint = Blueprint("resources", __name__, url_prefix="/api/v4")
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from flask import Response, abort, jsonify, url_for
 
-from app.api.context import context
 from app.api.representations import sites as represent
 from app.api.resources.guard import blueprint
 from app.database import connection, now
@@ -17,6 +16,7 @@ from app.replication import health, progress, queries, site_reports
 from app.replication.running import SHOWN, running
 from app.replication.site_reports import Reported
 from app.replication.status import Status, status
+from app.web.context import context
 
 
 @blueprint.get("/geo_sites")

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from flask import Response, jsonify
 
-from app.api import feed
-from app.api.context import context
-from app.api.feed import Slots
 from app.api.problems import problem
 from app.api.representations import repositories as represent
 from app.api.resources import parameters
@@ -24,6 +21,9 @@ from app.replication import awaiting
 from app.replication.awaiting import Awaited, Delay
 from app.replication.queries import InvalidQuery
 from app.replication.verification.governed import governed
+from app.web import slots
+from app.web.context import context
+from app.web.slots import Slots
 
 #: Seconds that may be waited; where a proxy gives up sooner, ask for less.
 MAX_TIMEOUT = 120
@@ -98,7 +98,7 @@ def _wait(awaited: Awaited, timeout: int) -> Response:
         with waiting.one() as got:
             if not got:
                 return _no_room()
-            found = awaiting.wait(awaited, timeout, replication_enabled=enabled, alive=lambda: feed.serving())
+            found = awaiting.wait(awaited, timeout, replication_enabled=enabled, alive=lambda: slots.serving())
     return _there(awaited, found) if isinstance(found, Reference) else _not_there(awaited, found)
 
 

@@ -12,7 +12,7 @@ from app.registry import Quota, RateLimited, Stopped
 from app.registry.answers import retry_after
 from app.registry.connections import Deadline
 from app.registry.limits import is_bulk
-from app.replication.lanes import LARGE
+from app.replication.copying.lanes import LARGE
 from app.replication.politeness.board import Board, Taken
 from app.replication.politeness.limit import Limit
 from app.replication.politeness.line import Line, Place

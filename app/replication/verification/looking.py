@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 
 from app.registry import RegistryError, Stopped, TooManyRequests, Unauthorized, Unreachable, bulk
-from app.replication.copy import GraphTooLarge
+from app.replication.copying.copy import GraphTooLarge
 from app.replication.verification.finding import Findings, Kind
 from app.replication.verification.references import Due
 from app.replication.verification.walk import Place, PrimaryUnsure, Walk

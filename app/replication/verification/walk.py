@@ -21,7 +21,7 @@ from app.registry import (
     Unreachable,
     media_types,
 )
-from app.replication.copy import MAX_DEPTH, MAX_MANIFESTS, GraphTooLarge
+from app.replication.copying.copy import MAX_DEPTH, MAX_MANIFESTS, GraphTooLarge
 from app.replication.verification.finding import Finding, Findings, Kind
 from app.replication.verification.references import Due
 from app.settings import VerificationLevel as Level

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from app.database import connection
 from app.models import Event, QuarantinedEvent, Site
 from app.replication.context import Nobody
-from app.web import create_app
+from app.web.application import create_app
 from tests.support.deployment import SECRET, Deployment
 from tests.support.running import WEBHOOK
 

@@ -18,7 +18,7 @@ from app import database, migrate
 from app.replication import sites
 from app.replication.context import Nobody
 from app.settings import Settings
-from app.web import create_app
+from app.web.application import create_app
 from tests.api.stand import Quiet
 from tests.emulators.ecr import Ecr
 from tests.emulators.emulator import Emulator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.providers import PROFILES, ControlPlaneError, Provider
-from app.replication.creation import Creations
+from app.replication.copying.creation import Creations
 from app.settings import ProviderName
 from tests.support import images
 from tests.support.deployment import Deployment

@@ -8,7 +8,7 @@ import pytest
 from app.models import SyncState
 from app.providers import PROFILES, ControlPlaneError, Provider
 from app.registry import Denied, NotFound, Unreachable
-from app.replication.creation import Creations, RepositoryNotCreated, says_missing
+from app.replication.copying.creation import Creations, RepositoryNotCreated, says_missing
 from app.settings import ProviderName
 from tests.replication.conftest import Deploy
 from tests.replication.providers.stage import PROVIDER, Plane, bring, given

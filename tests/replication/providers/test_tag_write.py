@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.registry import Anonymous, Manifest, RegistryClient, Rejected
-from app.replication.tag_write import TagImmutable, put_tag
+from app.replication.copying.tag_write import TagImmutable, put_tag
 from tests.replication.conftest import Deploy
 from tests.replication.providers.stage import bring
 from tests.support import images

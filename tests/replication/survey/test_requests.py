@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from app.registry import Anonymous, KeyToken, RegistryClient, SigningKey
+from app.replication.copying.presence import LocalPresence
 from app.replication.plan import Action
-from app.replication.presence import LocalPresence
 from app.replication.survey import Progress, Survey
 from tests.replication.conftest import Proxied
 from tests.replication.survey.plans import plan_of

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from app.api.throttle import Throttle
+from app.web.throttle import Throttle
 from tests.support.clock import Clock
 
 

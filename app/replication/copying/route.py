@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from app.providers import GENERIC, Profile
 from app.registry import RegistryClient, Stopped
-from app.replication.flights import Flights
-from app.replication.lanes import Lanes
-from app.replication.moving import Moving
-from app.replication.presence import Presence
+from app.replication.copying.flights import Flights
+from app.replication.copying.lanes import Lanes
+from app.replication.copying.moving import Moving
+from app.replication.copying.presence import Presence
+from app.replication.copying.vacancy import Vacancy
+from app.replication.copying.writing import Writing
 from app.replication.spool import Spool
-from app.replication.vacancy import Vacancy
-from app.replication.writing import Writing
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from typing import Any, TypeVar
 
 from app.registry import Stopped
-from app.replication.lane import Lane
+from app.replication.copying.lane import Lane
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from werkzeug.exceptions import ServiceUnavailable
 
-from app.api.feed import Slots
+from app.web.slots import Slots
 
 #: Requests at once that talk to registries while somebody waits, and that mark very many repositories.
 LOOKING = 1

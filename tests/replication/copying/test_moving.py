@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.replication.moving import Moved, Moving
+from app.replication.copying.moving import Moved, Moving
 
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 

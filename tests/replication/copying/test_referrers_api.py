@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.registry import Anonymous, RegistryClient, TimedOut, Unreachable
-from app.replication.referrers_api import ASK_AGAIN, SILENT_FOR, Support
+from app.replication.copying.referrers_api import ASK_AGAIN, SILENT_FOR, Support
 from tests.support import images
 from tests.support.answering import Answer, Request
 from tests.support.oci_content import Refused

@@ -14,9 +14,9 @@ from typing import Any
 
 from app.registry import Descriptor, Manifest, NotFound, RegistryClient, Rejected
 from app.registry.media_types import OCI_INDEX
-from app.replication.copy import MAX_DEPTH, MAX_MANIFESTS, GraphCopy, GraphTooLarge
-from app.replication.referrers_api import Support
-from app.replication.route import Route
+from app.replication.copying.copy import MAX_DEPTH, MAX_MANIFESTS, GraphCopy, GraphTooLarge
+from app.replication.copying.referrers_api import Support
+from app.replication.copying.route import Route
 
 
 class FallbackTagTaken(Exception):

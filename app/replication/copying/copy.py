@@ -18,10 +18,10 @@ from app.registry import (
     ServerError,
     media_types,
 )
-from app.replication.blob_copy import BlobCopy
-from app.replication.fitting import require_fit
-from app.replication.route import Route
-from app.replication.tally import Tally
+from app.replication.copying.blob_copy import BlobCopy
+from app.replication.copying.fitting import require_fit
+from app.replication.copying.route import Route
+from app.replication.copying.tally import Tally
 
 #: Indexes inside indexes. Real ones have one level, nested ones two.
 MAX_DEPTH = 8

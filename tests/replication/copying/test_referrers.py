@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.models import SyncState
-from app.replication import referrers
-from app.replication.referrers import fallback_tag
+from app.replication.copying import referrers
+from app.replication.copying.referrers import fallback_tag
 from tests.replication.conftest import Deploy
 from tests.support import artifacts, images
 from tests.support.answering import Answer, Request

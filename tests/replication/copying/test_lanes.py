@@ -8,7 +8,7 @@ import pytest
 
 from app.registry import Stopped, bulk
 from app.registry.limits import is_bulk
-from app.replication.lanes import LARGE, LARGE_BULK, LARGE_THREADS, SMALL_THREADS, Lanes, finish
+from app.replication.copying.lanes import LARGE, LARGE_BULK, LARGE_THREADS, SMALL_THREADS, Lanes, finish
 from tests.support.wait import wait_until
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.replication.presence import MOUNTABLE_FOR, PRESENT_FOR, LocalPresence, Presence, SharedPresence
+from app.replication.copying.presence import MOUNTABLE_FOR, PRESENT_FOR, LocalPresence, Presence, SharedPresence
 from app.replication.shared import Shared
 from tests.support.clock import Clock
 from tests.support.valkey import Valkey

@@ -13,7 +13,7 @@ from app import correlation
 from app.database import connection
 from app.models import Event
 from app.replication.context import Nobody
-from app.web import create_app
+from app.web.application import create_app
 from tests.support.deployment import SECRET, Deployment, offline_environment
 from tests.support.envelopes import envelope, push_event
 from tests.support.running import WEBHOOK

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.api.addresses import network
+from app.web.addresses import network
 
 
 @dataclass

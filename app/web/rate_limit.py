@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from flask import Response
 
-from app.api.addresses import network
+from app.web.addresses import network
 
 
 @dataclass(frozen=True, slots=True)

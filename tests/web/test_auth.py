@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.auth import admin_allowed, bearer
 from app.settings import Secret
+from app.web.auth import admin_allowed, bearer
 
 
 def test_the_admin_token_is_asked_for_exactly() -> None:

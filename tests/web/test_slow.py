@@ -6,11 +6,12 @@ import pytest
 from werkzeug.test import TestResponse
 
 from app import gunicorn_conf
-from app.api import feed, slow
+from app.api import feed
 from app.api.resources import waiting
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
+from app.web import slow
 from tests.api.asking import REPOSITORIES, Asking
 from tests.support.face import csrf
 from tests.support.seed import Seeded

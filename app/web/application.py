@@ -8,13 +8,14 @@ from flask import Flask
 
 from app.admin import blueprint as admin
 from app.admin.session import configure as configure_session
-from app.api import feed, health, request_id, resources, site_status, standing_back, token_endpoint, webhook
+from app.api import feed, health, resources, site_status, token_endpoint, webhook
 from app.api.openapi.views import blueprint as openapi
 from app.api.problems import register as register_problems
 from app.boot import boot
 from app.logging import configure as configure_logging
 from app.replication.context import Nobody, Wake
 from app.settings import Settings
+from app.web import request_id, standing_back
 
 
 def create_app(settings: Settings | None = None, wake: Wake | None = None) -> Flask:

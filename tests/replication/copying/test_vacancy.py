@@ -6,7 +6,7 @@ import pytest
 
 from app.models import SyncState
 from app.replication import replicator
-from app.replication.vacancy import HOLDS_FOR, Vacancy
+from app.replication.copying.vacancy import HOLDS_FOR, Vacancy
 from tests.replication.conftest import Proxied
 from tests.support import images
 from tests.support.compare import assert_same

@@ -7,7 +7,7 @@ from concurrent.futures import ALL_COMPLETED, Future, wait
 import pytest
 
 from app.registry import Stopped, bulk
-from app.replication.lane import Lane
+from app.replication.copying.lane import Lane
 from tests.support.wait import wait_until
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.rate_limit import RateLimit
+from app.web.rate_limit import RateLimit
 from tests.api.asking import Asking
 from tests.support.deployment import SECRET
 from tests.support.face import face

@@ -11,10 +11,10 @@ from app import tracing
 from app.database import in_batches
 from app.providers import Mount
 from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
-from app.replication.flights import Elsewhere
-from app.replication.lanes import finish, is_small
-from app.replication.route import Route
-from app.replication.tally import Tally
+from app.replication.copying.flights import Elsewhere
+from app.replication.copying.lanes import finish, is_small
+from app.replication.copying.route import Route
+from app.replication.copying.tally import Tally
 
 #: Small blobs whose landing is told to other processes together: one lands soon after the other, and telling costs as
 #: much as a small request. Not more: who needs one of them waits for the others.

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from app.replication import flights
-from app.replication.flights import Flights
+from app.replication.copying import flights
+from app.replication.copying.flights import Flights
 from app.replication.shared import Shared
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until

@@ -1,0 +1,27 @@
+"""Slots: room for so many requests at once that hold a thread; and whether this process is to go on holding them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+#: Whether this process is to go on; a server that ends sets it, so that nobody waits longer.
+serving: Callable[[], bool] = lambda: True  # noqa: E731 - a variable, set by the server
+
+
+class Slots:
+    """Room for so many at once; who finds none is told so and does not wait for it."""
+
+    def __init__(self, number: int) -> None:
+        self._free = threading.BoundedSemaphore(number)
+
+    @contextmanager
+    def one(self) -> Iterator[bool]:
+        """A slot while inside; False when there is none."""
+        got = self._free.acquire(blocking=False)
+        try:
+            yield got
+        finally:
+            if got:
+                self._free.release()
