@@ -234,7 +234,7 @@ class Endpoint:
                 resend=resend,
                 deadline=deadline,
                 patience=patience,
-                guard=None if known else self._realms.elsewhere(url),
+                guard=self._realms.met if known else self._realms.elsewhere(url),
                 elsewhere=self._realms.elsewhere,
             )
             try:
