@@ -11,7 +11,6 @@ import pytest
 from app.database import connection, now, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Site, SyncState, VerificationState
-from app.registry import Denied
 from app.replication import backfill, claim, event_log, marking, retention
 from app.replication.context import Context
 from app.replication.log.feed import STATUS
@@ -168,46 +167,8 @@ def test_a_reconcile_does_not_hold_the_tick_up_and_its_failure_is_survived(state
     scheduler.tick()
 
     # Then it is tried beside the ticks, and still due
-    wait_until(lambda: scheduler._reconcile is not None and not scheduler._reconcile.is_alive())
+    wait_until(lambda: not scheduler.reconciles.under_way())
     assert state.fresh_site().reconcile_requested_at is not None
-
-
-def test_a_catalog_that_is_refused_is_asked_for_ever_more_rarely(
-    state: Deployment, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from workers.scheduler import Scheduler
-
-    # Given a primary that refuses its catalog, and a scheduler whose waits are noted
-    waits: list[float] = []
-
-    class Noting(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            waits.append(timeout or 0.0)
-            return True
-
-    refusals = iter([None] * 7 + [120.0])
-
-    def refused(*_: object) -> int:
-        raise Denied("administrators alone", status=403, retry_after=next(refusals))
-
-    monkeypatch.setattr(backfill, "mark_all", refused)
-    scheduler = Scheduler(state.context, stop=Noting())
-
-    # When it tries again and again
-    for _ in range(7):
-        scheduler._mark_all(state.site)
-
-    # Then after ever longer pauses, up to ten minutes
-    assert 15 <= waits[0] <= 30
-    assert 300 <= waits[-1] <= 600
-    assert waits[2] > waits[0]
-
-    # And as before once it was given
-    monkeypatch.setattr(backfill, "mark_all", lambda *_: 1)
-    scheduler._mark_all(state.site)
-    monkeypatch.setattr(backfill, "mark_all", refused)
-    scheduler._mark_all(state.site)
-    assert waits[-1] == 120
 
 
 def test_a_new_registry_process_makes_a_reconcile_due(state: Deployment, wakes: Wakes) -> None:
@@ -225,7 +186,7 @@ def test_a_new_registry_process_makes_a_reconcile_due(state: Deployment, wakes: 
 
     # Then it is asked for, and begun in the same tick
     assert "new" in (state.fresh_site().reconcile_reason or "")
-    wait_until(lambda: scheduler._reconcile is not None and not scheduler._reconcile.is_alive())
+    wait_until(lambda: not scheduler.reconciles.under_way())
 
 
 def test_old_events_are_forgotten(state: Deployment, wakes: Wakes) -> None:
