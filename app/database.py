@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import peewee
@@ -321,14 +321,25 @@ def storing() -> datetime:
     return instant.replace(tzinfo=UTC)
 
 
-def oldest_running(other: Any = None) -> int | None:
-    """The lowest transaction id still running in the cluster, ours or that of `other`: all below have ended.
+class Running(NamedTuple):
+    """The transactions of a PostgreSQL cluster at one moment, by their ids."""
+
+    #: All below have ended.
+    lowest: int
+    #: None from here on has ended.
+    beyond: int
+
+
+def running(other: Any = None) -> Running | None:
+    """Which transactions may be running in the cluster, ours or that of `other`.
 
     None on SQLite, where one writer at a time commits its ids in order.
     """
     if other is None and is_sqlite():
         return None
-    return int((other or database).execute_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
+    query = "SELECT pg_snapshot_xmin(now)::text, pg_snapshot_xmax(now)::text FROM pg_current_snapshot() AS now"
+    lowest, beyond = (other or database).execute_sql(query).fetchone()
+    return Running(int(lowest), int(beyond))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tests.integration.conftest import DeploymentFactory
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.keys import KeyPair, TokenAuth, make_rsa
 from tests.support.postgres import Postgres
+from tests.support.rabbitmq import USER, RabbitMQ
 from tests.support.registries import Address, DistributionRegistry, Endpoint
 from tests.support.running import WEBHOOK, Running
 from tests.support.traffic import Traffic, assert_nothing_lost, failures, refusals
@@ -31,6 +32,9 @@ CREDENTIALS = {"unauthorized", "no_credentials", "denied"}
 
 #: As Redis says that a password is wrong.
 REFUSED_PASSWORD = "invalid username-password pair"
+
+#: As RabbitMQ says it.
+REFUSED_USER = "ACCESS_REFUSED"
 
 #: bcrypt of two passwords, at the lowest cost.
 HTPASSWD = {
@@ -304,6 +308,36 @@ def test_the_password_of_redis(deploy: DeploymentFactory, tmp_path: Path) -> Non
 def _redis(valkey: Valkey, password: str) -> dict[str, str]:
     address = f"redis://:{password}@127.0.0.1:{valkey.port}"
     return {"REDIS_URL": f"{address}/0", "BROKER_URL": f"{address}/1"}
+
+
+def test_the_user_of_rabbitmq(deploy: DeploymentFactory, tmp_path: Path) -> None:
+    with RabbitMQ(tmp_path / "rabbitmq") as server:
+        # Given a queue with a user of ours
+        pair = deploy(BROKER_URL=server.url)
+        with Traffic(pair.primary) as traffic:
+            traffic.flows()
+
+            # When there is a second one, which is used, and then the first one goes
+            server.control("add_user", "geo2", "one")
+            server.control("set_permissions", "geo2", ".*", ".*", ".*")
+            restart(pair.geo, BROKER_URL=server.url_of("geo2", "one"))
+            server.control("delete_user", USER)
+            traffic.flows()
+
+            # Then nobody has noticed
+            assert REFUSED_USER not in pair.geo.log_text
+
+            # When its password is changed at once, and all who are connected are thrown out
+            server.control("change_password", "geo2", "two")
+            server.control("close_all_user_connections", "geo2", "changed")
+            traffic.flows()
+
+            # Then events are taken in all the same, and what they tell of is made up for
+            wait_until(lambda: REFUSED_USER in pair.geo.log_text, 60, lambda: pair.geo.log_text[-3000:])
+            restart(pair.geo, BROKER_URL=server.url_of("geo2", "two"))
+            assert_nothing_lost(traffic, pair.secondary, pair.geo)
+        assert refusals(pair.geo) == 0
+        pair.geo.stop()
 
 
 def test_the_password_of_the_database(deploy: DeploymentFactory, postgres: Postgres) -> None:
