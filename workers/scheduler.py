@@ -29,6 +29,7 @@ from app.replication import (
     sites,
 )
 from app.replication.backoff import Backoff
+from app.replication.catalog import NoCatalog
 from app.replication.context import Context
 from app.replication.follower import Follower
 from app.replication.lease import HeldLease, heartbeat, monotonic, named
@@ -238,7 +239,7 @@ class Scheduler:
         except (backfill.WalkUnderWay, backfill.WalkLost):
             # Somebody at a keyboard is on it; whatever he leaves undone is still asked for.
             self.stop.wait(INTERVAL)
-        except (RegistryError, backfill.NoCatalog, PeeweeException, DatabaseUnavailable) as error:
+        except (RegistryError, NoCatalog, PeeweeException, DatabaseUnavailable) as error:
             log.warning("reconcile of site %s could not find repositories: %s", site.name, error)
             self._unfound += 1
             at_least = error.retry_after if isinstance(error, RegistryError) else None

@@ -21,6 +21,7 @@ from app.cli.text import number, repositories
 from app.database import DatabaseUnavailable, connection
 from app.models import Reference, Site, SyncState
 from app.replication import backfill, bulk, marking, queries
+from app.replication.catalog import NoCatalog
 from app.replication.closing import Closed
 from app.replication.context import Context
 from app.replication.planner import RepositoryMissing
@@ -200,7 +201,7 @@ def _sync_many(context: Context, site: Site, *, only_failed: bool, wait: bool, a
 def _mark_all(site: Site, context: Context) -> int:
     try:
         return backfill.mark_all(site, context.repositories(), priority=marking.MANUAL, patience=PATIENCE)
-    except (backfill.NoCatalog, backfill.WalkUnderWay, backfill.WalkLost) as error:
+    except (NoCatalog, backfill.WalkUnderWay, backfill.WalkLost) as error:
         fail(str(error))
 
 

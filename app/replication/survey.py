@@ -11,9 +11,9 @@ from typing import Protocol
 from app.database import connection
 from app.models import ContainerRepository, Site
 from app.providers.provider import Lister
-from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
+from app.registry import RegistryError, Unreachable, is_repository
 from app.replication import brake, holds
-from app.replication.backfill import require_known
+from app.replication.catalog import REFUSALS, do_without
 from app.replication.comparison import Comparison
 from app.replication.context import Context
 from app.replication.copying.copy import GraphTooLarge
@@ -82,13 +82,8 @@ def in_scope(site: Site, source: Catalog) -> list[str]:
         try:
             for path in source.list_repositories():
                 listed.add(path)
-        except (NotFound, Unsupported, Unauthorized, Denied) as error:
-            # A catalog that breaks off is not a catalog that is not there.
-            if listed:
-                raise
-            if not scope.listed:
-                require_known(error, anything_known=bool(known))
-            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error.told)
+        except REFUSALS as error:
+            do_without(error, begun=bool(listed), scope=scope, known=bool(known))
     return sorted(path for path in known | listed if scope.covers(path))
 
 
