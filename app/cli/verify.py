@@ -9,14 +9,16 @@ from typing import Any
 
 import click
 
-from app.cli.common import fail, load, plainly, print_json, site_named
+from app.cli.common import fail, load, plainly, print_json, site_named, waking
 from app.cli.names import complete_repository, complete_site, meant_repository
 from app.cli.progress import TICK, Progress
 from app.cli.text import number, repositories
 from app.database import connection
 from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
+from app.replication import bulk
 from app.replication.context import Context
+from app.replication.narrowing import Filter
 from app.replication.progress import halted
 from app.replication.replicator import Replicator, UnknownRepository
 from app.replication.verification import asking
@@ -172,7 +174,11 @@ def document(path: str, site: Site, found: Verified) -> dict[str, Any]:
 def _verify_many(
     context: Context, site: Site, level: VerificationLevel, *, failed_only: bool, wait: bool, as_json: bool
 ) -> None:
-    marked = (asking.reverify_failed if failed_only else asking.reverify_all)(site, level)
+    with waking(context):
+        if failed_only:
+            marked = bulk.reverify_failed(site, context, level)
+        else:
+            marked = bulk.reverify(Filter(site=site.name), context, level)
     told: dict[str, Any] = {"site": site.name, "level": level.value, "marked": marked}
     if not as_json:
         verb = "is" if marked == 1 else "are"
