@@ -19,7 +19,7 @@ from app.cli.names import complete_repository, complete_site, meant_repository
 from app.cli.progress import BYTES, TICK, Progress
 from app.cli.text import number, repositories
 from app.database import DatabaseUnavailable, connection
-from app.models import Reference, Site, SyncState
+from app.models import Site, SyncState
 from app.replication import backfill, bulk, marking, queries
 from app.replication.catalog import NoCatalog
 from app.replication.closing import Closed
@@ -161,10 +161,9 @@ def _watch(context: Context, registry_id: int, bar: Progress, over: threading.Ev
 
 
 def _tags_left(registry_id: int) -> str:
-    pending = Reference.in_scope & (Reference.state == SyncState.PENDING)
     try:
         with connection():
-            count = Reference.select().where((Reference.registry == registry_id) & pending).count()
+            count = queries.references_pending(registry_id)
     except (PeeweeException, DatabaseUnavailable):
         # The sync itself says what is wrong.
         return ""

@@ -14,9 +14,8 @@ from app.cli.names import complete_repository, complete_site, meant_repository
 from app.cli.progress import TICK, Progress
 from app.cli.text import number, repositories
 from app.database import connection
-from app.models import ContainerRepository, Site, SyncState, VerificationState
-from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import bulk
+from app.models import Site
+from app.replication import bulk, queries
 from app.replication.context import Context
 from app.replication.narrowing import Filter
 from app.replication.progress import halted
@@ -209,12 +208,11 @@ def _wait(site: Site, *, replication_enabled: bool) -> None:
 
     Ends with a sentence when nobody will do it: the site is paused, or replication switched off.
     """
-    waiting = (Registry.site == site) & Registry.verification_full & Registry.verification_retry_at.is_null()
     with Progress("repositories") as progress:
         total = None
         while True:
             with connection():
-                left = Registry.select().where(waiting).count()
+                left = queries.verifications_asked_for(site)
                 why = halted(site, replication_enabled=replication_enabled) if left else None
             if why is not None:
                 fail(f"{repositories(left)} {'waits' if left == 1 else 'wait'}, and {why}")
@@ -227,15 +225,11 @@ def _wait(site: Site, *, replication_enabled: bool) -> None:
 
 def _failures(site: Site) -> list[dict[str, str]]:
     """Repositories that were found wanting, of which it could not be told, or that are not in sync; and why."""
-    untold = Registry.verification_full & Registry.verification_retry_at.is_null(False)
-    wrong = (Registry.verification_state == VerificationState.FAILED) | untold | (Registry.state != SyncState.SYNCED)
     with connection():
-        rows = Registry.select(Registry, ContainerRepository).join(ContainerRepository)
-        rows = rows.where((Registry.site == site) & wrong).order_by(ContainerRepository.path)
         return [
             {
                 "repository": row.container_repository.path,
                 "failure": row.verification_failure or row.last_sync_failure or "it waits for a sync",
             }
-            for row in rows
+            for row in queries.not_whole(site)
         ]
