@@ -16,6 +16,7 @@ from app.models import Site
 from app.registry import RegistryError
 from app.replication import backfill
 from app.replication.backoff import Backoff
+from app.replication.catalog import NoCatalog
 from app.replication.context import Context
 from app.replication.scope import Scope
 
@@ -80,7 +81,7 @@ class Reconciles:
         except (backfill.WalkUnderWay, backfill.WalkLost):
             # Somebody at a keyboard is on it; whatever he leaves undone is still asked for.
             return
-        except (RegistryError, backfill.NoCatalog, PeeweeException, DatabaseUnavailable) as error:
+        except (RegistryError, NoCatalog, PeeweeException, DatabaseUnavailable) as error:
             log.warning("reconcile of site %s could not find repositories: %s", site.name, error)
             pace.unfound += 1
             at_least = error.retry_after if isinstance(error, RegistryError) else None
