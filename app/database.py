@@ -18,7 +18,9 @@ from urllib.parse import unquote, urlsplit
 import peewee
 from peewee import fn
 from playhouse.db_url import connect as connect_url
-from playhouse.pool import MaxConnectionsExceeded, PooledDatabase, PooledPostgresqlDatabase, PooledSqliteDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledDatabase, PooledSqliteDatabase
+
+from app import postgresql
 
 T = TypeVar("T")
 M = TypeVar("M", bound=peewee.Model)
@@ -182,21 +184,23 @@ def read_only(url: str) -> Any:
     Raises:
         ValueError: for a URL of another kind.
     """
-    return _postgresql(url, options="-c default_transaction_read_only=on")
+    made = _postgresql(url)
+    made.reads_only = True
+    return made
 
 
-def _postgresql(url: str, **options: str) -> Any:
+def _postgresql(url: str) -> Any:
     scheme = urlsplit(url).scheme
     if scheme not in {"postgresql", "postgres"}:
         raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
     # db_url keeps percent signs in passwords unless told otherwise.
     plain = connect_url(url, unquote_user=True, unquote_password=True)
-    return PooledPostgresqlDatabase(
+    return postgresql.Postgresql(
         plain.database,
         max_connections=MAX_CONNECTIONS,
         stale_timeout=300,
         timeout=LOCK_TIMEOUT,
-        **{"connect_timeout": 10, **options, **plain.connect_params},
+        **{"connect_timeout": 10, **postgresql.silence(), **plain.connect_params},
     )
 
 
@@ -336,11 +340,17 @@ def migration_lock() -> Iterator[None]:
     """Only one process at a time is inside, on one machine (SQLite) or on all (PostgreSQL)."""
     if not is_sqlite():
         with connection():
-            database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+            # The other migration, or a backup that reads the table to be changed, may take as long as it likes.
+            bound = database.execute_sql("SHOW lock_timeout").fetchone()[0]
+            database.execute_sql("SET lock_timeout = 0")
             try:
-                yield
+                database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+                try:
+                    yield
+                finally:
+                    database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
             finally:
-                database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+                database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (bound,))
         return
     # A file lock, not BEGIN IMMEDIATE: each migration wants a transaction of its own.
     with Path(f"{database.obj.database}.migrate.lock").open("w") as handle, connection():
