@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -239,6 +239,23 @@ def transaction() -> Iterator[None]:
         nested = database.in_transaction()
         with database.atomic("IMMEDIATE") if is_sqlite() and not nested else database.atomic():
             yield
+
+
+def uncrossed(work: Callable[[], T]) -> T:
+    """Do `work`, a transaction, and once more where PostgreSQL ended it because it and another one waited for each
+    other crosswise. Where locks can be taken in one order everywhere, do that instead."""
+    try:
+        return work()
+    except peewee.OperationalError as error:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) != _DEADLOCK or database.in_transaction():
+            raise
+    # Who comes back at once has the first lock again before the other has woken to take it.
+    time.sleep(_UNCROSSING)
+    return work()
+
+
+#: PostgreSQL's code for that, and seconds in which the other has what it waited for.
+_DEADLOCK, _UNCROSSING = "40P01", 0.1
 
 
 def now() -> datetime:
