@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from peewee import OperationalError
 
-from app.database import connection, now, transaction
+from app import postgresql
+from app.database import connection, now, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Site, SyncState, VerificationState
 from app.replication import backfill, claim, event_log, marking, retention
@@ -16,6 +19,8 @@ from app.replication.context import Context
 from app.replication.log.feed import STATUS
 from tests.support.answering import Answer, Request, Server
 from tests.support.deployment import Deployment, event, offline_environment
+from tests.support.postgres import Postgres
+from tests.support.sessions import Session
 from tests.support.wait import wait_until
 from tests.workers.scheduling import Wakes, settle_reconcile
 
@@ -46,6 +51,43 @@ def test_events_that_nobody_has_read_are_read(state: Deployment, wakes: Wakes) -
     assert state.row("team/app").state == SyncState.PENDING
     assert wakes.events_sent == 1
     assert wakes.rows_sent == [1]
+
+
+def test_a_log_that_another_process_reads_for_ever_holds_nobody_up(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an event, and a process that stands still while it reads the log
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 2)
+    url = postgres.create_database()
+    state = Deployment.start(offline_environment(url))
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+    with Session() as other:
+        other.begin()
+        other.do(lambda: one_at_a_time(state.site.id))
+
+        # When a scheduler and a worker want to read it, then each comes back without
+        from workers.events import process_events
+        from workers.scheduler import Scheduler
+
+        scheduler = Scheduler(state.context)
+        with pytest.raises(OperationalError, match="lock timeout"):
+            scheduler.tick()
+        with pytest.raises(OperationalError, match="lock timeout"):
+            process_events()
+
+        # And it is read as soon as the server has ended that transaction
+        def read() -> bool:
+            with suppress(OperationalError):
+                scheduler.tick()
+            with connection():
+                return Registry.select().where(Registry.state == SyncState.PENDING).exists()
+
+        wait_until(read)
+        other.lost()
+    state.close()
+    postgres.drop_database(url)
 
 
 def test_rows_that_wait_are_counted_up_to_the_limit(state: Deployment, wakes: Wakes) -> None:
