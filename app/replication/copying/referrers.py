@@ -154,9 +154,8 @@ class Referrers:
                 return route.source.get_manifest(route.repository, referrer.digest)
             except NotFound as error:
                 # Deleted since it was listed, or a list that was never true: nothing is attached then.
-                if error.witnessed:
-                    return None
-                raise
+                error.require_witness()
+                return None
         self._brought.add(referrer.digest)
         return None
 
