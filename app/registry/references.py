@@ -17,7 +17,7 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
 
 #: Algorithms that we can compute, with the length of their lower-case hexadecimal form.
-_ALGORITHMS = {"sha256": 64, "sha512": 128}
+_ALGORITHMS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _HEX = re.compile(r"[0-9a-f]+")
 
 
@@ -33,7 +33,7 @@ class Digest:
 
     @staticmethod
     def of(data: bytes, algorithm: str = "sha256") -> str:
-        """Return the digest of the data; raises `UnsupportedDigest` for any algorithm but sha256 and sha512."""
+        """Return the digest of the data; raises `UnsupportedDigest` for any algorithm but sha256, 384 and 512."""
         hasher = Digest.hasher(f"{algorithm}:")
         hasher.update(data)
         return f"{algorithm}:{hasher.hexdigest()}"
@@ -73,7 +73,7 @@ def is_tag(tag: str) -> bool:
 
 
 def is_digest(digest: str) -> bool:
-    """Tell whether this is a digest (image-spec, descriptor.md); of sha256 and sha512 the length counts too."""
+    """Tell whether this is a digest (image-spec, descriptor.md); of those that we compute the length counts too."""
     if len(digest) > 512 or _DIGEST.fullmatch(digest) is None:
         return False
     algorithm, _, encoded = digest.partition(":")

@@ -140,7 +140,16 @@ def test_the_pattern_of_a_tag_is_that_of_the_code(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["sha256:" + "a" * 64, "sha256:" + "A" * 64, "sha256:a", "sha512:" + "0" * 128, "md5:" + "a" * 32, "", "v1"],
+    [
+        "sha256:" + "a" * 64,
+        "sha256:" + "A" * 64,
+        "sha256:a",
+        "sha384:" + "0" * 96,
+        "sha512:" + "0" * 128,
+        "md5:" + "a" * 32,
+        "",
+        "v1",
+    ],
 )
 def test_the_pattern_of_a_digest_is_that_of_the_code(text: str) -> None:
     assert validator(DIGEST).is_valid(text) == Digest.supported(text)

@@ -54,11 +54,12 @@ def test_a_blob_comes_in_chunks_and_is_verified(serve: Serve, connect: Connect) 
     assert (stream.offset, stream.size, stream.position) == (0, len(DATA), len(DATA))
 
 
-def test_sha512_is_verified_too(serve: Serve, connect: Connect) -> None:
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_other_lengths_of_sha2_are_verified_too(serve: Serve, connect: Connect, algorithm: str) -> None:
     client = connect(serve(ranged).url)
-    with client.open_blob("a/x", Digest.of(DATA, "sha512")) as stream:
+    with client.open_blob("a/x", Digest.of(DATA, algorithm)) as stream:
         assert collected(stream)[0] == DATA
-    with client.open_blob("a/x", Digest.of(b"", "sha512")) as stream, pytest.raises(DigestMismatch):
+    with client.open_blob("a/x", Digest.of(b"", algorithm)) as stream, pytest.raises(DigestMismatch):
         collected(stream)
 
 

@@ -60,6 +60,7 @@ def test_not_a_tag(tag: str) -> None:
     "digest",
     [
         f"sha256:{HEX}",
+        f"sha384:{HEX}{HEX[:32]}",
         f"sha512:{HEX * 2}",
         "blake3:abc",
         "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8",
@@ -78,6 +79,7 @@ def test_a_digest_of_the_specification(digest: str) -> None:
         "sha256:",
         "sha256:abc",
         f"sha256:{HEX.upper()}",
+        f"sha384:{HEX}",
         f"sha512:{HEX}",
         f"SHA256:{HEX}",
         "a:b/c",
@@ -99,6 +101,7 @@ def test_no_name_escapes_the_path_of_a_url(name: str) -> None:
 
 def test_digests_are_computed_by_their_algorithm() -> None:
     assert Digest.of(b"x") == f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+    assert Digest.of(b"x", "sha384") == f"sha384:{hashlib.sha384(b'x').hexdigest()}"
     assert Digest.of(b"x", "sha512") == f"sha512:{hashlib.sha512(b'x').hexdigest()}"
     assert Digest.supported(Digest.of(b"x"))
     assert not Digest.supported("blake3:abc")

@@ -29,7 +29,7 @@ PATH: Schema = {
 TAG: Schema = {"type": "string", "pattern": "^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$", "examples": ["v1"]}
 DIGEST: Schema = {
     "type": "string",
-    "pattern": "^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$",
+    "pattern": "^(sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})$",
     "examples": ["sha256:" + "0" * 64],
 }
 

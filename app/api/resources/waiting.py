@@ -63,7 +63,9 @@ def wait_by_path() -> Response:
 
 
 def _asked() -> tuple[str | None, str | None, bool, int]:
-    digest = parameters.name("digest", Digest.supported, "a digest: sha256: or sha512: and its hexadecimal digits")
+    digest = parameters.name(
+        "digest", Digest.supported, "a digest: sha256:, sha384: or sha512: and its hexadecimal digits"
+    )
     tag = parameters.name("tag", is_tag, "a tag")
     if digest is None and tag is None:
         raise InvalidQuery("give digest, tag, or both: what is to stand there")

@@ -23,7 +23,7 @@ ABANDONED = 3600.0
 #: Seconds to wait for another process that makes room at the same time.
 _TURN = 1.0
 
-_NAME = re.compile(r"(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})\.([0-9]{1,15})(\.partial)?")
+_NAME = re.compile(r"(sha256-[0-9a-f]{64}|sha384-[0-9a-f]{96}|sha512-[0-9a-f]{128})\.([0-9]{1,15})(\.partial)?")
 
 
 @dataclass(frozen=True, slots=True)

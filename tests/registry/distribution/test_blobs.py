@@ -17,9 +17,10 @@ from tests.support.wait import wait_until
 
 
 @both
-def test_a_sha512_blob(client: RegistryClient) -> None:
+@pytest.mark.parametrize("algorithm", ["sha384", "sha512"])
+def test_a_blob_of_another_length_of_sha2(client: RegistryClient, algorithm: str) -> None:
     data = os.urandom(1000)
-    digest = Digest.of(data, "sha512")
+    digest = Digest.of(data, algorithm)
     upload = client.start_upload("a/x")
     assert upload is not None
     upload.put([data], len(data), digest)

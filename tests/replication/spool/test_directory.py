@@ -65,6 +65,23 @@ def test_what_was_used_longest_ago_makes_room(spooled: Spooled) -> None:
     assert spooled.has(3, 30)
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_every_digest_that_is_kept_makes_room(spooled: Spooled, algorithm: str) -> None:
+    # Given a blob by a digest of any algorithm that can be computed
+    kept = Digest.of(b"1", algorithm)
+    file = spooled.directory.file(kept, 80 * KIB)
+    assert file is not None
+    assert file.try_lock()
+    file.write(0, bytes(80 * KIB))
+    file.complete()
+    file.release()
+    os.utime(spooled.path / f"{kept.replace(':', '-')}.{80 * KIB}", (NOW - 10, NOW - 10))
+
+    # When there is need of its room, Then it goes
+    assert spooled.add(2, 40)
+    assert [path.name for path in spooled.path.glob("sha*")] == [f"{digest(2).replace(':', '-')}.{40 * KIB}"]
+
+
 def test_use_is_noted(spooled: Spooled) -> None:
     spooled.add(1, 40, age=300)
     spooled.add(2, 40, age=200)
