@@ -157,7 +157,7 @@ def remote() -> list[Site]:
 
 def of_environment() -> Site | None:
     """The site that is replicated to from here, which no file governs. Call it inside `connection()`."""
-    found: Site | None = Site.select().where(~Site.remote & ~Site.primary & ~Site.retired).first()
+    found: Site | None = Site.select().where(Site.here()).first()
     return found
 
 

@@ -118,7 +118,7 @@ def status() -> Status:
     instant = now()
     newest = Event.select().order_by(Event.id.desc()).first()
     scheduler = Lease.get_or_none(Lease.name == SCHEDULER)
-    sites = Site.select().where(~Site.primary & ~Site.retired).order_by(Site.id)
+    sites = Site.select().where(Site.secondaries()).order_by(Site.id)
     reports = site_reports.last(instant)
     return Status(
         at=instant,
