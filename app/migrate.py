@@ -61,15 +61,15 @@ def migrate() -> list[str]:
         return _changed(_runner().up())
 
 
-def revert(target: str | None = None) -> list[str]:
-    """Undo the last migration, or all back through `target`; return the names undone.
+def revert() -> list[str]:
+    """Undo the last migration; return the names undone.
 
     Raises:
         Unmigrated: when this version does not know what was applied last.
     """
     with migration_lock():
         _require_known()
-        return _changed(_runner().down(target))
+        return _changed(_runner().down())
 
 
 def go_to(target: str) -> tuple[list[str], list[str]]:
