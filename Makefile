@@ -67,10 +67,11 @@ format: ## Format the code and put right what can be
 	@$(PYTHON) -m ruff format
 	@$(PYTHON) -m ruff check --fix
 
-# The second lock is held to the first one's versions: one environment serves both.
+# The first has every extra: what a deployment needs is a matter of its settings, and images are not built for each. The
+# second is held to the first one's versions: one environment serves both.
 lock: ## Resolve the dependencies anew (needs uv); ARGS=--upgrade for the newest
-	$(LOCK) pyproject.toml --extra postgresql $(ARGS) -o requirements.txt
-	$(LOCK) pyproject.toml --extra postgresql --extra rabbitmq --extra otel --extra ecr --extra acr --extra gar --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
+	$(LOCK) pyproject.toml --all-extras $(ARGS) -o requirements.txt
+	$(LOCK) pyproject.toml --all-extras --group dev -c requirements.txt $(ARGS) -o tests/requirements.txt
 	$(LOCK) --group build $(ARGS) -o deploy/build-requirements.txt
 
 wheel: ## Build dist/*.whl

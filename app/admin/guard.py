@@ -19,7 +19,7 @@ from app.admin.session import csrf_token, csrf_valid, sign_in, signed_in
 from app.database import DatabaseUnavailable
 from app.replication.queries import InvalidQuery
 from app.settings import Secret
-from app.web.auth import admin_allowed
+from app.web.auth import admin_allowed, passes_throttle
 from app.web.context import context
 from app.web.standing_back import changes_nothing
 from app.web.throttle import Throttle
@@ -101,15 +101,16 @@ def _sign_in_page() -> Response | str:
 @changes_nothing
 def _sign_in() -> Response | str | tuple[str, int]:
     target = _local(request.form.get("next"))
+    allowed = admin_allowed(request.form.get("token", "").strip(), _token())
     wait = throttle.wait(request.remote_addr)
-    if wait > 0:
+    if wait > 0 and not (allowed and passes_throttle(_token())):
         raise TooManyRequests(
             f"Too many wrong tokens. Try again in {int(wait) + 1} seconds.", retry_after=int(wait) + 1
         )
     if not csrf_valid(request.form.get("csrf_token")):
         problem = "This page was too old, or your browser keeps no cookies. Please try again."
         return render_template("sign_in.html", target=target, problem=problem), 400
-    if not admin_allowed(request.form.get("token", "").strip(), _token()):
+    if not allowed:
         throttle.failed(request.remote_addr)
         return render_template("sign_in.html", target=target, problem="That is not the admin token."), 401
     sign_in(_token(), _keys()[0])

@@ -13,7 +13,8 @@ from app.replication import site_tokens
 from app.web.auth import bearer
 from app.web.throttle import Throttle
 
-#: A token cannot be guessed; this keeps a site with a wrong one from asking the database without end.
+#: How often an address may be told what is wrong with its token. The right one passes all the same: it cannot be
+#: guessed, and behind a proxy all sites have the address of whoever sends wrong ones.
 throttle = Throttle(limit=60)
 
 
@@ -30,14 +31,14 @@ def calling_site_by_password() -> Site | Response:
 
 
 def _site(token: str | None, name: str | None, challenge: str) -> Site | Response:
+    site = site_tokens.site_of(token)
+    if site is not None and name in {None, site.name}:
+        return site
     wait = throttle.wait(request.remote_addr)
     if wait > 0:
         response = problem(429, "Too Many Requests", "Too many wrong site tokens from this address.")
         response.headers["Retry-After"] = str(int(wait) + 1)
         return response
-    site = site_tokens.site_of(token)
-    if site is not None and name in {None, site.name}:
-        return site
     throttle.failed(request.remote_addr)
     detail = "This is not the token of a site: `geo sites add` or `geo sites token NAME` makes one."
     if site is not None:

@@ -41,7 +41,7 @@ from app.registry.references import REPOSITORY_PATH, Digest, is_digest, is_repos
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
 from app.registry.token_service import Account, Anonymous, Basic, OwnTokenService
 from app.registry.tokens import SigningKey
-from app.registry.transfer import Opener, Source, TransferResult, copy_blob, straight
+from app.registry.transfer import Opener, Source, TransferResult, copy_blob, holds, straight
 
 __all__ = [
     "REGISTRY_WIDE",
@@ -109,6 +109,7 @@ __all__ = [
     "bulk",
     "copy_blob",
     "from_response",
+    "holds",
     "is_digest",
     "is_repository",
     "is_tag",

@@ -97,10 +97,15 @@ def test_the_former_token_ends_with_its_day(api: Face) -> None:
 
 
 def test_wrong_tokens_from_one_address_are_asked_to_wait(api: Face) -> None:
+    # Given somebody who sends wrong tokens without end, some of them as ours look
     token = add()
-    statuses = [ask(api, "wrong").status_code for _ in range(61)]
-    assert (statuses[0], statuses[-1]) == (401, 429)
-    assert ask(api, token).headers["Retry-After"]
+    answers = [ask(api, wrong) for wrong in ("wrong", "geosite_" + "x" * 43) for _ in range(50)]
+    # Then he is asked to wait
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == [401] * 60 + [429] * 40
+    assert answers[-1].headers["Retry-After"]
+    # And a site at the same address, that of a proxy, goes on
+    assert ask(api, token).status_code == 200
 
 
 def test_a_token_that_is_revoked_while_its_request_waits_is_told_nothing(api: Face) -> None:

@@ -108,11 +108,25 @@ def test_a_session_of_the_pages_does_not_open_it(sqlite_api: Face) -> None:
 
 
 def test_guesses_are_throttled(sqlite_api: Face) -> None:
+    # Given as many guesses as are let pass
+    def guess() -> TestResponse:
+        return sqlite_api.client.get("/api/v4/geo_sites", headers={"PRIVATE-TOKEN": "guess"})
+
     for _ in range(guard.throttle.limit):
-        assert sqlite_api.client.get("/api/v4/geo_sites", headers={"PRIVATE-TOKEN": "guess"}).status_code == 401
-    response = ask(sqlite_api, "/api/v4/geo_sites")
+        assert guess().status_code == 401
+    # Then the next has to wait
+    response = guess()
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 0
+    # And whoever has the token does not, though others guess from the same address
+    assert ask(sqlite_api, "/api/v4/geo_sites").status_code == 200
+
+
+def test_a_weak_token_has_to_wait_though_it_is_right(tmp_path: Path) -> None:
+    with face(f"sqlite:///{tmp_path}/geo.db", tmp_path / "state", GEO_ADMIN_TOKEN="monday") as weak:
+        tokens = ["tuesday"] * guard.throttle.limit + ["monday"]
+        answers = [weak.client.get("/api/v4/geo_sites", headers={"PRIVATE-TOKEN": token}) for token in tokens]
+    assert (answers[-2].status_code, answers[-1].status_code) == (401, 429)
 
 
 def test_sites_have_gitlabs_fields(api: Face) -> None:

@@ -64,6 +64,18 @@ def test_nothing_is_installed_without_a_hash() -> None:
     assert re.search(r"^setuptools==\d", (ROOT / "deploy/build-requirements.txt").read_text(), re.MULTILINE)
 
 
+def test_every_extra_is_installed() -> None:
+    # Given what the project asks for, whatever the settings are
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    names = {match[0] for one in asked if (match := re.match(r"[a-z0-9-]+", one))}
+    assert {"boto3", "azure-identity", "google-auth", "psycopg", "opentelemetry-sdk"} <= names
+
+    # Then what the image installs has all of it, and RabbitMQ's client, which an extra of Dramatiq's names
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    assert (names | {"pika"}) - locked == set()
+
+
 def test_it_runs_as_a_number_in_the_directory_that_can_be_written() -> None:
     user, group = FINAL.last("USER").text.split(":")
     assert user.isdecimal()

@@ -122,6 +122,14 @@ def test_all_it_has_is_the_program_and_a_user(image: Image, runner: Runner) -> N
     assert {path.lstat().st_uid for path in (image.layer / "opt/geo").rglob("*")} == {0}
 
 
+def test_what_settings_may_ask_for_is_in_it(runner: Runner) -> None:
+    # Given the libraries of all queues, databases, clouds and of tracing: nothing can be added to what is read-only
+    libraries = "pika, psycopg, boto3, azure.identity, google.auth.transport.requests, opentelemetry.sdk.trace"
+
+    # Then they are there
+    assert runner.said("python", "-c", f"import {libraries}") == (0, "")
+
+
 def test_nothing_but_the_data_and_the_temporary_directory_can_be_written(runner: Runner) -> None:
     for directory in ("/", "/etc", "/opt/geo", "/mnt", "/var/lib", "/usr"):
         status, said = runner.said("sh", "-c", f"echo x > {directory}/x")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import Secret
-from app.web.auth import admin_allowed, bearer
+from app.settings import WEAK_SECRET_LENGTH, Secret
+from app.web.auth import admin_allowed, bearer, passes_throttle
 
 
 def test_the_admin_token_is_asked_for_exactly() -> None:
@@ -15,6 +15,11 @@ def test_the_admin_token_is_asked_for_exactly() -> None:
         assert not admin_allowed(wrong, token)
     assert not admin_allowed("", None)
     assert not admin_allowed("anything", None)
+
+
+def test_a_token_that_can_be_guessed_does_not_pass_the_throttle() -> None:
+    assert passes_throttle(Secret("x" * WEAK_SECRET_LENGTH))
+    assert not passes_throttle(Secret("x" * (WEAK_SECRET_LENGTH - 1)))
 
 
 @pytest.mark.parametrize(
