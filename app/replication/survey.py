@@ -120,7 +120,7 @@ def _held(site: Site, deletions: int) -> Iterator[str]:
     room = brake.room(site)
     if deletions > room:
         yield (
-            f"Of {deletions} deletions about {room} go unasked now, with those of the last hour; the others wait for"
+            f"Of {deletions} deletions about {room} go unasked now, after those of the last hour; the others wait for"
             f" `geo sites release-deletions {site.name}`."
         )
 
