@@ -110,13 +110,11 @@ class EmbeddedValkey:
         self,
         directory: Path | str,
         *,
-        program: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Touches nothing yet. ``program`` is the server program (default: what `binary` finds)."""
+        """Touches nothing yet."""
         self.directory = Path(directory).resolve()
-        self._program = program
         self.socket = _socket_path(self.directory)
         self._clock = clock
         self._sleep = sleep
@@ -151,11 +149,11 @@ class EmbeddedValkey:
             "loglevel": "warning",
         }
         return [
-            str(self._program or binary()),
+            str(binary()),
             *(word for name, value in options.items() for word in (f"--{name}", value)),
         ]
 
-    def program(self, *, name: str = "valkey", stop_order: int = 1, stop_timeout: float = 2.0) -> Program:
+    def program(self) -> Program:
         """For the supervisor: stopped after the programs that use it.
 
         Raises ValkeyMissingError, and RuntimeError unless entered: the directory must be held.
@@ -163,11 +161,11 @@ class EmbeddedValkey:
         if self._lock is None:
             raise RuntimeError("enter the EmbeddedValkey before running it: its directory is not locked")
         return Program(
-            name,
+            "valkey",
             self.argv,
-            stop_order=stop_order,
+            stop_order=1,
             ready=self.ready,
-            stop_timeout=stop_timeout,
+            stop_timeout=2.0,
             pass_fds=(self._lock.fileno(),),
         )
 

@@ -50,7 +50,7 @@ control_socket_disable = True
 # Each worker opens its own database and queue connections, and those must not be shared across a fork.
 preload_app = False
 
-# A worker that is replaced leaves its metrics files behind for every later scrape to read, so none is without need.
+# A worker that is replaced lets go of what registries and following sites keep open to it, so none is without need.
 max_requests = 0
 
 # The feed's position is in the query and names open gaps: twice gunicorn's default length. The header limits

@@ -118,7 +118,7 @@ def generate(
         raise InvalidKeyRequest(f"a certificate is valid for 1 to {MAX_DAYS} days, not {days}")
     paths = {name: directory / name for name in (CERTIFICATE_NAME, JWKS_NAME, SECRET_NAME, KEY_NAME)}
     if not overwrite:
-        # Looked at before the slow part; what counts is the look that `_publish` takes.
+        # Looked at before the slow part; what counts is that `_link_all` replaces nothing.
         _refuse_existing(paths.values())
     key = _draw(algorithm)
     certificate = _self_signed(key, issuer, days, now())

@@ -63,8 +63,8 @@ def migrate() -> list[str]:
             return _changed(_runner().up())
 
 
-def revert(target: str | None = None) -> list[str]:
-    """Undo the last migration, or all back through `target`; return the names undone.
+def revert() -> list[str]:
+    """Undo the last migration; return the names undone.
 
     Raises:
         Unmigrated: when this version does not know what was applied last, or a migration fails.
@@ -72,7 +72,7 @@ def revert(target: str | None = None) -> list[str]:
     with migration_lock():
         _require_known()
         with _telling(lambda: applied()[-1]):
-            return _changed(_runner().down(target))
+            return _changed(_runner().down())
 
 
 def go_to(target: str) -> tuple[list[str], list[str]]:

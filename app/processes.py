@@ -170,25 +170,23 @@ def describe_exit(status: int) -> str:
 
 def die_with_parent(
     *,
-    parent: int | None = None,
     interval: float = PARENT_POLL_INTERVAL,
     grace: float = ORPHAN_GRACE,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> threading.Thread:
     """Stop this process when its parent is gone: SIGTERM, and after ``grace`` seconds SIGKILL.
 
     For processes that their parent forks without arming a parent-death signal, as Dramatiq does with its
-    workers: call it in the worker, after the fork (a thread does not survive one). ``parent`` is the pid that
-    must stay the parent; by default the one at the time of the call. Polling the parent's pid, unlike Linux's
+    workers: call it in the worker, after the fork (a thread does not survive one). The parent is the
+    one at the time of the call. Polling the parent's pid, unlike Linux's
     parent-death signal, works everywhere and whichever thread forked.
     """
-    expected = os.getppid() if parent is None else parent
+    expected = os.getppid()
 
     def watch() -> None:
         while os.getppid() == expected:
-            sleep(interval)
+            time.sleep(interval)
         os.kill(os.getpid(), signal.SIGTERM)
-        sleep(grace)
+        time.sleep(grace)
         os.kill(os.getpid(), signal.SIGKILL)
 
     thread = threading.Thread(target=watch, name="die-with-parent", daemon=True)

@@ -14,6 +14,9 @@ from app.redis_address import SentinelAddress, is_sentinel
 #: Options of a connection that hold for those to the Sentinels as well.
 _SHARED = ("socket_", "ssl_")
 
+#: A script that deletes a key only while it holds what we put there: after a long stop it may be somebody else's.
+DELETE_OURS = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+
 
 def connect(url: str, **options: Any) -> redis.Redis:
     """A client of the server at this address; of whichever the Sentinels name at the time, where it names those.

@@ -20,7 +20,7 @@ from app.registry_settings import ProviderName as ProviderName
 from app.registry_settings import RegistrySettings as RegistrySettings
 from app.registry_settings import read_registry
 from app.retention import KEEP_EVENTS, KEEP_HISTORY, KEEP_QUARANTINE, KEEP_UNREAD_EVENTS, Retention
-from app.site_environment import REGISTRY, SiteEnvironment, strays, suffix
+from app.site_environment import REGISTRY, SITE_NAME, SiteEnvironment, is_site_name, strays, suffix
 
 #: Where everything lives that a single machine keeps: state, broker data, spool, session key.
 STATE_DIRECTORY = Path("var")
@@ -311,11 +311,8 @@ def _site_names(env: Environment, role: Role) -> tuple[str, ...]:
     """The sites that this deployment replicates to, the first of them the one that a single site's variables mean."""
     given = [each.strip() for each in env.text_or("GEO_SITE_NAME", "").split(",") if each.strip()]
     names = tuple(dict.fromkeys(given)) or ("secondary",)
-    if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", name) and name != "primary" for name in names):
-        env.problem(
-            "GEO_SITE_NAME must be 1 to 63 letters, digits, `.`, `_` or `-`, and not `primary`;"
-            " several names are separated by commas."
-        )
+    if not all(is_site_name(name) for name in names):
+        env.problem(f"GEO_SITE_NAME must be {SITE_NAME}; several names are separated by commas.")
     if len({suffix(name) for name in names}) < len(names):
         env.problem(
             "GEO_SITE_NAME has names that differ in nothing but case or punctuation: their variables would too."

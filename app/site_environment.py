@@ -29,9 +29,19 @@ OF_A_REGISTRY = (
     *("MAX_CONNECTIONS", "MAX_BYTES_PER_SECOND", "RATELIMIT_FLOOR"),
 )
 
+#: What a site can be called, as it is told to who gave something else.
+SITE_NAME = "1 to 63 letters, digits, `.`, `_` or `-`, and not `primary`"
+
+_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+
 _VARIABLES = (*(REGISTRY + each for each in ("URL", *OF_A_REGISTRY)), *sorted(POLICIES))
 
 _VARIABLE = re.compile(rf"\b(?:{'|'.join(_VARIABLES)})\b")
+
+
+def is_site_name(name: str) -> bool:
+    """Tell whether a site can be called this."""
+    return _SITE_NAME.fullmatch(name) is not None and name != "primary"
 
 
 def suffix(site_name: str) -> str:

@@ -10,8 +10,8 @@ from peewee import Model
 
 from app.admin import format as formats
 from app.admin import guard
-from app.api.webhook import PATH as WEBHOOK
 from app.models import ContainerRepositoryRegistry as Registry
+from app.notifications import WEBHOOK_PATH
 from app.registry_config import InvalidRegistryConfig, distribution_yaml
 from app.replication import queries
 from app.replication.narrowing import Filter
@@ -76,7 +76,7 @@ def webhook_example() -> str | None:
         return None
     try:
         return distribution_yaml(
-            "primary", webhook_url=request.host_url.rstrip("/") + WEBHOOK, secret=INSTEAD_OF_SECRET
+            "primary", webhook_url=request.host_url.rstrip("/") + WEBHOOK_PATH, secret=INSTEAD_OF_SECRET
         )
     except InvalidRegistryConfig:
         return None

@@ -21,7 +21,7 @@ from app.api.problems import problem
 from app.api.senders import Senders
 from app.database import DatabaseUnavailable
 from app.metrics import buffer
-from app.notifications import Notification, Quarantined, UnknownDialect, parse
+from app.notifications import WEBHOOK_PATH, Notification, Quarantined, UnknownDialect, parse
 from app.notifications.authentication import Check, Refused, Sender
 from app.notifications.text import excerpt_of_bytes, free_text
 from app.replication import backfill, event_log
@@ -41,8 +41,6 @@ HEAD = 64 * 1024
 #: What is read of somebody whose proof needs the body. GitHub's largest is 25 MB.
 MAX_UNPROVEN = 32 * 1024 * 1024
 
-PATH = "/api/v4/container_registry_event/events"
-
 
 @dataclass(slots=True)
 class Body:
@@ -51,12 +49,12 @@ class Body:
     complete: bool = field(default=True)
 
 
-@blueprint.post(PATH)
-@blueprint.post(f"{PATH}/<dialect>")
+@blueprint.post(WEBHOOK_PATH)
+@blueprint.post(f"{WEBHOOK_PATH}/<dialect>")
 def receive(dialect: str = "distribution") -> Response:
     """Take in one delivery. 200 with counts; 401, 413 without proof; 503 when it cannot be stored, or proven now."""
     started = time.perf_counter()
-    with tracing.served("POST", PATH, request.headers) as span:
+    with tracing.served("POST", WEBHOOK_PATH, request.headers) as span:
         response = _receive(dialect, span)
         span.answered(response.status_code)
     buffer.count("geo_webhook_requests_total", {"status": str(response.status_code)})

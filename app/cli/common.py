@@ -141,8 +141,8 @@ def waking(context: Context) -> Iterator[None]:
 def site_named(name: str | None, *, remote: bool = False) -> Site:
     """The secondary with this name, or the only one there is; only those replicated to from here, unless `remote`."""
     with connection():
-        rows = Site.select().where(~Site.primary & ~Site.retired).order_by(Site.id)
-        secondaries = [site for site in rows if remote or not site.remote]
+        meant_here = Site.secondaries() if remote else Site.here()
+        secondaries = list(Site.select().where(meant_here).order_by(Site.id))
     found = [site for site in secondaries if name in {None, site.name}]
     if len(found) == 1:
         return found[0]

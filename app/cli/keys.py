@@ -12,7 +12,8 @@ from app import keygen as keys
 from app import registry_config as config
 from app.cli.common import fail, plainly, print_json
 from app.cli.names import complete_repository
-from app.registry import InvalidKey, KeyToken, Scope, SigningKey, is_repository
+from app.notifications import WEBHOOK_PATH
+from app.registry import REPOSITORY_PATH, InvalidKey, KeyToken, Scope, SigningKey, is_repository
 from app.settings import AuthKind, Settings
 
 
@@ -94,7 +95,7 @@ def token(repository: str, actions: tuple[str, ...], side: str, header: bool, as
     Exit status: 0; 1 that registry takes no tokens of ours; 2 wrong usage.
     """
     if not is_repository(repository):
-        raise click.UsageError(f"{repository!r} is not a repository path, such as team/app (without host and tag)")
+        raise click.UsageError(f"{repository!r} is not {REPOSITORY_PATH}")
     settings = Settings.from_env(os.environ)
     registry = settings.primary if side == "primary" else _of_site(settings, side).secondary
     if registry is None or registry.auth is not AuthKind.TOKEN or registry.key_path is None:
@@ -151,7 +152,7 @@ def registry_config(
     """
     settings = Settings.from_env(os.environ)
     chosen = cast("config.Role", role)
-    url = f"{webhook.rstrip('/')}/api/v4/container_registry_event/events" if webhook else None
+    url = f"{webhook.rstrip('/')}{WEBHOOK_PATH}" if webhook else None
     if role == "primary" and url is None:
         raise click.UsageError("say where the registry reaches geo-registry: --webhook https://geo.example.com")
     secret = settings.notification_secrets[0].value if settings.notification_secrets else None

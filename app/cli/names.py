@@ -71,7 +71,7 @@ def _read(query: Callable[[str], list[str]], incomplete: str) -> list[str]:
 def _sites(_incomplete: str) -> list[str]:
     from app.models import Site
 
-    rows = Site.select(Site.name).where(~Site.primary & ~Site.retired).order_by(Site.name)
+    rows = Site.select(Site.name).where(Site.secondaries()).order_by(Site.name)
     return [row.name for row in rows]
 
 

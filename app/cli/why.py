@@ -13,7 +13,7 @@ from app.cli.repositories import WORDS
 from app.cli.text import paragraph
 from app.database import connection
 from app.models import SyncState
-from app.registry import is_digest, is_repository, is_tag
+from app.registry import REPOSITORY_PATH, is_digest, is_repository, is_tag
 from app.replication.explain import explain
 from app.replication.explanation import Cause, Explanation
 from app.units import duration
@@ -59,7 +59,7 @@ def _split(image: str) -> tuple[str, str]:
         path, colon, tag = named, "", ""
     name = digest or (tag if colon else "latest")
     if not is_repository(path):
-        raise click.UsageError(f"{path!r} is not a repository path, such as team/app (without host)")
+        raise click.UsageError(f"{path!r} is not {REPOSITORY_PATH}")
     if not (is_digest(name) if digest else is_tag(name)):
         raise click.UsageError(f"{name!r} is neither a tag nor a digest")
     return path, name

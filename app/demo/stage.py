@@ -18,6 +18,7 @@ from app.demo.token_service import TokenService
 from app.deployment import Deployment
 from app.embedded import EmbeddedValkey
 from app.keygen import Keys, generate
+from app.notifications import WEBHOOK_PATH
 from app.registry import KeyToken, RegistryClient, SigningKey
 from app.replication import sites
 from app.settings import STATE_DIRECTORY, Settings
@@ -89,7 +90,7 @@ def stage(port: int, directory: Path = STATE_DIRECTORY / "demo") -> Iterator[Sta
         service = stack.enter_context(TokenService(tokens, TOKEN_PORT))
         valkey = stack.enter_context(EmbeddedValkey(directory / "valkey"))
         _prepare(settings)
-        webhook = f"http://127.0.0.1:{port}/api/v4/container_registry_event/events"
+        webhook = f"http://127.0.0.1:{port}{WEBHOOK_PATH}"
         programs = [
             primary.program(binary, keys, service.realm, webhook),
             secondary.program(binary, keys, service.realm, None),

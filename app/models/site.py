@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peewee import AutoField, BooleanField, CharField, IntegerField, TextField
+from peewee import AutoField, BooleanField, CharField, Expression, IntegerField, TextField
 
 from app.database import UTCDateTimeField
 from app.models.base import BaseModel
@@ -71,3 +71,15 @@ class Site(BaseModel):
 
     class Meta:
         table_name = "geo_sites"
+
+    @classmethod
+    def secondaries(cls) -> Expression:
+        """A condition: every site that is replicated to, from here or by its own deployment."""
+        expression: Expression = ~cls.primary & ~cls.retired
+        return expression
+
+    @classmethod
+    def here(cls) -> Expression:
+        """A condition: the sites that are replicated to from here; remote ones do that for themselves."""
+        expression: Expression = cls.secondaries() & ~cls.remote
+        return expression

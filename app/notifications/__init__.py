@@ -5,7 +5,7 @@ Pure: bytes in, values out. Nothing here knows a model, a setting or a web frame
 
 from __future__ import annotations
 
-from app.notifications.delivery import Delivery
+from app.notifications.delivery import WEBHOOK_PATH, Delivery
 from app.notifications.dialects import DEFAULT_DIALECT, DIALECTS, UnknownDialect, parse
 from app.notifications.errors import InvalidEvent, NotificationError
 from app.notifications.event import Action, RegistryEvent
@@ -14,6 +14,7 @@ from app.notifications.notification import Notification, Quarantined
 __all__ = [
     "DEFAULT_DIALECT",
     "DIALECTS",
+    "WEBHOOK_PATH",
     "Action",
     "Delivery",
     "InvalidEvent",

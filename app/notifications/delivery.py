@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+#: Where registries deliver, below the deployment's address. One in another dialect adds its name.
+WEBHOOK_PATH = "/api/v4/container_registry_event/events"
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:

@@ -18,22 +18,10 @@ from app.notifications.event import MAX_EVENT_ID, Action, RegistryEvent
 from app.notifications.notification import Ignored, Notification, rejected, sort_events
 from app.notifications.text import free_text
 from app.notifications.timestamps import moment
+from app.registry.media_types import OCTET_STREAM, essence, is_manifest
 
-#: What a manifest may be, without parameters. Any other type is judged by the URL it was pushed to.
-MANIFEST_MEDIA_TYPES: Final = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.artifact.manifest.v1+json",
-        "application/vnd.cncf.oras.artifact.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.v1+prettyjws",
-        "application/vnd.docker.distribution.manifest.v1+json",
-    }
-)
 #: What Distribution calls every blob, whatever the layer's own type.
-BLOB_MEDIA_TYPE: Final = "application/octet-stream"
+BLOB_MEDIA_TYPE: Final = OCTET_STREAM
 
 #: Reading changes nothing, and a mounted blob shows in no tag until a manifest names it.
 _HARMLESS: Final = frozenset({"pull", "mount"})
@@ -93,8 +81,9 @@ def read_event(item: Mapping[str, object]) -> RegistryEvent | Ignored:
 
 def _kind(target: Mapping[str, object]) -> Literal["manifest", "blob"]:
     """What was pushed without a tag. In doubt a manifest: that costs one request, a missed one an image."""
-    media_type = _string(target.get("mediaType")).split(";", 1)[0].strip().lower()
-    if media_type in MANIFEST_MEDIA_TYPES:
+    media_type = essence(_string(target.get("mediaType")))
+    # Any other type is judged by the URL it was pushed to.
+    if is_manifest(media_type):
         return "manifest"
     # Counted from the end, for a repository may be called a/blobs/b; and by hand, for urlsplit raises.
     steps = _string(target.get("url")).split("?", 1)[0].rsplit("/", 2)

@@ -9,6 +9,7 @@ from app.registry.blobs import Upload
 from app.registry.client import RegistryClient
 from app.registry.credential import Credential, Credentials, Fixed, Issued, TokenShare, Use
 from app.registry.errors import (
+    REGISTRY_WIDE,
     ActionNotAllowed,
     Denied,
     DigestMismatch,
@@ -36,13 +37,15 @@ from app.registry.errors import (
 from app.registry.limits import Limiter, Meter, NoLimit, Permit, Quota, always_bulk, bulk
 from app.registry.manifests import Descriptor, Manifest
 from app.registry.manners import Manners
-from app.registry.references import Digest, is_digest, is_repository, is_tag
+from app.registry.references import REPOSITORY_PATH, Digest, is_digest, is_repository, is_tag
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
 from app.registry.token_service import Account, Anonymous, Basic, OwnTokenService
 from app.registry.tokens import SigningKey
 from app.registry.transfer import Opener, Source, TransferResult, copy_blob, holds, straight
 
 __all__ = [
+    "REGISTRY_WIDE",
+    "REPOSITORY_PATH",
     "Account",
     "ActionNotAllowed",
     "Anonymous",

@@ -99,7 +99,7 @@ _MEANS = (
 )
 
 
-def from_response(response: requests.Response, *, body: bytes | None = None, own: bool = True) -> RegistryError:
+def from_response(response: requests.Response, *, own: bool = True) -> RegistryError:
     """Build the error that a refusing (or unexpected) response stands for, and close the response.
 
     `own` is False when the answer came from a host that the registry redirected to: what a storage service says is
@@ -107,8 +107,7 @@ def from_response(response: requests.Response, *, body: bytes | None = None, own
     """
     method = response.request.method or ""
     status = response.status_code
-    if body is None:
-        body = _error_body(response, method)
+    body = _error_body(response, method)
     codes, words = _codes(body) if own else ((), "")
     verdict = _verdict(status, codes) if own or status == 429 else _Verdict(ServerError, "storage_error")
     reason = verdict.reason

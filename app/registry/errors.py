@@ -158,6 +158,10 @@ class RateLimited(TooManyRequests):
     default_reason = "rate_limited"
 
 
+#: What says something of a registry rather than of one thing in it.
+REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
+
+
 class Unsupported(RegistryError):
     """405, or code UNSUPPORTED: this registry does not do that."""
 

@@ -62,6 +62,10 @@ class Digest:
         return Digest.algorithm(digest) == Digest.algorithm(other) and digest != other
 
 
+#: How a repository name is told to who gave something else.
+REPOSITORY_PATH = "a repository path, such as team/app (without host and tag)"
+
+
 def is_repository(name: str) -> bool:
     """Tell whether this is a repository name (distribution-spec, "Pulling manifests")."""
     return len(name) <= REPOSITORY_LENGTH and _REPOSITORY.fullmatch(name) is not None

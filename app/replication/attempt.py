@@ -16,14 +16,12 @@ from app import correlation, tracing
 from app.database import DatabaseUnavailable
 from app.models import Reference
 from app.registry import (
+    REGISTRY_WIDE,
     Manifest,
     NotFound,
     RegistryError,
     ServerError,
     Stopped,
-    TooManyRequests,
-    Unauthorized,
-    Unreachable,
     bulk,
 )
 from app.replication import outcome
@@ -44,9 +42,6 @@ from app.replication.removals import Gone, NotThereYet, absent
 from app.replication.tag_scope import TagScope
 
 log = logging.getLogger(__name__)
-
-#: What says something of a registry rather than of one reference.
-REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
 
 #: Statuses by which a registry, or what stands before it, says that it is not at work.
 GATEWAY = frozenset({502, 503, 504})

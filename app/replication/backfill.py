@@ -58,9 +58,8 @@ def request_overdue(interval: timedelta | None) -> int:
     asked = 0
     with transaction():
         instant = now()
-        here = ~Site.primary & ~Site.remote & ~Site.retired & Site.enabled
         overdue = Site.reconcile_requested_at.is_null() & (Site.reconcile_started_at <= instant - interval)
-        for site in Site.select().where(here & overdue):
+        for site in Site.select().where(Site.here() & Site.enabled & overdue):
             last = progress.backfill(site, instant)
             if last is not None and last.done:
                 values = {"reconcile_requested_at": instant, "reconcile_reason": "the last one was long ago"}

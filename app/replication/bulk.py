@@ -69,7 +69,7 @@ def _reverify(rows: ModelSelect[Registry], context: Context, level: Verification
 
 
 def _matched(narrow: Filter) -> ModelSelect[Registry]:
-    ours = Registry.site.in_(Site.select(Site.id).where(~Site.retired & ~Site.primary & ~Site.remote))
+    ours = Registry.site.in_(Site.select(Site.id).where(Site.here()))
     return queries.narrowed(narrow).where(Registry.in_scope & ours)
 
 

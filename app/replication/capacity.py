@@ -25,10 +25,7 @@ def limits() -> Limits:
 
 def _limited() -> ModelSelect[Site]:
     limited = Site.capacity.is_null(False) | Site.granted_capacity.is_null(False)
-    return Site.select(Site.id, Site.capacity, Site.granted_capacity).where(
-        # Others' rows are not claimed here.
-        limited & ~Site.primary & ~Site.remote & ~Site.retired
-    )
+    return Site.select(Site.id, Site.capacity, Site.granted_capacity).where(limited & Site.here())
 
 
 _LIMITED = Statement(_limited)

@@ -11,7 +11,7 @@ from peewee import Case, Expression, ModelSelect, fn
 from app.database import MAX_ROWS, connection, lock, now, storable, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncState, VerificationState
-from app.replication.backoff import BACKOFF, Backoff
+from app.replication.backoff import BACKOFF
 from app.replication.claim import MAX_ATTEMPTS, RELEASED, Claim, waiting_again
 from app.statements import Statement, slot
 
@@ -38,7 +38,6 @@ def close(
     retry_after: float | None = None,
     outage: bool = False,
     tried: bool = True,
-    backoff: Backoff = BACKOFF,
 ) -> Closed:
     """Let go of the row, in the state that its references are in.
 
@@ -62,7 +61,7 @@ def close(
             state = SyncState.SYNCED
         else:
             count = claim.retry_count + 1 if tried else max(1, claim.retry_count)
-            retry_at = instant + backoff.delay(count, outage=outage, at_least=retry_after)
+            retry_at = instant + BACKOFF.delay(count, outage=outage, at_least=retry_after)
             if failure is None:
                 failure, retry_at = summary.failure, summary.retry_at or retry_at
             values = {"state": SyncState.FAILED, "retry_count": count, "retry_at": retry_at}
@@ -106,7 +105,7 @@ def release(claim: Claim, *, priority: int | None = None, after: float = 0.0) ->
         return _pending(ours, released, instant)
 
 
-def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
+def fail_poisonous() -> int:
     """Fail the rows whose every sync ended with its worker's death; return how many."""
     with connection():
         instant = now()
@@ -121,10 +120,10 @@ def fail_poisonous(backoff: Backoff = BACKOFF) -> int:
             return 0
         with transaction():
             lock(Registry, ids)
-            return sum(_fail_poisonous(id_, poisonous, instant, backoff) for id_ in ids)
+            return sum(_fail_poisonous(id_, poisonous, instant) for id_ in ids)
 
 
-def _fail_poisonous(registry_id: int, poisonous: Expression, instant: datetime, backoff: Backoff) -> int:
+def _fail_poisonous(registry_id: int, poisonous: Expression, instant: datetime) -> int:
     values: dict[str, Any] = {
         **RELEASED,
         "state": SyncState.FAILED,
@@ -133,7 +132,7 @@ def _fail_poisonous(registry_id: int, poisonous: Expression, instant: datetime, 
         "attempts": 0,
         "retry_count": Registry.retry_count + 1,
         # For each by itself: those whose holder was killed for the sake of another must not come back together.
-        "retry_at": instant + backoff.delay(MAX_ATTEMPTS + 3),
+        "retry_at": instant + BACKOFF.delay(MAX_ATTEMPTS + 3),
         "last_sync_failure": f"{MAX_ATTEMPTS} workers in a row died while syncing this repository;"
         " look for kills by memory limits in the system's log",
         "lease_token": Registry.lease_token + 1,

@@ -12,7 +12,7 @@ from app.models import Reference, Site
 from app.providers import Provider, Removal
 from app.providers.control import ControlPlaneDiffers
 from app.registry import Digest, Manifest, NotFound, RegistryClient, Rejected, Stopped, Unsupported
-from app.registry.media_types import OCI_MANIFEST
+from app.registry.media_types import OCI_EMPTY, OCI_MANIFEST
 from app.replication import brake
 from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
@@ -216,7 +216,7 @@ class _Way:
 
 def _throwaway(tag: str) -> Manifest:
     """A manifest that nobody else has, so that deleting its digest removes this one tag."""
-    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest.of(EMPTY), "size": len(EMPTY)}
+    empty = {"mediaType": OCI_EMPTY, "digest": Digest.of(EMPTY), "size": len(EMPTY)}
     data = json.dumps(
         {
             "schemaVersion": 2,

@@ -20,6 +20,7 @@ from app.replication.scope import Scope
 from app.replication.site_option import site_option
 from app.replication.status import status
 from app.replication.tag_scope import TagScope
+from app.replication.unsettled import taken_up
 
 #: Attempts told, newest first.
 HISTORY = 10
@@ -316,7 +317,6 @@ class _Case:
 
 def _ahead(row: Registry, instant: datetime) -> int:
     """How many rows workers take before this one, in the order in which they claim them."""
-    sites = Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary)
     # Compared within the database, as its own order has it.
     own = Registry.alias()
     since = own.select(own.pending_since).where(own.id == row.id)
@@ -325,7 +325,7 @@ def _ahead(row: Registry, instant: datetime) -> int:
     earlier = (Registry.pending_since < since) | ((Registry.pending_since == since) & first)
     earlier |= Registry.pending_since.is_null() & (~fn.EXISTS(unknown) | first)
     before = (Registry.priority < row.priority) | ((Registry.priority == row.priority) & earlier)
-    count: int = Registry.select().where(claim.due(instant) & Registry.site.in_(sites) & before).count()
+    count: int = Registry.select().where(claim.due(instant) & Registry.site.in_(taken_up()) & before).count()
     return count
 
 

@@ -124,7 +124,7 @@ def set_aside(name: str, url: str) -> None:
 
 
 def _is_site(url: str) -> bool:
-    rows = Site.select().where(~Site.primary & ~Site.remote & ~Site.retired & Site.given_up_at.is_null())
+    rows = Site.select().where(Site.here() & Site.given_up_at.is_null())
     return any(same_address(each.url, url) for each in rows)
 
 

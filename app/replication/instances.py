@@ -110,7 +110,7 @@ def _last_asked() -> datetime | None:
 
 
 def _under_way() -> bool:
-    sites = Site.select().where(~Site.primary & ~Site.retired & ~Site.remote & Site.enabled)
+    sites = Site.select().where(Site.here() & Site.enabled)
     found = [progress.backfill(site) for site in sites]
     return any(each is not None and not each.done for each in found)
 

@@ -82,11 +82,11 @@ def settle(site: Site, require: Callable[[], None] = lambda: None) -> Moved:
     return moved
 
 
-def settle_strays(limit: int = MAX_ROWS) -> int:
-    """Settle rows out of scope that somebody has let go of since, or asked for, at most `limit`; return how many."""
+def settle_strays() -> int:
+    """Settle rows out of scope that somebody has let go of since, or asked for, at most `MAX_ROWS`; return how many."""
     with transaction():
         stray = ~Registry.in_scope & Registry.state.in_([SyncState.PENDING, SyncState.FAILED])
-        ids = [row.id for row in Registry.select(Registry.id).where(stray).limit(limit)]
+        ids = [row.id for row in Registry.select(Registry.id).where(stray).limit(MAX_ROWS)]
         if not ids:
             return 0
         lock(Registry, ids)

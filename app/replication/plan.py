@@ -176,7 +176,7 @@ class SitePlan:
 
 
 def judge(found: Found, policy: Policy) -> TagPlan:
-    """Say what a sync would do about this reference; the blobs that it needs are added by `with_graph`."""
+    """Say what a sync would do about this reference; the blobs that it needs are added by `Graph.add`."""
     if found.error is not None:
         return _plan(found, Action.UNCLEAR, found.error)
     if found.primary is not None:

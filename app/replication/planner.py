@@ -32,7 +32,6 @@ def plan(
     generation: int,
     *,
     destination: RegistryClient | None = None,
-    trigger: str = "full",
     vacant: Callable[[], None] = lambda: None,
 ) -> int:
     """List the repository on the primary and mark every tag, there or gone; return how many.
@@ -59,7 +58,7 @@ def plan(
     if there is not None and there.vacant:
         vacant()
     with connection():
-        marked = _mark_all(claim, listed.tags, before, trigger, TagScope.of(claim.site_now()))
+        marked = _mark_all(claim, listed.tags, before, TagScope.of(claim.site_now()))
     if there is not None:
         drift.look(claim, listed, there, before)
     _settle(claim, generation)
@@ -92,7 +91,7 @@ def _tags(claim: Claim) -> list[Reference]:
 _TAGS = Statement(lambda: Reference.select().where((Reference.registry == slot("id")) & Reference.is_tag))
 
 
-def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger: str, scope: TagScope) -> int:
+def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], scope: TagScope) -> int:
     instant = now()
     # What left the scope is neither brought nor missed.
     known = {tag.name: tag for tag in _tags(claim) if scope.covers(tag.name)}
@@ -102,11 +101,11 @@ def _mark_all(claim: Claim, listed: Set[str], before: Mapping[int, int], trigger
     # A listing is no witness against a tag that an event named while it was being made.
     missing = {name for name in known.keys() - listed - extras if known[name].id in before}
     for batch in in_batches(sorted(listed - known.keys())):
-        _create(claim, batch, trigger, instant)
+        _create(claim, batch, instant)
     for ids in in_batches([known[name].id for name in sorted(listed & known.keys())]):
-        _mark(claim, ids, None, trigger, instant)
+        _mark(claim, ids, None, instant)
     for ids in in_batches([known[name].id for name in sorted(missing)]):
-        _mark(claim, ids, before, trigger, instant)
+        _mark(claim, ids, before, instant)
     return len(listed | (known.keys() - extras))
 
 
@@ -133,13 +132,13 @@ def _require_nothing_of_ours(claim: Claim, error: NotFound, destination: Registr
         )
 
 
-def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime) -> None:
+def _create(claim: Claim, names: Sequence[str], instant: datetime) -> None:
     rows = [
         {
             "registry": claim.registry_id,
             "name": name,
             "is_tag": True,
-            "trigger": trigger,
+            "trigger": "full",
             "pending_since": instant,
             "created_at": instant,
         }
@@ -151,7 +150,7 @@ def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime)
         insert.on_conflict(action="NOTHING", conflict_target=[Reference.registry, Reference.name]).execute()
 
 
-def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, trigger: str, instant: datetime) -> None:
+def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, instant: datetime) -> None:
     """A reference that an event already asked for keeps its place in the queue, and its witness.
 
     `missing`: they are not listed; the generations that they had before the listing.
@@ -169,7 +168,7 @@ def _mark(claim: Claim, ids: Sequence[int], missing: Mapping[int, int] | None, t
             state=SyncState.PENDING,
             in_scope=True,
             delete_witness=kept,
-            trigger=Case(None, [(waiting | unrepaired, Reference.trigger)], trigger),
+            trigger=Case(None, [(waiting | unrepaired, Reference.trigger)], "full"),
             event_id=Case(None, [(waiting, Reference.event_id)], None),
             correlation_id=Case(None, [(waiting, Reference.correlation_id)], None),
             event_at=Case(None, [(waiting, Reference.event_at)], None),

@@ -12,14 +12,12 @@ from app.notifications import Notification, Quarantined, UnknownDialect, parse
 from app.replication import event_log
 from app.replication.context import Context
 from app.replication.event_log import Origin
+from app.replication.paging import MAX_ID
 
 log = logging.getLogger(__name__)
 
 #: What is kept however young all of it is: a sender that nobody understands must not fill the disk.
 KEPT = 10_000
-
-#: The largest id that a database takes.
-_MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def replay(quarantined_id: int, context: Context) -> Replayed | None:
 
 def discard(quarantined_id: int) -> bool:
     """Forget it; False when there is no such."""
-    if quarantined_id > _MAX_ID:
+    if quarantined_id > MAX_ID:
         return False
     with transaction():
         return bool(QuarantinedEvent.delete().where(QuarantinedEvent.id == quarantined_id).execute())
@@ -89,7 +87,7 @@ def prune(older_than: timedelta | None, limit: int = MAX_ROWS) -> int:
 
 
 def _find(quarantined_id: int) -> QuarantinedEvent | None:
-    if quarantined_id > _MAX_ID:
+    if quarantined_id > MAX_ID:
         return None
     with connection():
         found: QuarantinedEvent | None = QuarantinedEvent.get_or_none(QuarantinedEvent.id == quarantined_id)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,13 +15,12 @@ from app.models import Cursor, Site, SiteReport
 from app.replication import cursor
 from app.replication.policy import TagPatterns
 from app.replication.scope import Scope
-from app.replication.sites import PRIMARY, SiteError
+from app.replication.sites import SiteError
 from app.replication.tag_scope import TagScope
 from app.settings import MAX_CAPACITY, Deletion, VerificationLevel
+from app.site_environment import SITE_NAME, is_site_name
 
 Choice = TypeVar("Choice", bound=StrEnum)
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 #: How kinds of values are called in a file.
 _WORDS: Mapping[type, str] = {str: "text", list: "list", int: "whole number", bool: "boolean"}
@@ -76,10 +74,8 @@ class Declaration:
     paused: bool = False
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name) or self.name == PRIMARY:
-            raise InvalidSite(
-                f"{self.name!r} cannot be a site's name: 1 to 63 letters, digits, `.`, `_` or `-`, and not `primary`"
-            )
+        if not is_site_name(self.name):
+            raise InvalidSite(f"{self.name!r} cannot be a site's name: {SITE_NAME}")
         if self.url and not _is_address(self.url):
             raise InvalidSite(f"site {self.name}: {self.url!r} is no http:// or https:// address of a registry")
         if self.capacity is not None and not 1 <= self.capacity <= MAX_CAPACITY:
@@ -157,7 +153,7 @@ def remote() -> list[Site]:
 
 def of_environment() -> Site | None:
     """The site that is replicated to from here, which no file governs. Call it inside `connection()`."""
-    found: Site | None = Site.select().where(~Site.remote & ~Site.primary & ~Site.retired).first()
+    found: Site | None = Site.select().where(Site.here()).first()
     return found
 
 

@@ -13,7 +13,7 @@ from peewee import Case
 from app.database import MAX_ROWS, connection, lock, now, transaction
 from app.models import ContainerRepository, Reference, Site, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.registry import NotFound, RegistryClient, is_repository
+from app.registry import REPOSITORY_PATH, NotFound, RegistryClient, is_repository
 from app.replication import claim as claims
 from app.replication import marking, sites
 from app.replication.closing import Closed
@@ -177,7 +177,7 @@ def find(site: Site, path: str, source: RegistryClient) -> Registry:
     """
     path = path.strip("/")
     if not is_repository(path):
-        raise UnknownRepository(f"{path!r} is not a repository path, such as team/app (without host and tag)")
+        raise UnknownRepository(f"{path!r} is not {REPOSITORY_PATH}")
     if not Scope.of(site).covers(path):
         raise UnknownRepository(f"{path} is outside what site {site.name} replicates (GEO_REPOSITORIES)")
     with connection():

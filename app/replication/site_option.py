@@ -7,5 +7,4 @@ from app.models import Site
 
 def site_option(site: Site) -> str:
     """` --site NAME` behind what is told to type, and nothing where there is one site only. Inside a connection."""
-    here = Site.select().where(~Site.primary & ~Site.remote & ~Site.retired)
-    return f" --site {site.name}" if here.count() > 1 else ""
+    return f" --site {site.name}" if Site.select().where(Site.here()).count() > 1 else ""

@@ -115,8 +115,7 @@ def _variable(site: Settings, settings: Settings) -> str:
 
 def enabled_secondaries() -> list[Site]:
     """The sites that are replicated to from here; remote ones do that for themselves."""
-    here = ~Site.primary & ~Site.remote & Site.enabled & ~Site.retired
-    return list(Site.select().where(here).order_by(Site.id))
+    return list(Site.select().where(Site.here() & Site.enabled).order_by(Site.id))
 
 
 def enable(site: Site, enabled: bool) -> None:
@@ -158,8 +157,7 @@ def promote(name: str, settings: Settings, *, give_up: bool = False) -> Promotio
         primary = Site.get_or_none(Site.primary)
         if primary is None:
             raise SiteError("there is no primary yet: `geo migrate` writes the environment's registries down")
-        here = ~Site.primary & ~Site.remote & ~Site.retired
-        there = list(Site.select().where(here))
+        there = list(Site.select().where(Site.here()))
         site = next((each for each in there if each.name == name or len(there) == 1), None)
         named = [each.site_name for each in settings.every]
         if name not in {*named, site.name if site is not None else None}:
@@ -226,7 +224,7 @@ def _exchange(compared: Compared, settings: Settings) -> None:
     """Nobody has said here that another took over from what was compared: the environment does."""
     primary = Site.get_or_none(Site.primary)
     if primary is not None and same_address(primary.url, compared.url):
-        here = Site.select().where(~Site.primary & ~Site.remote & ~Site.retired)
+        here = Site.select().where(Site.here())
         over = next((each.name for each in here if same_address(each.url, settings.primary.url)), settings.site_name)
         promote(over, settings)
 

@@ -27,7 +27,7 @@ from app.models import (
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import event_log, progress, reference_counts, repository_counts, site_reports
 from app.replication.brake import HELD
-from app.replication.event_log import Position
+from app.replication.cursor import position_of
 from app.replication.lease import TTL
 from app.replication.repository_counts import Group as Repositories
 from app.replication.site_numbers import COUNTED, SiteNumbers
@@ -118,7 +118,7 @@ def status() -> Status:
     instant = now()
     newest = Event.select().order_by(Event.id.desc()).first()
     scheduler = Lease.get_or_none(Lease.name == SCHEDULER)
-    sites = Site.select().where(~Site.primary & ~Site.retired).order_by(Site.id)
+    sites = Site.select().where(Site.secondaries()).order_by(Site.id)
     reports = site_reports.last(instant)
     return Status(
         at=instant,
@@ -169,7 +169,7 @@ def _site(site: Site, newest: Event | None, instant: datetime) -> SiteStatus:
         references_synced=sum(group.count for group in ours if group.state == SyncState.SYNCED),
         references_failed=sum(group.count for group in tags if group.state == SyncState.FAILED),
         drift=sum(group.count for group in groups if group.drift),
-        unread_events=event_log.unread(_position(cursor)) if cursor else 0,
+        unread_events=event_log.unread(position_of(cursor)) if cursor else 0,
         last_event_id=newest.id if newest else 0,
         last_event_at=newest.occurred_at if newest else None,
         cursor_last_event_id=cursor.position if cursor else 0,
@@ -251,7 +251,3 @@ def _follower(site: Site, instant: datetime) -> FollowerStatus | None:
         reported_at=row.reported_at,
         report_failure=row.report_failure,
     )
-
-
-def _position(cursor: Cursor) -> Position:
-    return Position(cursor.position, {int(gap): xmax for gap, xmax in cursor.gaps.items()})

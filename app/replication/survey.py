@@ -11,7 +11,7 @@ from typing import Protocol
 from app.database import connection
 from app.models import ContainerRepository, Site
 from app.providers.provider import Lister
-from app.registry import RegistryError, Unreachable, is_repository
+from app.registry import REPOSITORY_PATH, RegistryError, Unreachable, is_repository
 from app.replication import brake, holds
 from app.replication.catalog import REFUSALS, do_without
 from app.replication.comparison import Comparison
@@ -59,7 +59,7 @@ def named(site: Site, names: Sequence[str]) -> list[str]:
     wrong = [path for path in paths if not is_repository(path)]
     if wrong:
         shown = ", ".join(repr(path) for path in wrong)
-        raise UnknownRepository(f"{shown}: no repository path, such as team/app (without host and tag)")
+        raise UnknownRepository(f"{shown}: not {REPOSITORY_PATH}")
     outside = [path for path in paths if not scope.covers(path)]
     if outside:
         raise UnknownRepository(f"{', '.join(outside)}: outside what site {site.name} replicates (GEO_REPOSITORIES)")
@@ -120,7 +120,7 @@ def _held(site: Site, deletions: int) -> Iterator[str]:
     room = brake.room(site)
     if deletions > room:
         yield (
-            f"Of {deletions} deletions about {room} go unasked now, with those of the last hour; the others wait for"
+            f"Of {deletions} deletions about {room} go unasked now, after those of the last hour; the others wait for"
             f" `geo sites release-deletions {site.name}`."
         )
 

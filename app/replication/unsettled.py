@@ -30,7 +30,7 @@ def unverified() -> Expression:
 
 def taken_up() -> ModelSelect[Site]:
     """The ids of the sites whose rows are taken up at all."""
-    return Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary)
+    return Site.select(Site.id).where(Site.secondaries() & Site.enabled)
 
 
 def _written(state: SyncState | VerificationState) -> SQL:

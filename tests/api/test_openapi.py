@@ -11,7 +11,6 @@ import jsonschema_rs
 import pytest
 from werkzeug.test import TestResponse
 
-from app.api import webhook
 from app.api.openapi import document
 from app.api.openapi.parts import DIGEST, PATH, TAG
 from app.api.resources import waiting
@@ -24,6 +23,7 @@ from app.replication import remote_sites, site_reports, site_tokens
 from app.replication.remote_sites import Change, Declaration
 from tests.api.asking import REPOSITORIES, Asking
 from tests.support.deployment import SECRET
+from tests.support.running import WEBHOOK
 from tests.support.seed import Seeded, digest
 from tests.support.site_report import REPORT
 
@@ -248,11 +248,11 @@ def test_registries_and_sites_are_answered_as_the_document_says(asking: Asking, 
     ours = {"Authorization": f"Bearer {token}"}
     feed = "/api/v4/geo/events"
     position = conforms(client.get(feed, headers=ours), feed)["position"]
-    envelope = document()["paths"][webhook.PATH]["post"]["requestBody"]["content"]
+    envelope = document()["paths"][WEBHOOK]["post"]["requestBody"]["content"]
     pushed = envelope["application/vnd.docker.distribution.events.v1+json"]["example"]
-    taken = client.post(webhook.PATH, json=pushed, headers={"Authorization": SECRET})
+    taken = client.post(WEBHOOK, json=pushed, headers={"Authorization": SECRET})
     # Then what is said to each is in the document
-    assert conforms(taken, webhook.PATH, "POST")["accepted"] == 1
+    assert conforms(taken, WEBHOOK, "POST")["accepted"] == 1
     read = conforms(client.post(feed, data={"after": position}, headers=ours), feed, "POST")
     assert len(read["events"]) == 1
     lost = client.get(feed, query_string={"after": "x"}, headers=ours)
@@ -261,7 +261,7 @@ def test_registries_and_sites_are_answered_as_the_document_says(asking: Asking, 
     report = site_reports.dump(REPORT)
     assert validator({"$ref": "#/components/schemas/SiteReport"}).is_valid(report)
     assert conforms(client.post(status, json=report, headers=ours), status, "POST") == {"site": "berlin"}
-    for path, headers in ((feed, {}), (status, ours), (webhook.PATH, {}), ("/jwt/auth", {})):
+    for path, headers in ((feed, {}), (status, ours), (WEBHOOK, {}), ("/jwt/auth", {})):
         method = "GET" if path in {feed, "/jwt/auth"} else "POST"
         conforms(client.open(path, method=method, headers=headers), path, method)
 

@@ -56,10 +56,6 @@ class Ghcr(BearerEmulator):
         self.lets_delete = lets_delete
         self._versions: dict[tuple[str, str], int] = {}
 
-    @property
-    def api_url(self) -> str:
-        return self.url
-
     def respond(self, request: Request) -> Answer:
         called, owner = _API.fullmatch(request.path), _OWNER.fullmatch(request.path)
         if owner is not None:

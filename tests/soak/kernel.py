@@ -134,11 +134,6 @@ class Look:
         )
 
 
-def total(figures: Iterable[Figures], name: str) -> int:
-    """Connections of several to one."""
-    return sum(each.connections.get(name, 0) for each in figures)
-
-
 def _established() -> Iterable[tuple[str, int]]:
     """The socket's number and the port at the other end, of each connection."""
     for line in (_PROC / "net/tcp").read_text().splitlines()[1:]:

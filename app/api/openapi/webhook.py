@@ -6,7 +6,7 @@ from typing import Any
 
 from app.api.openapi.parts import TEXT, Schema, answer, named, operation, query
 from app.api.senders import PARAMETER
-from app.notifications import DIALECTS
+from app.notifications import DIALECTS, WEBHOOK_PATH
 
 #: Whatever comes: what cannot be read is kept and shown, for a registry would send it again and again.
 _ENVELOPE: Schema = {
@@ -70,10 +70,8 @@ def _receiving(name: str, summary: str, parameters: list[Schema]) -> dict[str, A
 
 
 PATHS: dict[str, dict[str, Any]] = {
-    "/api/v4/container_registry_event/events": _receiving(
-        "receiveEvents", "Events of a registry of the Distribution kind", []
-    ),
-    "/api/v4/container_registry_event/events/{dialect}": _receiving(
+    WEBHOOK_PATH: _receiving("receiveEvents", "Events of a registry of the Distribution kind", []),
+    f"{WEBHOOK_PATH}/{{dialect}}": _receiving(
         "receiveEventsInDialect",
         "Events in another dialect",
         [_DIALECT, _SECRET],

@@ -7,7 +7,6 @@ from typing import Any
 from app.api.representations import time
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, SyncAttempt, SyncState, VerificationState
-from app.replication.explanation import Explanation
 
 
 def repository(row: Registry) -> dict[str, Any]:
@@ -86,16 +85,4 @@ def attempt(row: SyncAttempt) -> dict[str, Any]:
         "worker": row.worker,
         "started_at": time(row.started_at),
         "finished_at": time(row.finished_at),
-    }
-
-
-def explanation(told: Explanation) -> dict[str, Any]:
-    """Why a reference is, or is not, on a site."""
-    return {
-        "cause": told.cause.value,
-        "there": told.there,
-        "why": told.why,
-        "next": told.next,
-        "ahead": told.ahead,
-        "reference": None if told.record is None else reference(told.record),
     }

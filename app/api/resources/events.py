@@ -9,14 +9,14 @@ from app.api.resources import parameters
 from app.api.resources.guard import blueprint
 from app.api.resources.listing import listed
 from app.database import connection
-from app.registry import is_repository
+from app.registry import REPOSITORY_PATH, is_repository
 from app.replication import queries
 
 
 @blueprint.get("/geo/event_log")
 def event_log() -> Response:
     """All events, or those of one repository. (`/geo/events` is the feed, which sites read in the order of the log.)"""
-    path = parameters.name("path", is_repository, "a repository path, such as team/app")
+    path = parameters.name("path", is_repository, REPOSITORY_PATH)
     per_page, after = parameters.per_page(), parameters.text("after")
     with connection():
         repository_id = None

@@ -15,7 +15,7 @@ from app.api.resources.guard import blueprint
 from app.api.resources.repositories import find, secondary_here
 from app.database import connection
 from app.models import Reference, Site
-from app.registry import is_repository, is_tag
+from app.registry import REPOSITORY_PATH, is_repository, is_tag
 from app.registry.references import Digest
 from app.replication import awaiting
 from app.replication.awaiting import Awaited, Delay
@@ -52,7 +52,7 @@ def wait(registry_id: int) -> Response:
 @blueprint.get("/geo/container_repositories/wait")
 def wait_by_path() -> Response:
     """The same by path and site, also of a repository that nobody has heard of yet."""
-    path = parameters.name("path", is_repository, "a repository path, such as team/app (without host and tag)")
+    path = parameters.name("path", is_repository, REPOSITORY_PATH)
     if path is None:
         raise InvalidQuery("path is required: the repository's path, such as team/app")
     tag, digest, verified, timeout = _asked()

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import redis
 
+from app.redis_client import DELETE_OURS
 from app.registry import Issued
 from app.sealing import Sealing
 
@@ -28,9 +29,6 @@ INTERVAL = 0.02
 
 #: Tokens that end sooner are not worth the way.
 SHORTEST = 5.0
-
-#: Ends a flight only while it is ours: after a long stop it may be somebody else's.
-_END = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
 class Asked(Protocol):
@@ -93,7 +91,7 @@ class SharedTokens:
             self._put(key, about, issued)
             return issued
         finally:
-            self._shared.ask(lambda client: client.eval(_END, 1, f"{key}:flight", ours), None)
+            self._shared.ask(lambda client: client.eval(DELETE_OURS, 1, f"{key}:flight", ours), None)
 
     def _find(self, key: str, about: str, besides: str | None) -> Issued | None:
         def question(client: redis.Redis) -> tuple[bytes | None, int] | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from app.notifications import WEBHOOK_PATH
 from app.registry import RegistryError, TLSFailed, Unreachable
 from app.registry.errors import BODY_LIMIT
 from app.registry.transport import Transport, read
@@ -14,7 +15,6 @@ from app.replication.check.finding import Finding, Id, error, fine
 from app.replication.check.probe import USER_AGENT
 
 #: Where events are taken in, below the deployment's address.
-PATH = "/api/v4/container_registry_event/events"
 
 #: As Distribution 2.8 sends it.
 _TYPE = "application/vnd.docker.distribution.events.v1+json"
@@ -26,7 +26,7 @@ _REPEATS = "The registry repeats each event for ever, and sends nothing that com
 
 def address(url: str) -> str:
     """The whole address: a deployment's own is completed."""
-    return url.rstrip("/") + PATH if urlsplit(url).path.strip("/") == "" else url
+    return url.rstrip("/") + WEBHOOK_PATH if urlsplit(url).path.strip("/") == "" else url
 
 
 def check(examination: Examination) -> Sequence[Finding]:
@@ -74,7 +74,7 @@ def _judged(url: str, status: int, location: str, body: bytes) -> Finding:
             Id.WEBHOOK_FAILING, _SUBJECT, f"{url} answers {status}", _REPEATS, "Look at the log of web, and the proxy"
         )
     if status != 200 or not _counts(body):
-        right = "https://geo.example.com" + PATH
+        right = "https://geo.example.com" + WEBHOOK_PATH
         why = "Nothing there takes events in; where the answer is a 200, the registry takes it for a delivery."
         title = f"what answers at {url} is not this deployment's webhook ({status})"
         return error(Id.WEBHOOK_ADDRESS, _SUBJECT, title, why, f"notifications.endpoints[].url: {right}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import redis
 
+from app.redis_client import DELETE_OURS
 from app.replication.shared import Shared
 
 #: Seconds after which the flights of a killed process are nobody's, and between two signs of life.
@@ -30,9 +31,8 @@ redis.call('set', KEYS[1], ARGV[1], 'ex', ARGV[2])
 return 1
 """
 
-#: Touches, or ends, a flight only while it is ours: after a long stop it may be somebody else's.
+#: Touches a flight only while it is ours: after a long stop it may be somebody else's.
 _EXTEND = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('expire', KEYS[1], ARGV[2]) end return 0"
-_END = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Flights:
         def tell(client: redis.Redis) -> None:
             pipeline = client.pipeline(transaction=False)
             for key in ended:
-                pipeline.eval(_END, 1, _key(key), self._token)
+                pipeline.eval(DELETE_OURS, 1, _key(key), self._token)
             pipeline.execute()
 
         try:

@@ -72,7 +72,7 @@ def plan(context: Context, progress: Callable[[int, int], None] = lambda _done, 
     return _warned(made, [*warnings, *_of_names(made), *_of_scope(made), *_of_policy(settings, made)])
 
 
-def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int], None] = lambda _: None) -> int:
+def save(plan: DemotionPlan, registry: RegistryClient) -> int:
     """Give all that would be lost another tag, each on the registry itself; how many. Safe to repeat.
 
     Raises:
@@ -84,7 +84,6 @@ def save(plan: DemotionPlan, registry: RegistryClient, progress: Callable[[int],
         for remain in repository.of(Kind.LOST):
             _save(repository.path, remain, registry)
             saved += 1
-            progress(saved)
     return saved
 
 

@@ -10,8 +10,9 @@ from peewee import Case, Expression
 from app.database import MAX_ROWS, connection, lock, now, transaction
 from app.models import ContainerRepository, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.registry import is_repository
+from app.registry import REPOSITORY_PATH, is_repository
 from app.replication.site_option import site_option
+from app.replication.unsettled import taken_up
 from app.replication.verification.claim import asked_for
 from app.replication.verification.governed import governed
 from app.settings import Settings
@@ -39,7 +40,7 @@ def find(site: Site, path: str) -> int:
     """
     path = path.strip("/")
     if not is_repository(path):
-        raise ValueError(f"{path!r} is not a repository path, such as team/app (without host and tag)")
+        raise ValueError(f"{path!r} is not {REPOSITORY_PATH}")
     with connection():
         row = (
             Registry.select(Registry.id)
@@ -75,7 +76,7 @@ def ask_for_overdue(settings: Settings) -> int:
             & ~Registry.verification_full
             & (Registry.verification_state != VerificationState.STARTED)
             & Registry.state.in_([SyncState.SYNCED, SyncState.FAILED])
-            & Registry.site.in_(Site.select(Site.id).where(Site.enabled & ~Site.retired & ~Site.primary))
+            & Registry.site.in_(taken_up())
         )
         rows = Registry.select(Registry.id).where(overdue)
         rows = rows.order_by(Registry.fully_verified_at.asc(nulls="FIRST"), Registry.id).limit(room)

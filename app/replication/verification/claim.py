@@ -14,7 +14,7 @@ from app.database import connection, lock, now, transaction
 from app.models import ContainerRepository, Site, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import lease
-from app.replication.backoff import BACKOFF, Backoff
+from app.replication.backoff import BACKOFF
 from app.replication.binding import Binding, NotApplied
 from app.replication.claim import MAX_ATTEMPTS
 from app.replication.unsettled import taken_up, unverified
@@ -238,7 +238,7 @@ class Verdict:
     checksums: Checksums | None = None
 
 
-def close(claim: Verifying, verdict: Verdict, backoff: Backoff = BACKOFF) -> VerificationState | None:
+def close(claim: Verifying, verdict: Verdict) -> VerificationState | None:
     """Let go of the row and write the verdict down; return the state in which it is left.
 
     A push or a request meanwhile makes the result void: the row waits again. None: the row was taken over, and nothing
@@ -261,9 +261,9 @@ def close(claim: Verifying, verdict: Verdict, backoff: Backoff = BACKOFF) -> Ver
             values["fully_verified_at"] = instant
         if verdict.failure is not None:
             count = claim.retry_count + 1
-            retry_at = instant + backoff.delay(count, outage=verdict.outage, at_least=verdict.retry_after)
+            retry_at = instant + BACKOFF.delay(count, outage=verdict.outage, at_least=verdict.retry_after)
             if verdict.unrepaired:
-                count, retry_at = max(1, claim.retry_count), max(instant, row.retry_at or instant) + backoff.delay(1)
+                count, retry_at = max(1, claim.retry_count), max(instant, row.retry_at or instant) + BACKOFF.delay(1)
             values |= {"verification_retry_count": count, "verification_retry_at": retry_at}
             values |= {"verification_failure": verdict.failure[:MAX_MESSAGE]}
             values |= {"verification_failure_reason": verdict.reason}
@@ -301,7 +301,7 @@ def release(claim: Verifying) -> None:
         Registry.update(verification_state=VerificationState.PENDING, **_RELEASED).where(claim.ours()).execute()
 
 
-def fail_abandoned(backoff: Backoff = BACKOFF) -> int:
+def fail_abandoned() -> int:
     """Fail the rows whose every verification ended with its worker's death; return how many."""
     with transaction():
         instant = now()
@@ -317,7 +317,7 @@ def fail_abandoned(backoff: Backoff = BACKOFF) -> int:
                 **_RELEASED,
                 verification_state=VerificationState.FAILED,
                 verification_retry_count=Registry.verification_retry_count + 1,
-                verification_retry_at=instant + backoff.delay(MAX_ATTEMPTS + 3),
+                verification_retry_at=instant + BACKOFF.delay(MAX_ATTEMPTS + 3),
                 verification_failure=f"{MAX_ATTEMPTS} workers in a row died while verifying this repository;"
                 " look for kills by memory limits in the system's log",
                 verification_failure_reason="worker_died",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 
-from app.registry import RegistryError, Stopped, TooManyRequests, Unauthorized, Unreachable, bulk
+from app.registry import RegistryError, Stopped, bulk
 from app.replication.copying.copy import GraphTooLarge
 from app.replication.verification.finding import Findings, Kind
 from app.replication.verification.references import Due
@@ -20,9 +20,6 @@ SLOTS = 6
 #: Seconds after which what is wrong is looked at once more: Distribution empties files for a moment when a tag or
 #: manifest is pushed again.
 SECOND_LOOK = 0.5
-
-#: What says something of the secondary rather than of one thing in it.
-REGISTRY_WIDE = (Unreachable, Unauthorized, TooManyRequests)
 
 Problem = RegistryError | PrimaryUnsure | GraphTooLarge
 

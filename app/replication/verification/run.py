@@ -12,7 +12,7 @@ from peewee import PeeweeException
 from app import metrics, tracing
 from app.database import DatabaseUnavailable, connection, now
 from app.models import Reference, SyncState, VerificationState
-from app.registry import NotFound, RegistryError, Stopped
+from app.registry import REGISTRY_WIDE, NotFound, RegistryError, Stopped
 from app.replication.context import Context
 from app.replication.lease import heartbeat, monotonic
 from app.replication.tag_scope import TagScope
@@ -21,7 +21,7 @@ from app.replication.verification import owing, references, repair
 from app.replication.verification.checksum import Checksums
 from app.replication.verification.claim import Verdict, VerificationLost, Verifying
 from app.replication.verification.finding import Broken, brief
-from app.replication.verification.looking import REGISTRY_WIDE, Look, Looking, Problem
+from app.replication.verification.looking import Look, Looking, Problem
 from app.replication.verification.walk import Place, PrimaryUnsure
 from app.settings import VerificationLevel as Level
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.notifications import WEBHOOK_PATH
 from app.replication.check import Examination, Id
 from app.replication.check import webhook as webhook_check
 from app.settings import Settings
@@ -29,7 +30,7 @@ def test_a_real_one(sqlite_database: str, tmp_path: Path) -> None:
     with Web(tmp_path / "web", env, migrate=False) as web:
         # When its address is tried, whole or not, Then all is well
         assert troubles(webhook_check.check(examination(web.url))) == []
-        assert troubles(webhook_check.check(examination(web.url + webhook_check.PATH))) == []
+        assert troubles(webhook_check.check(examination(web.url + WEBHOOK_PATH))) == []
 
         # When the secret is another, or the path, Then each is told
         other = examination(web.url, GEO_NOTIFICATION_SECRET="something else")
