@@ -5,7 +5,6 @@ Who sends a message learns how many threads may answer it, and who looks whether
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import redis
@@ -16,6 +15,16 @@ EVERY, ABSENT = 5.0, 16.0
 #: Where Dramatiq keeps what is its own.
 NAMESPACE = "dramatiq"
 
+#: By the clock of Redis, which is one for all: those of two machines may differ by more than `ABSENT`. Who serves
+#: clears away who does not any more; who asks writes nothing.
+_TELL = """
+local instant = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[1], instant, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', instant - ARGV[2])
+redis.call('EXPIRE', KEYS[1], 2 * ARGV[2])
+"""
+_ASK = "return redis.call('ZRANGEBYSCORE', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"
+
 
 def tell(client: redis.Redis, queue: str, who: str, threads: int) -> None:
     """Say that `who` serves this queue with so many threads.
@@ -23,17 +32,16 @@ def tell(client: redis.Redis, queue: str, who: str, threads: int) -> None:
     Raises:
         redis.RedisError: when it cannot be said.
     """
-    with client.pipeline(transaction=False) as pipeline:
-        pipeline.zadd(_key(queue), {f"{who}:{threads}": time.time()})
-        pipeline.expire(_key(queue), int(ABSENT * 2))
-        pipeline.execute()
+    client.eval(_TELL, 1, _key(queue), f"{who}:{threads}", int(ABSENT))
 
 
-def ask(pipeline: Any, queue: str) -> None:
-    """Add to a pipeline what `threads` reads: one answer, the first of two."""
-    until = time.time() - ABSENT
-    pipeline.zrangebyscore(_key(queue), until, "+inf")
-    pipeline.zremrangebyscore(_key(queue), "-inf", until)
+def ask(client: Any, queue: str) -> Any:
+    """Ask, by a client or in a pipeline: `threads` reads the answer.
+
+    Raises:
+        redis.RedisError: when it does not answer.
+    """
+    return client.eval(_ASK, 1, _key(queue), int(ABSENT))
 
 
 def threads(answer: Any) -> int:
@@ -47,7 +55,7 @@ def serving(client: redis.Redis, queue: str) -> int:
     Raises:
         redis.RedisError: when it does not answer.
     """
-    return threads(client.zrangebyscore(_key(queue), time.time() - ABSENT, "+inf"))
+    return threads(ask(client, queue))
 
 
 def _key(queue: str) -> str:

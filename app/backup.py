@@ -38,7 +38,7 @@ def backup(target: Path) -> int:
                 database.execute_sql("VACUUM INTO ?", (str(draft),))
             _check(draft)
             _sync(draft)
-            os.link(draft, target)
+            _name(draft, target)
         _sync(target.parent)
         return target.stat().st_size
     except FileExistsError:
@@ -53,6 +53,23 @@ def _check(path: Path) -> None:
         found = copy.execute("PRAGMA integrity_check").fetchone()[0]
     if found != "ok":
         raise NoBackup(f"the database is damaged, and no backup was made of it ({found}); keep the one before")
+
+
+def _name(draft: Path, target: Path) -> None:
+    """Give the file the name that nobody else has."""
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # FAT, exFAT and many mounted object stores have no links. An empty file takes the name, and the whole one its
+        # place: a copy could be cut short.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            draft.replace(target)
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
 
 
 def _sync(path: Path) -> None:

@@ -9,16 +9,18 @@ import contextlib
 import fcntl
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import peewee
 from peewee import fn
 from playhouse.db_url import connect as connect_url
-from playhouse.pool import MaxConnectionsExceeded, PooledDatabase, PooledPostgresqlDatabase, PooledSqliteDatabase
+from playhouse.pool import MaxConnectionsExceeded, PooledDatabase, PooledSqliteDatabase
+
+from app import postgresql
 
 T = TypeVar("T")
 M = TypeVar("M", bound=peewee.Model)
@@ -182,21 +184,23 @@ def read_only(url: str) -> Any:
     Raises:
         ValueError: for a URL of another kind.
     """
-    return _postgresql(url, options="-c default_transaction_read_only=on")
+    made = _postgresql(url)
+    made.reads_only = True
+    return made
 
 
-def _postgresql(url: str, **options: str) -> Any:
+def _postgresql(url: str) -> Any:
     scheme = urlsplit(url).scheme
     if scheme not in {"postgresql", "postgres"}:
         raise ValueError("DATABASE_URL must begin with sqlite:/// or postgresql://")
     # db_url keeps percent signs in passwords unless told otherwise.
     plain = connect_url(url, unquote_user=True, unquote_password=True)
-    return PooledPostgresqlDatabase(
+    return postgresql.Postgresql(
         plain.database,
         max_connections=MAX_CONNECTIONS,
         stale_timeout=300,
         timeout=LOCK_TIMEOUT,
-        **{"connect_timeout": 10, **options, **plain.connect_params},
+        **{"connect_timeout": 10, **postgresql.silence(), **plain.connect_params},
     )
 
 
@@ -235,6 +239,23 @@ def transaction() -> Iterator[None]:
         nested = database.in_transaction()
         with database.atomic("IMMEDIATE") if is_sqlite() and not nested else database.atomic():
             yield
+
+
+def uncrossed(work: Callable[[], T]) -> T:
+    """Do `work`, a transaction, and once more where PostgreSQL ended it because it and another one waited for each
+    other crosswise. Where locks can be taken in one order everywhere, do that instead."""
+    try:
+        return work()
+    except peewee.OperationalError as error:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) != _DEADLOCK or database.in_transaction():
+            raise
+    # Who comes back at once has the first lock again before the other has woken to take it.
+    time.sleep(_UNCROSSING)
+    return work()
+
+
+#: PostgreSQL's code for that, and seconds in which the other has what it waited for.
+_DEADLOCK, _UNCROSSING = "40P01", 0.1
 
 
 def now() -> datetime:
@@ -321,14 +342,25 @@ def storing() -> datetime:
     return instant.replace(tzinfo=UTC)
 
 
-def oldest_running(other: Any = None) -> int | None:
-    """The lowest transaction id still running in the cluster, ours or that of `other`: all below have ended.
+class Running(NamedTuple):
+    """The transactions of a PostgreSQL cluster at one moment, by their ids."""
+
+    #: All below have ended.
+    lowest: int
+    #: None from here on has ended.
+    beyond: int
+
+
+def running(other: Any = None) -> Running | None:
+    """Which transactions may be running in the cluster, ours or that of `other`.
 
     None on SQLite, where one writer at a time commits its ids in order.
     """
     if other is None and is_sqlite():
         return None
-    return int((other or database).execute_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").fetchone()[0])
+    query = "SELECT pg_snapshot_xmin(now)::text, pg_snapshot_xmax(now)::text FROM pg_current_snapshot() AS now"
+    lowest, beyond = (other or database).execute_sql(query).fetchone()
+    return Running(int(lowest), int(beyond))
 
 
 @contextlib.contextmanager
@@ -336,11 +368,17 @@ def migration_lock() -> Iterator[None]:
     """Only one process at a time is inside, on one machine (SQLite) or on all (PostgreSQL)."""
     if not is_sqlite():
         with connection():
-            database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+            # The other migration, or a backup that reads the table to be changed, may take as long as it likes.
+            bound = database.execute_sql("SHOW lock_timeout").fetchone()[0]
+            database.execute_sql("SET lock_timeout = 0")
             try:
-                yield
+                database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+                try:
+                    yield
+                finally:
+                    database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
             finally:
-                database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+                database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (bound,))
         return
     # A file lock, not BEGIN IMMEDIATE: each migration wants a transaction of its own.
     with Path(f"{database.obj.database}.migrate.lock").open("w") as handle, connection():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,22 +55,24 @@ def migrate() -> list[str]:
     """Apply what is pending; return the names applied. Safe when several processes call it at once.
 
     Raises:
-        Unmigrated: when a newer version has migrated it further than this one knows.
+        Unmigrated: when a newer version has migrated it further than this one knows, or a migration fails.
     """
     with migration_lock():
         _require_known()
-        return _changed(_runner().up())
+        with _telling(lambda: pending()[0]):
+            return _changed(_runner().up())
 
 
 def revert(target: str | None = None) -> list[str]:
     """Undo the last migration, or all back through `target`; return the names undone.
 
     Raises:
-        Unmigrated: when this version does not know what was applied last.
+        Unmigrated: when this version does not know what was applied last, or a migration fails.
     """
     with migration_lock():
         _require_known()
-        return _changed(_runner().down(target))
+        with _telling(lambda: applied()[-1]):
+            return _changed(_runner().down(target))
 
 
 def go_to(target: str) -> tuple[list[str], list[str]]:
@@ -85,10 +88,12 @@ def go_to(target: str) -> tuple[list[str], list[str]]:
         runner = _runner()
         names = [each.name for each in runner.migrations()]
         place = -1 if target == ZERO else _place(target, names)
-        applied = runner.applied()
-        beyond = [name for name in names[place + 1 :] if name in applied]
-        undone = runner.down(beyond[0]) if beyond else []
-        done = runner.up(names[place]) if place >= 0 else []
+        there = runner.applied()
+        beyond = [name for name in names[place + 1 :] if name in there]
+        with _telling(lambda: applied()[-1]):
+            undone = runner.down(beyond[0]) if beyond else []
+        with _telling(lambda: pending()[0]):
+            done = runner.up(names[place]) if place >= 0 else []
         return _changed(done), _changed(undone)
 
 
@@ -164,6 +169,21 @@ class Watch:
 
 #: The process's own.
 watch = Watch()
+
+
+@contextlib.contextmanager
+def _telling(which: Callable[[], str]) -> Iterator[None]:
+    """Each migration is one transaction, which holds what is known of it: the first that is not done has failed."""
+    try:
+        yield
+    except PeeweeException as error:
+        watch.forget()
+        # PostgreSQL's errors go on with the statement.
+        said = str(error).partition("\n")[0]
+        raise Unmigrated(
+            f"The migration {which()} failed ({said}), and the database is as it was before it. Go on with the version"
+            " that ran so far, or mend what is said here and run `geo migrate` again."
+        ) from error
 
 
 def _changed(names: list[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 from contextlib import closing
@@ -55,11 +57,44 @@ def test_who_writes_meanwhile_goes_on(tmp_path: Path) -> None:
     assert not [each for each in tmp_path.iterdir() if each.name.startswith(".geo-backup-")]
 
 
-def test_what_appears_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_links(source: Path, target: Path) -> None:
+    """As on FAT, exFAT and many mounted object stores."""
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a database, and a file system that has no links
+    state = Deployment.start(offline_environment(f"sqlite:///{tmp_path}/geo.db"))
+    state.store(event(tag="v1"))
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    monkeypatch.setattr(os, "link", no_links)
+
+    # When a backup is made, Then it is there, and nothing beside it
+    target = backups / "geo-backup.db"
+    assert backup(target) == target.stat().st_size > 0
+    with closing(sqlite3.connect(target)) as copy:
+        assert copy.execute("SELECT count(*) FROM geo_events").fetchone() == (1,)
+    assert [each.name for each in backups.iterdir()] == ["geo-backup.db"]
+
+    # And where it cannot be put there at last, the name is nobody's
+    monkeypatch.setattr(os, "replace", no_links)
+    with pytest.raises(NoBackup, match="not permitted"):
+        backup(backups / "another.db")
+    assert [each.name for each in backups.iterdir()] == ["geo-backup.db"]
+    state.close()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_what_appears_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
     # Given somebody who makes a file of that name while the backup is written
     state = Deployment.start(offline_environment(f"sqlite:///{tmp_path}/geo.db"))
     target = tmp_path / "geo-backup.db"
     monkeypatch.setattr("app.backup._check", lambda _: target.write_text("precious"))
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
 
     # When
     with pytest.raises(NoBackup, match="nothing is overwritten"):

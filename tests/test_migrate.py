@@ -234,7 +234,7 @@ def test_a_migration_that_fails_in_its_middle_changes_nothing(
     monkeypatch.setattr(migrate, "_runner", lambda: Runner(database.database.obj, str(next_version)))
 
     # When it is brought up
-    with pytest.raises(peewee.PeeweeException):
+    with pytest.raises(migrate.Unmigrated, match=r"9998_broken failed \(.*geo_no_such_table.*as it was"):
         migrate.migrate()
 
     # Then it is as it was, for this version as for that

@@ -36,7 +36,7 @@ def threads(prefetch: int) -> int:
 
 def prefetch(queue: str, threads: int) -> int:
     """How many messages of a queue a worker of so many threads takes: none for which it has no thread, since each keeps
-    one at work until nothing is due, and another worker may have nothing to do. Of a backfill one less where a thread
-    is kept for what is pushed."""
+    one at work for minutes, and another worker may have nothing to do. Of a backfill one less where a thread is kept
+    for what is pushed."""
     kept = 1 if queue == BACKFILL and reach() is Reach.ALL else 0
     return max(1, threads - kept)

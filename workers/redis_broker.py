@@ -57,11 +57,12 @@ class Serving(_RedisConsumer):
     def _tell(self) -> None:
         try:
             attendance.tell(self.broker.client, self.queue_name, self.broker.broker_id, self._threads)
-        except redis.ConnectionError as error:
+        except (redis.ConnectionError, redis.TimeoutError) as error:
             raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]
         except redis.ResponseError:
-            # One that does not let us: senders then go by their own settings.
-            self._told = float("inf")
+            # A memory that is full, a failover, a right that is missing: senders go by their own settings until the
+            # next time.
+            return
 
 
 class Told(Serving):
@@ -118,7 +119,7 @@ class Queue(RedisBroker):
             pipeline.llen(name)
             pipeline.hlen(f"{name}.msgs")
             attendance.ask(pipeline, queue_name)
-            waiting, under_way, serving, *_ = pipeline.execute()
+            waiting, under_way, serving = pipeline.execute()
         return Load(waiting, under_way, attendance.threads(serving))
 
 

@@ -15,7 +15,6 @@ from peewee import PeeweeException
 from app import metrics, migrate
 from app.database import DatabaseUnavailable, connection
 from app.models import Site
-from app.registry import RegistryError
 from app.replication import (
     backfill,
     claim,
@@ -28,7 +27,6 @@ from app.replication import (
     retention,
     sites,
 )
-from app.replication.backoff import Backoff
 from app.replication.context import Context
 from app.replication.follower import Follower
 from app.replication.lease import HeldLease, heartbeat, monotonic, named
@@ -38,6 +36,7 @@ from app.replication.status import SCHEDULER
 from app.replication.verification import asking
 from app.replication.verification import claim as verifications
 from app.replication.verification.capacity import runs
+from workers.reconciles import Reconciles
 from workers.wake import limit
 
 log = logging.getLogger(__name__)
@@ -51,9 +50,6 @@ TIDY = 60.0
 #: Wakes in a row that reach nobody, after which another scheduler may try: it may stand where the queue can be reached.
 UNHEARD = 10
 
-#: How long a reconcile that found no repositories waits: what a registry refuses once it refuses all day.
-RECONCILES = Backoff(first=30.0, cap=600.0)
-
 #: Seconds that a follower is given to end, before its lease is given up for it.
 FOLLOWER_PATIENCE = 1.0
 
@@ -65,15 +61,16 @@ class Scheduler:
     context: Context
     clock: Callable[[], float] = monotonic
     stop: threading.Event = field(default_factory=threading.Event)
+    reconciles: Reconciles = field(init=False)
     _tidied: float = float("-inf")
     #: There is more to forget than the last tick had time for.
     _behind: bool = False
-    _reconcile: threading.Thread | None = None
-    #: Reconciles in a row that found no repositories.
-    _unfound: int = 0
     _following: threading.Thread | None = None
     _reported: float = float("-inf")
     _reporting: threading.Thread | None = None
+
+    def __post_init__(self) -> None:
+        self.reconciles = Reconciles(self.context, self.clock)
 
     def run(self) -> None:
         """Act while holding the lease; wait for it while another scheduler does. Survives the database's absence."""
@@ -162,9 +159,10 @@ class Scheduler:
             if tidying:
                 membership.settle_strays()
                 backfill.request_overdue(self.context.settings.reconcile_interval)
-            for site in sites.enabled_secondaries():
+            enabled = sites.enabled_secondaries()
+            for site in enabled:
                 self._advance(site)
-                self._reconcile_if_due(site)
+            self.reconciles.begin_due(enabled)
             if tidying:
                 self._arrange_verification()
             closing.fail_poisonous()
@@ -201,13 +199,6 @@ class Scheduler:
         if cursor.has_unread(site) and cursor.drain(site).registries:
             self.context.wake.events()
 
-    def _reconcile_if_due(self, site: Site) -> None:
-        if site.reconcile_requested_at is None or (self._reconcile is not None and self._reconcile.is_alive()):
-            return
-        # Beside the tick: a catalog of a hundred thousand repositories takes longer than a lease.
-        self._reconcile = threading.Thread(target=self._mark_all, args=(site,), name="reconcile", daemon=True)
-        self._reconcile.start()
-
     def _report_if_due(self) -> None:
         """Tell the primary's deployment how we are, beside the tick: it may take its time to answer.
 
@@ -229,20 +220,6 @@ class Scheduler:
                 Reporter(self.context, site).report()
         except (PeeweeException, DatabaseUnavailable) as error:
             log.warning("our status could not be reported: %s", error)
-
-    def _mark_all(self, site: Site) -> None:
-        try:
-            count = backfill.mark_all(site, self.context.repositories())
-            self._unfound = 0
-            log.info("reconcile", extra={"site": site.name, "repositories": count, "why": site.reconcile_reason})
-        except (backfill.WalkUnderWay, backfill.WalkLost):
-            # Somebody at a keyboard is on it; whatever he leaves undone is still asked for.
-            self.stop.wait(INTERVAL)
-        except (RegistryError, backfill.NoCatalog, PeeweeException, DatabaseUnavailable) as error:
-            log.warning("reconcile of site %s could not find repositories: %s", site.name, error)
-            self._unfound += 1
-            at_least = error.retry_after if isinstance(error, RegistryError) else None
-            self.stop.wait(RECONCILES.delay(self._unfound, at_least=at_least).total_seconds())
 
 
 def main(context: Context) -> None:

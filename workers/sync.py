@@ -15,8 +15,8 @@ PRIORITY = 50
 
 @dramatiq.actor(queue_name=queues.SYNC)
 def sync_repository(registry_id: int | None = None) -> None:
-    """Sync the tracking row with this id in full, as a person who asks for it means it; without one, whatever is due
-    until nothing is.
+    """Sync the tracking row with this id in full, as a person who asks for it means it; without one, whatever is due,
+    until nothing is or another message has to go on.
 
     Somebody else may hold the row: he sees that it was asked for, and does it.
     """
@@ -30,7 +30,7 @@ def sync_repository(registry_id: int | None = None) -> None:
 
 @dramatiq.actor(queue_name=queues.BACKFILL, priority=PRIORITY)
 def backfill_repositories() -> None:
-    """Sync whatever is due until nothing is; woken for what nobody has just pushed."""
+    """Sync whatever is due, as the other does; woken for what nobody has just pushed."""
     _run_due()
 
 

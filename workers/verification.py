@@ -16,7 +16,7 @@ PRIORITY = 100
 @dramatiq.actor(queue_name=queues.VERIFICATION, priority=PRIORITY)
 def verify_repository(registry_id: int | None = None) -> None:
     """Verify everything in the tracking row with this id, as a person who asks for it means it; without one, whatever
-    is due until nothing is.
+    is due, until nothing is or another message has to go on.
 
     Somebody else may be at it: he sees that it was asked for, and does it.
     """

@@ -18,6 +18,7 @@ from app.metrics import buffer
 from app.models import Site
 from app.registry import RegistryError
 from app.replication import cursor
+from app.replication.catalog import CatalogRefused, NoCatalog
 from app.replication.log import Reading, listing, wire
 from app.replication.log.feed import EVENTS, REPOSITORIES
 from app.replication.log.local import LocalLog
@@ -95,7 +96,9 @@ def repositories() -> Response:
             found = listing.page(scope, named, geo.registry_catalog(), request.args.get("after"))
         except listing.InvalidPage as error:
             return problem(400, "Bad Request", f"{error}.")
-        except listing.NothingToList as error:
+        except CatalogRefused as error:
+            return problem(502, "Bad Gateway", f"The primary registry refuses its catalog: {error}.")
+        except NoCatalog as error:
             return problem(501, "Not Implemented", f"{error}.")
         except RegistryError as error:
             return problem(502, "Bad Gateway", f"The primary registry's catalog broke off: {error}")

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
@@ -39,6 +39,9 @@ R = TypeVar("R")
 
 #: Of what a terminal obeys, what sentences of ours hold.
 _BREAKS = "\n\t"
+
+#: Seconds that waking the workers may take.
+WAKING = 3.0
 
 
 class NoDatabase(Exception):
@@ -119,6 +122,20 @@ def use_embedded_broker() -> None:
     embedded = EmbeddedValkey(STATE_DIRECTORY / "valkey")
     if embedded.socket.exists() and embedded.ready():
         os.environ["REDIS_URL"], os.environ["BROKER_URL"] = embedded.url, embedded.broker_url
+
+
+@contextlib.contextmanager
+def waking(context: Context) -> Iterator[None]:
+    """Inside, the context wakes the workers, if their queue is known here; else the scheduler does, a second later."""
+    if context.settings.redis_url is None and context.settings.broker_url is None:
+        yield
+        return
+    # Here, because it brings Dramatiq, which takes as long to import as all the rest.
+    from workers.wake import QueueWake
+
+    context.wake = wake = QueueWake(context.settings)
+    yield
+    wake.join(WAKING)
 
 
 def site_named(name: str | None, *, remote: bool = False) -> Site:

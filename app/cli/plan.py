@@ -15,7 +15,7 @@ from app.cli.names import complete_repository, complete_site
 from app.cli.progress import Progress
 from app.database import connection, now
 from app.replication import sites, survey
-from app.replication.backfill import NoCatalog
+from app.replication.catalog import NoCatalog
 from app.replication.plan import Action, Amount, RepositoryPlan, SitePlan, TagPlan
 from app.replication.replicator import UnknownRepository
 from app.units import size

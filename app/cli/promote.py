@@ -14,7 +14,7 @@ from app.cli.common import fail, load, plainly, print_json, site_named
 from app.cli.progress import Progress
 from app.database import connection
 from app.models import Site
-from app.replication import sites
+from app.replication import queries, sites
 from app.replication.failover import promotion, steps
 from app.replication.failover.missing import Finding
 from app.replication.failover.promotion import PromotionPlan
@@ -109,8 +109,8 @@ def _require_secondary(settings: Settings) -> None:
 
 def _require_here(name: str | None) -> None:
     with connection():
-        remote = Site.get_or_none((Site.name == name) & Site.remote & ~Site.retired)
-    if remote is not None:
+        elsewhere = {each.name for each in queries.sites() if each.remote and not each.retired}
+    if name in elsewhere:
         fail(f"{name} has a deployment of its own: it is promoted there, with that deployment's environment", 2)
 
 

@@ -9,11 +9,11 @@ import click
 from app.cli import remote_sites
 from app.cli.common import load, plainly, print_json, print_table, site_named
 from app.cli.names import complete_site
-from app.database import connection, now, transaction
-from app.models import Cursor, Site
-from app.replication import brake, event_log, holds, site_reports
-from app.replication.cursor import position_of
+from app.database import connection, now
+from app.replication import brake, event_log, holds, queries, site_reports
+from app.replication.cursor import positions
 from app.replication.site_reports import Reported
+from app.replication.sites import enable
 from app.units import duration
 
 
@@ -38,9 +38,9 @@ def sites(context: click.Context, as_json: bool) -> None:
         return
     load()
     with connection():
-        found = list(Site.select().order_by(Site.primary.desc(), Site.id))
+        found = queries.sites()
         reports = site_reports.last(now())
-        read = {cursor.site_id: position_of(cursor) for cursor in Cursor.select()}
+        read = positions()
         unread = {site_id: event_log.unread(position) for site_id, position in read.items()}
     rows: list[dict[str, Any]] = [
         {
@@ -117,7 +117,7 @@ def pause(name: str, as_json: bool) -> None:
     Exit status: 0 it is paused; 2 there is no such site.
     """
     load()
-    _enable(name, enabled=False)
+    enable(site_named(name, remote=True), enabled=False)
     if as_json:
         print_json({"name": name, "enabled": False})
         return
@@ -142,7 +142,7 @@ def resume(name: str, as_json: bool) -> None:
     Exit status: 0 it is enabled; 2 there is no such site.
     """
     load()
-    _enable(name, enabled=True)
+    enable(site_named(name, remote=True), enabled=True)
     if as_json:
         print_json({"name": name, "enabled": True})
         return
@@ -207,12 +207,6 @@ def _within(patterns: list[str], granted: list[str]) -> str:
     """Patterns, and those of the primary's deployment that limit them."""
     own = " ".join(patterns) or "all"
     return f"{own} of {' '.join(granted)}" if granted else own
-
-
-def _enable(name: str, *, enabled: bool) -> None:
-    site = site_named(name, remote=True)
-    with transaction():
-        Site.update(enabled=enabled).where(Site.id == site.id).execute()
 
 
 for command in remote_sites.COMMANDS:

@@ -14,13 +14,14 @@ from typing import Any
 import click
 from peewee import PeeweeException
 
-from app.cli.common import fail, load, plainly, print_json, site_named
+from app.cli.common import fail, load, plainly, print_json, site_named, waking
 from app.cli.names import complete_repository, complete_site, meant_repository
 from app.cli.progress import BYTES, TICK, Progress
 from app.cli.text import number, repositories
 from app.database import DatabaseUnavailable, connection
-from app.models import Reference, Site, SyncState
+from app.models import Site, SyncState
 from app.replication import backfill, bulk, marking, queries
+from app.replication.catalog import NoCatalog
 from app.replication.closing import Closed
 from app.replication.context import Context
 from app.replication.planner import RepositoryMissing
@@ -30,9 +31,6 @@ from app.units import duration
 
 #: Seconds to wait for another process that is finding the repositories: longer than a killed one keeps its lease.
 PATIENCE = 90.0
-
-#: Seconds that waking them may take.
-WAKING = 3.0
 
 
 @click.command(short_help="Sync one repository now, or mark all, or those that failed.")
@@ -163,10 +161,9 @@ def _watch(context: Context, registry_id: int, bar: Progress, over: threading.Ev
 
 
 def _tags_left(registry_id: int) -> str:
-    pending = Reference.in_scope & (Reference.state == SyncState.PENDING)
     try:
         with connection():
-            count = Reference.select().where((Reference.registry == registry_id) & pending).count()
+            count = queries.references_pending(registry_id)
     except (PeeweeException, DatabaseUnavailable):
         # The sync itself says what is wrong.
         return ""
@@ -177,16 +174,15 @@ def _tags_left(registry_id: int) -> str:
 
 
 def _sync_many(context: Context, site: Site, *, only_failed: bool, wait: bool, as_json: bool) -> None:
-    ids = bulk.resync_failed(site, context) if only_failed else None
-    marked = _mark_all(site, context) if ids is None else len(ids)
+    with waking(context):
+        ids = bulk.resync_failed(site, context) if only_failed else None
+        marked = _mark_all(site, context) if ids is None else len(ids)
     told: dict[str, Any] = {"site": site.name, "marked": marked}
     if not as_json:
         which = "that failed " if only_failed else ""
         verb = "is" if marked == 1 else "are"
         click.echo(f"{repositories(marked)} {which}{verb} marked for a full sync on {site.name}.")
     context.close()
-    if marked:
-        _wake(context, marked)
     if wait and ids != []:
         told |= _wait(site, context, ids)
     if as_json:
@@ -199,21 +195,12 @@ def _sync_many(context: Context, site: Site, *, only_failed: bool, wait: bool, a
 
 def _mark_all(site: Site, context: Context) -> int:
     try:
-        return backfill.mark_all(site, context.repositories(), priority=marking.MANUAL, patience=PATIENCE)
-    except (backfill.NoCatalog, backfill.WalkUnderWay, backfill.WalkLost) as error:
+        marked = backfill.mark_all(site, context.repositories(), priority=marking.MANUAL, patience=PATIENCE)
+    except (NoCatalog, backfill.WalkUnderWay, backfill.WalkLost) as error:
         fail(str(error))
-
-
-def _wake(context: Context, count: int) -> None:
-    """Wake the workers, if their queue is known here; else the scheduler does, a second later."""
-    if context.settings.redis_url is None and context.settings.broker_url is None:
-        return
-    # Here, because it brings Dramatiq, which takes as long to import as all the rest.
-    from workers.wake import QueueWake
-
-    wake = QueueWake(context.settings)
-    wake.bulk(count)
-    wake.join(WAKING)
+    if marked:
+        context.wake.bulk(marked)
+    return marked
 
 
 def _wait(site: Site, context: Context, ids: Sequence[int] | None) -> dict[str, int]:

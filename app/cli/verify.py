@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 
-from app.cli.common import fail, load, plainly, print_json, site_named
+from app.cli.common import fail, load, plainly, print_json, site_named, waking
 from app.cli.names import complete_repository, complete_site, meant_repository
 from app.cli.progress import TICK, Progress
 from app.cli.text import number, repositories
 from app.database import connection
-from app.models import ContainerRepository, Site, SyncState, VerificationState
-from app.models import ContainerRepositoryRegistry as Registry
+from app.models import Site
+from app.replication import bulk, queries
 from app.replication.context import Context
+from app.replication.narrowing import Filter
 from app.replication.progress import halted
 from app.replication.replicator import Replicator, UnknownRepository
 from app.replication.verification import asking
@@ -172,7 +173,11 @@ def document(path: str, site: Site, found: Verified) -> dict[str, Any]:
 def _verify_many(
     context: Context, site: Site, level: VerificationLevel, *, failed_only: bool, wait: bool, as_json: bool
 ) -> None:
-    marked = (asking.reverify_failed if failed_only else asking.reverify_all)(site, level)
+    with waking(context):
+        if failed_only:
+            marked = bulk.reverify_failed(site, context, level)
+        else:
+            marked = bulk.reverify(Filter(site=site.name), context, level)
     told: dict[str, Any] = {"site": site.name, "level": level.value, "marked": marked}
     if not as_json:
         verb = "is" if marked == 1 else "are"
@@ -203,12 +208,11 @@ def _wait(site: Site, *, replication_enabled: bool) -> None:
 
     Ends with a sentence when nobody will do it: the site is paused, or replication switched off.
     """
-    waiting = (Registry.site == site) & Registry.verification_full & Registry.verification_retry_at.is_null()
     with Progress("repositories") as progress:
         total = None
         while True:
             with connection():
-                left = Registry.select().where(waiting).count()
+                left = queries.verifications_asked_for(site)
                 why = halted(site, replication_enabled=replication_enabled) if left else None
             if why is not None:
                 fail(f"{repositories(left)} {'waits' if left == 1 else 'wait'}, and {why}")
@@ -221,15 +225,11 @@ def _wait(site: Site, *, replication_enabled: bool) -> None:
 
 def _failures(site: Site) -> list[dict[str, str]]:
     """Repositories that were found wanting, of which it could not be told, or that are not in sync; and why."""
-    untold = Registry.verification_full & Registry.verification_retry_at.is_null(False)
-    wrong = (Registry.verification_state == VerificationState.FAILED) | untold | (Registry.state != SyncState.SYNCED)
     with connection():
-        rows = Registry.select(Registry, ContainerRepository).join(ContainerRepository)
-        rows = rows.where((Registry.site == site) & wrong).order_by(ContainerRepository.path)
         return [
             {
                 "repository": row.container_repository.path,
                 "failure": row.verification_failure or row.last_sync_failure or "it waits for a sync",
             }
-            for row in rows
+            for row in queries.not_whole(site)
         ]

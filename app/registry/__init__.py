@@ -40,7 +40,7 @@ from app.registry.references import Digest, is_digest, is_repository, is_tag
 from app.registry.resume import BlobReader, Patience, ResumingStream, Watch
 from app.registry.token_service import Account, Anonymous, Basic, OwnTokenService
 from app.registry.tokens import SigningKey
-from app.registry.transfer import Opener, Source, TransferResult, copy_blob, straight
+from app.registry.transfer import Opener, Source, TransferResult, copy_blob, holds, straight
 
 __all__ = [
     "Account",
@@ -106,6 +106,7 @@ __all__ = [
     "bulk",
     "copy_blob",
     "from_response",
+    "holds",
     "is_digest",
     "is_repository",
     "is_tag",

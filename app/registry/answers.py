@@ -175,7 +175,7 @@ def _message(status: int, response: requests.Response, codes: tuple[str, ...], w
     # Cleaned before it is cut: half a secret is not found any more.
     secrets = _credentials(response.request)
     if codes:
-        parts.append(_without(secrets, " ".join(codes)))
+        parts.append(_without(secrets, " ".join(codes))[:EXCERPT_LIMIT])
     excerpt = _without(secrets, words or " ".join(body.decode("utf-8", "replace").split()))
     if excerpt:
         parts.append(excerpt[:EXCERPT_LIMIT])

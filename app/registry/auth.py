@@ -10,8 +10,8 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import jwt
@@ -82,6 +82,16 @@ class Challenge:
                 realm, service = fields.get("realm", ""), fields.get("service", "")
                 return cls(url, scheme, realm, service, scopes, fields.get("error", ""))
         return None
+
+    def within(self, scope: Scope, actions: Collection[str]) -> Challenge:
+        """The challenge without what a request that needs `scope`, of a client that may ask for `actions`, has no use
+        for: whoever answers as the registry chooses what it says, and gets the token.
+
+        What only reads is left (Azure wants `metadata_read`), and the request's repositories under a prefix: behind a
+        proxy, or with the registry's host before them, they may be called otherwise.
+        """
+        kept = (_useful(named, scope, actions) for named in self.scopes)
+        return replace(self, scopes=tuple(named for named in kept if named is not None))
 
 
 def is_token(text: str) -> bool:
@@ -233,6 +243,32 @@ class KeyToken:
             "access": list(access),
         }
         return self._key.sign(claims, self._key_id)
+
+
+#: Type with its class, name and actions of a scope (docs/spec/auth/scope.md). A name may hold a host and its port.
+_RESOURCE = re.compile(r"(repository(?:\([a-z0-9]+\))?|registry):(.+):([^:]*)")
+
+
+def _useful(named: str, scope: Scope, actions: Collection[str]) -> str | None:
+    """The scope of a challenge with those of its actions that the request may need, None for none."""
+    found = _RESOURCE.fullmatch(named)
+    if found is None:
+        return None
+    kind, name, wanted = found.groups()
+    if kind == "registry":
+        return named if scope.repository is None else None
+    if _same(name, scope.repository):
+        allowed = actions
+    elif _same(name, scope.mount_from):
+        allowed = ("pull",)
+    else:
+        return None
+    left = [each for each in wanted.split(",") if each in allowed or each.endswith("read")]
+    return f"{kind}:{name}:{','.join(left)}" if left else None
+
+
+def _same(name: str, asked: str | None) -> bool:
+    return asked is not None and (name == asked or name.endswith(f"/{asked}") or asked.endswith(f"/{name}"))
 
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")

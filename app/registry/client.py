@@ -132,6 +132,21 @@ class RegistryClient:
         with self._endpoint.observed("head_manifest"):
             return self._head_manifest(repository, reference, None)
 
+    def standing(self, repository: str, reference: str) -> str | None:
+        """Return the digest that a tag, or a digest, stands on; None only where the registry itself says on none.
+
+        Raises `NotFound` for any other 404.
+        """
+        try:
+            return self.head_manifest(repository, reference).digest
+        except NotFound:
+            try:
+                # An answer to HEAD has no body, and so no word of the registry's own.
+                return self.get_manifest(repository, reference).digest
+            except NotFound as error:
+                error.require_witness()
+                return None
+
     def put_manifest(
         self, repository: str, reference: str, manifest: Manifest, *, total_timeout: float | None = None
     ) -> str:
@@ -184,6 +199,17 @@ class RegistryClient:
         """
         with self._endpoint.observed("list_tags"):
             return listing.list_tags(self._endpoint, require_repository(repository), self._page(page_size))
+
+    def tags_or_none(self, repository: str) -> list[str] | None:
+        """Return all tags as `list_tags` does; None only where the registry itself says that it has no such repository.
+
+        Raises `NotFound` for any other 404.
+        """
+        try:
+            return self.list_tags(repository)
+        except NotFound as error:
+            error.require_witness()
+            return None
 
     def list_repositories(self, page_size: int = 1000) -> Iterator[str]:
         """Yield the names of all repositories (the catalog); an error in the middle means that it is not complete."""
@@ -256,8 +282,7 @@ class RegistryClient:
             try:
                 self._delete(repository, Digest.of(secrets.token_bytes(32)), None)
             except NotFound as error:
-                if not error.witnessed:
-                    raise
+                error.require_witness()
                 return True
             except Unsupported:
                 return False

@@ -195,8 +195,8 @@ class _Limited(urllib3.connection.HTTPConnection):
         if exchange.fresh:
             self.close()
             return
-        _judge(sock, exchange)
         exchange.reused = True
+        _judge(sock, exchange)
         self.timeout = exchange.idle
         if exchange.deadline is not None:
             exchange.deadline.watch(sock)

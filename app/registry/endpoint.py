@@ -64,11 +64,13 @@ class Endpoint:
         self._authenticator = authenticator
         self._transport = transport
         self._realms = Realms(self.root, token_hosts)
+        self.manners = manners or Manners()
         self._actions = actions
+        #: What a challenge may name; registries say `*` for what we call deleting.
+        self._may_be_named = {*actions, *self.manners.actions(*actions), *(["*"] if "delete" in actions else [])}
         self._observe = observe
         self.limiter: Limiter = limiter or NoLimit()
         self.meter = meter
-        self.manners = manners or Manners()
         #: Bytes of the smallest blob that was refused in one request.
         self._refused: int | None = None
 
@@ -234,7 +236,7 @@ class Endpoint:
                 resend=resend,
                 deadline=deadline,
                 patience=patience,
-                guard=None if known else self._realms.elsewhere(url),
+                guard=self._realms.met if known else self._realms.elsewhere(url),
                 elsewhere=self._realms.elsewhere,
             )
             try:
@@ -270,7 +272,7 @@ class Endpoint:
         if challenge is None:
             return None
         try:
-            return self._authenticator.renew(scope, challenge, rejected, fetch)
+            return self._authenticator.renew(scope, challenge.within(scope, self._may_be_named), rejected, fetch)
         except RegistryError:
             response.close()
             raise

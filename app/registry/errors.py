@@ -136,6 +136,15 @@ class NotFound(RegistryError):
         """True only when the registry's own JSON body says that the manifest, name or blob is unknown."""
         return not self.WITNESSES.isdisjoint(self.codes)
 
+    def require_witness(self) -> None:
+        """Make sure that this is evidence of absence: a 404 of a proxy's does not mean that the thing is gone.
+
+        Raises:
+            NotFound: this error, where it is not the registry's own word.
+        """
+        if not self.witnessed:
+            raise self
+
 
 class TooManyRequests(RegistryError):
     """429 (or the code for it): everyone who talks to this registry should wait `retry_after`."""

@@ -29,6 +29,10 @@ PAGE_BYTES = 64 * 1024 * 1024
 #: The most pages of one listing.
 PAGES_LIMIT = 10_000
 
+#: The most names of one listing, and the most that may refer to one digest: all of them are in memory. GitLab.com has
+#: some millions of repositories, and nobody has as many tags in one of them.
+NAMES_LIMIT, REFERRERS_LIMIT = 5_000_000, 10_000
+
 #: Characters of a link to the next page: the patterns below try every place of a longer one again and again.
 LINK_LIMIT = 8192
 
@@ -52,6 +56,7 @@ def list_tags(endpoint: Endpoint, repository: str, page_size: int | None) -> lis
     tags: dict[str, None] = {}
     for page in _pages(endpoint, f"{repository}/tags/list", scope, page_size):
         tags.update(dict.fromkeys(_fresh(page, _names(page, "tags", is_tag), tags.keys())))
+        _require_few(page, len(tags), NAMES_LIMIT)
     return list(tags)
 
 
@@ -72,6 +77,7 @@ def catalog(endpoint: Endpoint, page_size: int | None, after: str | None) -> Ite
     for page in _pages(endpoint, "_catalog", endpoint.catalog_scope(), page_size, after):
         fresh = _fresh(page, _names(page, "repositories", is_repository), seen)
         seen.update(fresh)
+        _require_few(page, len(seen), NAMES_LIMIT)
         following = page.next_url()
         yield CatalogPage(tuple(fresh), None if following is None else _below_host(following))
 
@@ -88,7 +94,9 @@ def referrers(endpoint: Endpoint, repository: str, digest: str) -> list[Descript
     found: dict[str, Descriptor] = {}
     try:
         for page in _pages(endpoint, f"{repository}/referrers/{digest}", scope, None):
-            found.update((each.digest, each) for each in _descriptors(page))
+            for each in _descriptors(page):
+                found[each.digest] = each
+                _require_few(page, len(found), REFERRERS_LIMIT)
     except RegistryError as error:
         if found or (isinstance(error, NotFound) and error.witnessed):
             raise
@@ -188,6 +196,11 @@ def _fresh(page: _Page, names: list[str], seen: Set[str]) -> list[str]:
     if names and not fresh:
         raise page.wrong("a listing that repeats a page")
     return fresh
+
+
+def _require_few(page: _Page, count: int, limit: int) -> None:
+    if count > limit:
+        raise page.wrong(f"a listing of more than {limit} entries")
 
 
 def _names(page: _Page, key: str, valid: Callable[[str], bool]) -> list[str]:

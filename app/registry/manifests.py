@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -211,7 +210,7 @@ def _schema1_payload(data: bytes, document: dict[str, Any]) -> bytes:
     if not signatures:
         return data
     try:
-        protected = json.loads(_unpadded(signatures[0]["protected"]))
+        protected = read_json(_unpadded(signatures[0]["protected"]))
         length, tail = protected["formatLength"], _unpadded(protected["formatTail"])
         if not isinstance(length, int) or not 0 <= length <= len(data):
             raise ValueError(length)

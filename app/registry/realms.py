@@ -7,6 +7,7 @@ this machine or a cloud's metadata (a server-side request forgery), nor our cred
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import threading
@@ -39,6 +40,9 @@ _METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.2
 
 #: Seconds for which an answer of the name service is believed.
 _BELIEVED = 60.0
+
+#: Seconds for which it counts where the registry itself was reached.
+_REMEMBERED = 3600.0
 
 #: Told the address of a peer before anything is sent to it; raises a `RegistryError` where nothing may be.
 Guard = Callable[[str], None]
@@ -73,8 +77,8 @@ class Reach(IntEnum):
 
 
 class Realms:
-    """The policy for one registry at `url`. `trusted` are hosts (`name` or `name:port`) that may be named whatever
-    they are, as the operator says. Shared by threads."""
+    """The policy for one registry at `url`. `trusted` are hosts (`name` or `name:port`) that may be named, or led to,
+    whatever they are, as the operator says. Shared by threads."""
 
     def __init__(
         self,
@@ -90,6 +94,14 @@ class Realms:
         self._clock = clock
         self._lock = threading.Lock()
         self._reaches: tuple[frozenset[Reach], float] | None = None
+        self._met: dict[Reach, float] = {}
+
+    def met(self, address: str) -> None:
+        """Note where the registry itself was reached, for who answers as the registry may have its name lead elsewhere
+        a moment later (DNS rebinding). A guard of its own requests, which lets all of them go."""
+        reach = _reach_of(address)
+        with self._lock:
+            self._met[reach] = self._clock()
 
     def guard(self, url: str, *, credentials: bool) -> Guard:
         """Judge a request elsewhere than to the registry itself, and return what has to judge the peer's address.
@@ -100,11 +112,10 @@ class Realms:
         """
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-        if not self._trusted.isdisjoint({host, f"{host}:{port}"}):
+        if self._trusts(url):
             return _anybody
         same = host == self._host or host in KNOWN.get(self._host, ()) or domain(host) == domain(self._host)
-        if credentials and not same and self._widest() is Reach.PUBLIC:
+        if credentials and not same and self._farthest() is Reach.PUBLIC:
             raise InvalidResponse(
                 f"the registry names a token service at {host}, which is of another domain; no credentials are sent"
                 " there unless it is one of the registry's token hosts",
@@ -123,8 +134,7 @@ class Realms:
                         url=url,
                     )
                 return
-            allowed = reach in self._own() if host == self._host else self._widest().may_name(reach)
-            if not allowed:
+            if not self._farthest().may_name(reach):
                 raise InvalidResponse(
                     f"the registry names a token service at {host}, which is {_WORDS[reach]} ({address}); nothing is"
                     " sent there unless it is one of the registry's token hosts",
@@ -138,25 +148,41 @@ class Realms:
         """What has to judge the peer's address where a blob is, or goes, at another host: the registry's storage, as
         it says.
 
-        Storages stand on private networks too, and get no credentials. What only this machine reaches is none, unless
-        the registry is there itself. What the guard raises has the reason `redirect`.
+        Storages stand on private networks too, and get no credentials. This machine is none, unless the registry is
+        nowhere but there itself; what is link-local is none at all. What the guard raises has the reason `redirect`.
         """
+        if self._trusts(url):
+            return _anybody
         host = urlsplit(url).hostname or ""
 
         def judge(address: str) -> None:
             reach = Reach.of(address)
-            if reach >= Reach.LOOPBACK and reach not in self._own():
+            if reach is Reach.LINK_LOCAL or (reach is Reach.LOOPBACK and self._farthest() is not Reach.LOOPBACK):
                 raise InvalidResponse(
-                    f"the registry leads to {host}, which is {_WORDS[reach]} ({address}); nothing is sent there",
+                    f"the registry leads to {host}, which is {_WORDS[reach]} ({address}); nothing is sent there unless"
+                    " it is one of the registry's token hosts",
                     reason="redirect",
                     url=url,
                 )
 
         return judge
 
-    def _widest(self) -> Reach:
-        """One public address makes it a public registry; so does none at all."""
-        return min(self._own(), default=Reach.PUBLIC)
+    def _trusts(self, url: str) -> bool:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        return not self._trusted.isdisjoint({host, f"{host}:{port}"})
+
+    def _farthest(self) -> Reach:
+        """From where the registry can be reached, of all its addresses that from which most can.
+
+        Whoever has a name can add any address to it, so none makes the registry nearer than another does. One public
+        address makes it a public registry; so does none at all.
+        """
+        found = self._own()
+        with self._lock:
+            since = self._clock() - _REMEMBERED
+            return min((*found, *(reach for reach, at in self._met.items() if at > since)), default=Reach.PUBLIC)
 
     def _own(self) -> frozenset[Reach]:
         with self._lock:
@@ -188,6 +214,11 @@ def domain(host: str) -> str:
         kept = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVELS else 2
         return ".".join(labels[-kept:])
     return host
+
+
+@functools.lru_cache(maxsize=1024)
+def _reach_of(address: str) -> Reach:
+    return Reach.of(address)
 
 
 def _anybody(address: str) -> None:

@@ -9,7 +9,15 @@ from typing import Protocol
 
 from app.registry.blobs import Upload
 from app.registry.client import RegistryClient
-from app.registry.errors import InvalidResponse, PatchedMismatch, Stopped, TooLarge
+from app.registry.errors import (
+    InvalidResponse,
+    PatchedMismatch,
+    RegistryError,
+    Stopped,
+    TooLarge,
+    TooManyRequests,
+    Unreachable,
+)
 from app.registry.manifests import Descriptor
 from app.registry.resume import ResumingStream, Watch
 
@@ -52,11 +60,12 @@ def copy_blob(
     `probe` it is not asked first.
 
     The source is a registry, which is read with patience, or whatever opens the blob. `mount_from` is a repository of
-    the destination that probably holds it: then it is mounted, and carried only where that fails. `progress` is told
-    the bytes of each chunk as it is sent; `stop` is asked before each and ends the transfer with `Stopped`. Whatever
-    fails, nothing is committed: the last bytes leave only when the whole hashes right, and the upload is cancelled.
-    What was patched together and hashes wrong is fetched whole, once; what is too large for one request is sent in
-    chunks, where that may help. Raises `RegistryError`; its `url` tells which side.
+    the destination that probably holds it: then it is mounted, and carried only where that fails; the source is not
+    asked, so the caller has to know that this repository of it `holds` the blob. `progress` is told the bytes of each
+    chunk as it is sent; `stop` is asked before each and ends the transfer with `Stopped`. Whatever fails, nothing is
+    committed: the last bytes leave only when the whole hashes right, and the upload is cancelled. What was patched
+    together and hashes wrong is fetched whole, once; what is too large for one request is sent in chunks, where that
+    may help. Raises `RegistryError`; its `url` tells which side.
     """
     upload = None
     if mount_from is not None:
@@ -82,6 +91,22 @@ def copy_blob(
         if chunked or not destination.in_chunks(descriptor.size):
             raise
         return sending.send(opener, None)
+
+
+def holds(source: RegistryClient, repository: str, descriptor: Descriptor) -> bool:
+    """Tell whether this very repository of the registry gives the blob, without reading it.
+
+    For who takes the bytes from elsewhere (a mount, a cache by digest): whoever may push names any digest in a
+    manifest, and we may read every repository; only this keeps the blob of one from being given to the readers of
+    another. Raises `RegistryError` where neither HEAD nor one byte of it is an answer.
+    """
+    try:
+        return source.head_blob(repository, descriptor.digest) is not None
+    except (Unreachable, TooManyRequests):
+        raise
+    except RegistryError:
+        # A storage may have signed the address to which a HEAD was led for GET alone.
+        return source.blob_present(repository, descriptor.digest, descriptor.size)
 
 
 def straight(source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None) -> Opener:

@@ -11,8 +11,9 @@ from datetime import timedelta
 
 from app.database import connection, in_batches, now, transaction
 from app.models import CatalogWalk, ContainerRepository, Site
-from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unsupported
+from app.registry import RegistryError
 from app.replication import marking, membership, progress
+from app.replication.catalog import REFUSALS, do_without
 from app.replication.event_log import repository_ids
 from app.replication.lease import HeldLease, heartbeat, named
 from app.replication.log import Catalog
@@ -31,10 +32,6 @@ STALE = timedelta(hours=1)
 
 #: Seconds between looks at a walk that somebody else is on.
 POLL = 0.2
-
-
-class NoCatalog(Exception):
-    """The primary does not list its repositories, and none are named."""
 
 
 class WalkUnderWay(Exception):
@@ -121,20 +118,6 @@ def _begin(site: Site, priority: int) -> CatalogWalk:
         return CatalogWalk.get_by_id(site.id)
 
 
-def require_known(error: RegistryError, *, anything_known: bool) -> None:
-    """Let a primary without a catalog pass, where none is named, if its repositories are known otherwise.
-
-    Raises:
-        NoCatalog: there is nothing to go by; or it is 401, and who we are may be wrong.
-    """
-    if isinstance(error, Unauthorized):
-        raise NoCatalog(
-            f"{error}; if it lists its repositories to administrators alone, name them in GEO_REPOSITORIES"
-        ) from error
-    if not anything_known:
-        raise NoCatalog(f"{error.told}; name the repositories in GEO_REPOSITORIES") from error
-
-
 @dataclass
 class _Walk:
     site: Site
@@ -162,13 +145,8 @@ class _Walk:
             for paths in self._pages():
                 listed += len(paths)
                 self._mark(paths)
-        except (NotFound, Unsupported, Unauthorized, Denied) as error:
-            # A catalog that breaks off is not a catalog that is not there.
-            if listed or resumed:
-                raise
-            if not self.scope.listed:
-                require_known(error, anything_known=anything_known)
-            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error.told)
+        except REFUSALS as error:
+            do_without(error, begun=bool(listed) or resumed, scope=self.scope, known=anything_known)
 
     def _pages(self) -> Iterator[Sequence[str]]:
         """The catalog from where the walk is. Where the registry refuses that, from its beginning, once."""

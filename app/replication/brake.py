@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from peewee import SQL
+
 from app.database import BRAKE_LOCK, connection, now, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Reference, Site, SyncAttempt, SyncState
@@ -26,6 +28,11 @@ class DeletionHeld(Exception):
     temporary = True
     #: Seconds until it is looked at again by itself.
     retry_after = 300.0
+
+
+#: The references whose deletion waits for consent. Written out, as it is in the index of these: SQLite takes none whose
+#: condition is a parameter.
+HELD = Reference.failure_reason == SQL(f"'{DeletionHeld.reason}'")
 
 
 class DeletionUnsupported(Exception):
@@ -57,15 +64,21 @@ def reserved(claim: Claim, reference: Reference) -> Iterator[None]:
         raise
 
 
+def room(site: Site) -> int:
+    """How many more deletions of a site go unasked at this moment: its limit less those of the last hour."""
+    with connection():
+        site = Site.get_by_id(site.id)
+        done = _done(site, now())
+        return max(0, _limit(site, done) - done)
+
+
 def release(site: Site) -> int:
     """Let deletions pass that the brake holds, all of them whatever their number; return how many were waiting."""
     with transaction():
         instant = now()
         released = {"deletions_released_at": instant, "deletions_held_because": None, "updated_at": instant}
         Site.update(**released).where(Site.id == site.id).execute()
-        held = (Reference.failure_reason == "deletion_brake") & Reference.registry.in_(
-            Registry.select(Registry.id).where(Registry.site == site)
-        )
+        held = HELD & Reference.registry.in_(Registry.select(Registry.id).where(Registry.site == site))
         ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
         marking.awaken(ids, since=instant, priority=marking.MANUAL)
         passed = {"retry_at": None, "state": SyncState.PENDING, "deletion_released_at": instant}
@@ -75,7 +88,7 @@ def release(site: Site) -> int:
 
 def _reserve(claim: Claim, reference: Reference) -> None:
     # Counted before the lock: on a site of a million tags it takes a while, and on SQLite everybody would wait for it.
-    share = _share(claim.site, reference)
+    limit = _limit_before(claim, reference)
     with transaction():
         _require_held(claim)
         # Locked, because each of two workers would count without the other's.
@@ -95,7 +108,6 @@ def _reserve(claim: Claim, reference: Reference) -> None:
             return
         instant = now()
         done = _done(site, instant, reference)
-        limit = max(FLOOR, share)
         if done >= limit:
             raise DeletionHeld(
                 f"{done} deletions on site {site.name} within the hour are as many as go unasked ({limit});"
@@ -111,20 +123,23 @@ def _require_held(claim: Claim) -> None:
         raise LeaseLost(f"{claim.path} was taken over")
 
 
-def _share(site: Site, reference: Reference) -> int:
-    """What may go of a site as large as this one; 0 where nobody is going to ask."""
+def _limit_before(claim: Claim, reference: Reference) -> int:
     with connection():
-        site = Site.get_by_id(site.id)
+        site = Site.get_by_id(claim.site.id)
         done = _done(site, now(), reference)
-        if done < FLOOR // 2:
-            return 0
-        of_site = Registry.select(Registry.id).where(Registry.site == site)
-        ours = Reference.registry.in_(of_site) & Reference.is_tag & Reference.observed_digest.is_null(False)
-        return int((Reference.select().where(ours).count() + done) * SHARE)
+        # So few that the tags need not be counted: the limit is far, whatever it is.
+        return _limit(site, done) if done >= FLOOR // 2 else FLOOR
 
 
-def _done(site: Site, instant: datetime, reference: Reference) -> int:
-    """Deletions within the window, done and begun by others. Recording one turns the second into the first.
+def _limit(site: Site, done: int) -> int:
+    """What may go within the hour of a site as large as this one was before so many deletions of it were done."""
+    of_site = Registry.select(Registry.id).where(Registry.site == site)
+    ours = Reference.registry.in_(of_site) & Reference.is_tag & Reference.observed_digest.is_null(False)
+    return max(FLOOR, int((Reference.select().where(ours).count() + done) * SHARE))
+
+
+def _done(site: Site, instant: datetime, reference: Reference | None = None) -> int:
+    """Deletions within the window, done and begun but for this one. Recording one turns the second into the first.
 
     What a person has released was asked for, and is not counted.
     """
@@ -143,11 +158,7 @@ def _done(site: Site, instant: datetime, reference: Reference) -> int:
         )
         .count()
     )
-    begun: int = (
-        Reference.select()
-        .where(
-            Reference.registry.in_(of_site) & (Reference.deletion_reserved_at > since) & (Reference.id != reference.id)
-        )
-        .count()
-    )
-    return done + begun
+    begun = Reference.registry.in_(of_site) & (Reference.deletion_reserved_at > since)
+    if reference is not None:
+        begun &= Reference.id != reference.id
+    return done + int(Reference.select().where(begun).count())

@@ -8,7 +8,7 @@ from peewee import ModelSelect
 
 from app.database import connection, in_batches
 from app.models import ContainerRepositoryRegistry as Registry
-from app.models import Reference, Site, SyncState
+from app.models import Reference, Site, SyncState, VerificationState
 from app.replication import queries, replicator
 from app.replication.context import Context
 from app.replication.narrowing import Filter
@@ -42,11 +42,13 @@ def resync_failed(site: Site, context: Context) -> list[int]:
 def reverify(narrow: Filter, context: Context, level: VerificationLevel | None = None) -> int:
     """Ask for a verification of everything in each, as far as `level` goes (None: GEO_VERIFICATION_INTERVAL_LEVEL);
     return of how many."""
-    ids = _ids(_matched(narrow))
-    for batch in in_batches(ids):
-        asking.ask(batch, level or context.settings.verification_interval_level)
-        context.wake.verifications(len(batch))
-    return len(ids)
+    return _reverify(_matched(narrow), context, level)
+
+
+def reverify_failed(site: Site, context: Context, level: VerificationLevel | None = None) -> int:
+    """The same of every repository of the site whose last verification failed, or could not tell."""
+    wanted = (Registry.verification_state == VerificationState.FAILED) | (Registry.verification_retry_count > 0)
+    return _reverify(_matched(Filter()).where((Registry.site == site) & wanted), context, level)
 
 
 def _resync(rows: ModelSelect[Registry], context: Context) -> list[int]:
@@ -56,6 +58,14 @@ def _resync(rows: ModelSelect[Registry], context: Context) -> list[int]:
         # At once: the first are worked on while the others are still being marked.
         context.wake.bulk(len(batch))
     return ids
+
+
+def _reverify(rows: ModelSelect[Registry], context: Context, level: VerificationLevel | None) -> int:
+    ids = _ids(rows)
+    for batch in in_batches(ids):
+        asking.ask(batch, level or context.settings.verification_interval_level)
+        context.wake.verifications(len(batch))
+    return len(ids)
 
 
 def _matched(narrow: Filter) -> ModelSelect[Registry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from app.database import connection
@@ -125,14 +126,15 @@ class Comparison:
 
     def _names(self) -> _Names:
         records, tracked = self._records()
-        theirs = self._ask(self._secondary, self._held, [self._path])
+        theirs = self._ask(self._secondary, self._secondary.reader.tags_or_none, [self._path])
         try:
             ours = self._ask(self._primary, self._primary.reader.list_tags, [self._path])
             listed, complete = set(ours.answer()), True
         except NotFound as error:
             self._require_nothing_of_ours(error, records, tracked)
             listed, complete = set(), False
-        held = {tag for tag in theirs.answer() if tag in listed or tag in records or not REFERRERS_TAG.fullmatch(tag)}
+        there = theirs.answer() or []
+        held = {tag for tag in there if tag in listed or tag in records or not REFERRERS_TAG.fullmatch(tag)}
         scope = TagScope.of(self._site)
         outside = len({name for name in listed | held if not scope.covers(name)})
         listed, held = ({name for name in names if scope.covers(name)} for names in (listed, held))
@@ -158,8 +160,7 @@ class Comparison:
             NotFound: when it is not the registry's own word.
             RepositoryMissing: when we hold tags of it, or nobody ever heard of it.
         """
-        if not error.witnessed:
-            raise error
+        error.require_witness()
         ours = [row for row in records.values() if row.is_tag and row.in_scope and not row.delete_witness]
         if any(row.observed_digest for row in ours):
             raise RepositoryMissing(
@@ -169,32 +170,9 @@ class Comparison:
         if not tracked:
             raise RepositoryMissing(f"the primary does not know {self._path} ({error})") from error
 
-    def _held(self, path: str) -> list[str]:
-        """The tags on the secondary; none where it says in its own words that there is no such repository."""
-        try:
-            return self._secondary.reader.list_tags(path)
-        except NotFound as error:
-            if not error.witnessed:
-                raise
-            return []
-
     def _standing(self, side: Side) -> Callable[[str], str | None]:
-        """A question: which digest does a name stand on?"""
-        reader, path = side.reader, self._path
-
-        def standing(name: str) -> str | None:
-            try:
-                return reader.head_manifest(path, name).digest
-            except NotFound:
-                try:
-                    # An answer to HEAD has no body, and so no word of the registry's own.
-                    return reader.get_manifest(path, name).digest
-                except NotFound as error:
-                    if not error.witnessed:
-                        raise
-                    return None
-
-        return standing
+        """A question: which digest does a name stand on? None where the registry itself says on none."""
+        return partial(side.reader.standing, self._path)
 
     # --- what lies below --------------------------------------------------------------------------------------------
 
@@ -263,8 +241,7 @@ class Comparison:
             try:
                 return primary.reader.referrers(path, digest)
             except NotFound as error:
-                if not error.witnessed:
-                    raise
+                error.require_witness()
                 return []
 
         if primary.lists_referrers is None and waiting:

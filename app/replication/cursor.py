@@ -67,6 +67,11 @@ def position_of(cursor: Cursor) -> Position:
     return Position(cursor.position, {int(gap): fence for gap, fence in cursor.gaps.items()})
 
 
+def positions() -> dict[int, Position]:
+    """How far each site has read, by its id."""
+    return {cursor.site_id: position_of(cursor) for cursor in Cursor.select()}
+
+
 def move(cursor: Cursor, position: Position) -> None:
     """Put the position into the row; it is not saved."""
     cursor.position = position.last

@@ -17,7 +17,7 @@ from app.replication import brake
 from app.replication.brake import DeletionUnsupported
 from app.replication.claim import Claim
 from app.replication.copying.tag_write import TagImmutable, put_tag
-from app.replication.in_use import in_use, require_witness
+from app.replication.in_use import in_use
 from app.replication.policy import Policy, Verdict
 
 #: Seconds that a tag may take to be written or deleted; begun only while the lease lasts longer.
@@ -64,7 +64,7 @@ def delete(claim: Claim, reference: Reference, destination: RegistryClient, prov
     judge = _judge(claim, reference)
     if keeps(claim, reference):
         return Deleted(reference.observed_digest, kept=True)
-    standing = _standing(claim, reference.name, destination)
+    standing = destination.standing(claim.path, reference.name)
     if standing is None:
         return Deleted()
     if standing == reference.throwaway_digest:
@@ -103,19 +103,6 @@ def _judge(claim: Claim, reference: Reference) -> Callable[..., Verdict]:
     return lambda ours: policy.judge(name=reference.name, is_tag=reference.is_tag, ours=ours)[0]
 
 
-def _standing(claim: Claim, name: str, destination: RegistryClient) -> str | None:
-    """The digest that `name` stands on; None only when the registry itself says that it is not there."""
-    try:
-        return destination.head_manifest(claim.path, name).digest
-    except NotFound:
-        try:
-            # An answer to HEAD has no body, and so no word of the registry's own.
-            return destination.get_manifest(claim.path, name).digest
-        except NotFound as error:
-            require_witness(error)
-            return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Way:
     """How something is deleted on this registry."""
@@ -148,7 +135,7 @@ class _Way:
         try:
             self.destination.delete_manifest(claim.path, reference.name, total_timeout=TAG_WRITE_LIMIT)
         except NotFound as error:
-            require_witness(error)
+            error.require_witness()
         except (Unsupported, Rejected) as error:
             if way is Removal.REGISTRY:
                 raise DeletionUnsupported(str(error)) from error
@@ -176,14 +163,14 @@ class _Way:
         try:
             self.destination.delete_manifest(claim.path, digest, total_timeout=TAG_WRITE_LIMIT)
         except NotFound as error:
-            require_witness(error)
+            error.require_witness()
         except Unsupported as error:
             raise DeletionUnsupported(str(error)) from error
 
     def _require_absent(self, name: str) -> None:
         """The control plane knows nothing of it: it may be another account's, or hear late of what was just pushed."""
         path = self.claim.path
-        if _standing(self.claim, name, self.destination) is not None:
+        if self.destination.standing(path, name) is not None:
             raise ControlPlaneDiffers(
                 f"the control plane of {self.provider.profile.title} knows nothing of {name} in {path}, which"
                 f" {self.destination.name} has"

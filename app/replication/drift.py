@@ -12,7 +12,7 @@ from peewee import Expression
 
 from app.database import connection, in_batches, now, transaction
 from app.models import Reference, Site, SyncState
-from app.registry import NotFound, RegistryClient, RegistryError
+from app.registry import RegistryClient, RegistryError
 from app.replication.claim import Claim
 from app.replication.policy import Policy, Verdict
 from app.replication.tag_scope import TagScope
@@ -51,12 +51,11 @@ def listed(claim: Claim, destination: RegistryClient) -> There | None:
     """A complete listing of the secondary: one request a page, none a tag. None, and a line in the log, where it
     fails: what was known of drift stands then, and copying goes on."""
     try:
-        return There(frozenset(destination.list_tags(claim.path)))
+        tags = destination.tags_or_none(claim.path)
     except RegistryError as error:
-        if isinstance(error, NotFound) and error.witnessed:
-            return There(frozenset(), vacant=True)
         log.warning("drift of %s on %s was not looked for: %s", claim.path, claim.site.name, error)
         return None
+    return There(frozenset(tags or ()), vacant=tags is None)
 
 
 def look(claim: Claim, primary: Listed, secondary: There, before: Mapping[int, int] | None = None) -> None:

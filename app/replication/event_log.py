@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from peewee import SQL, Insert, ModelSelect
 
 from app import correlation
-from app.database import MAX_ROWS, connection, in_batches, now, storing, transaction
+from app.database import MAX_ROWS, connection, in_batches, now, storing, transaction, uncrossed
 from app.models import ContainerRepository, Cursor, Event, QuarantinedEvent, Site
 from app.notifications import Quarantined, RegistryEvent
 from app.replication.log import state as log_state
@@ -67,11 +67,16 @@ def store(events: Sequence[RegistryEvent], unreadable: Sequence[Quarantined], or
     """
     accepted = 0
     for number, batch in enumerate(in_batches(events, MAX_ROWS) if events else [()]):
-        with transaction():
-            accepted += append(batch) if batch else 0
-            if number == 0:
-                _quarantine(unreadable, origin)
+        accepted += uncrossed(partial(_store, batch, () if number else unreadable, origin))
     return Stored(accepted, len(events) - accepted, len(unreadable))
+
+
+def _store(events: Sequence[RegistryEvent], unreadable: Sequence[Quarantined], origin: Origin) -> int:
+    with transaction():
+        accepted = append(events) if events else 0
+        if unreadable:
+            _quarantine(unreadable, origin)
+        return accepted
 
 
 def store_together(events: Sequence[RegistryEvent], occasions: Mapping[str, str | None]) -> set[str]:
@@ -81,8 +86,12 @@ def store_together(events: Sequence[RegistryEvent], occasions: Mapping[str, str 
     Raises:
         DatabaseUnavailable, peewee.PeeweeException: when they could not be written, none of them.
     """
-    with transaction():
-        return _append(events, occasions)
+
+    def write() -> set[str]:
+        with transaction():
+            return _append(events, occasions)
+
+    return uncrossed(write)
 
 
 def append(events: Sequence[RegistryEvent]) -> int:
@@ -118,8 +127,10 @@ def _append(events: Sequence[RegistryEvent], occasions: Mapping[str, str | None]
         }
         for event in fresh.values()
     ]
-    # RETURNING tells what went in: the row count and last id of a conflict differ between the databases. The target is
-    # named because SQLite's bare OR IGNORE passes over rows that break any other rule as well.
+    # In the order in which they came, by which readers go, although two who bring the same ones in different orders may
+    # then wait for each other crosswise. RETURNING tells what went in: the row count and last id of a conflict differ
+    # between the databases. The target is named because SQLite's bare OR IGNORE passes over rows that break any other
+    # rule as well.
     values = {f"{column}{number}": row[column] for number, row in enumerate(rows) for column in row}
     return {key for (key,) in _inserting(len(rows)).rows(**values)}
 

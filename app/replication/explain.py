@@ -13,6 +13,7 @@ from app.models import ContainerRepository, Cursor, Event, Reference, Site, Sync
 from app.models import ContainerRepositoryRegistry as Registry
 from app.registry import is_digest
 from app.replication import claim, health, queries
+from app.replication.brake import DeletionHeld
 from app.replication.explanation import Cause, Explanation, Obstacle, obstacles
 from app.replication.policy import Policy
 from app.replication.scope import Scope
@@ -263,7 +264,7 @@ class _Case:
         )
 
     def _failed(self, record: Reference) -> Explanation:
-        if record.failure_reason == "deletion_brake":
+        if record.failure_reason == DeletionHeld.reason:
             return self._because(
                 Cause.HELD,
                 f"{self.image} is gone from the primary, and its deletion waits for a person:"

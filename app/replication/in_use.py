@@ -23,11 +23,7 @@ def in_use(digest: str, repository: str, registry: RegistryClient) -> bool:
     Raises:
         RegistryError: from the registry.
     """
-    try:
-        waiting = deque(registry.list_tags(repository))
-    except NotFound as error:
-        require_witness(error)
-        return False
+    waiting = deque(registry.tags_or_none(repository) or ())
     seen: set[str] = set()
     read = 0
     while waiting:
@@ -40,7 +36,7 @@ def in_use(digest: str, repository: str, registry: RegistryClient) -> bool:
             manifest = registry.get_manifest(repository, name)
         except NotFound as error:
             # A child that was left out (a sparse index), or a tag that went meanwhile.
-            require_witness(error)
+            error.require_witness()
             continue
         if manifest.digest in seen:
             continue
@@ -52,13 +48,3 @@ def in_use(digest: str, repository: str, registry: RegistryClient) -> bool:
         deeper = [each.digest for each in below if each.is_index or each == manifest.subject]
         waiting.extend(each for each in deeper if each not in seen)
     return False
-
-
-def require_witness(error: NotFound) -> None:
-    """A 404 that is not the registry's own word (a proxy's) does not mean that the thing is gone.
-
-    Raises:
-        NotFound: the error itself, then.
-    """
-    if not error.witnessed:
-        raise error

@@ -70,8 +70,7 @@ def _listed(claim: Claim, source: RegistryClient, destination: RegistryClient | 
     try:
         return Listed(frozenset(source.list_tags(claim.path)), complete=True)
     except NotFound as error:
-        if not error.witnessed:
-            raise
+        error.require_witness()
         _require_nothing_of_ours(claim, error, destination)
         return Listed(frozenset(), complete=False)
 
@@ -125,22 +124,13 @@ def _require_nothing_of_ours(claim: Claim, error: NotFound, destination: Registr
     with connection():
         held = {tag.name for tag in ours}
     if held and destination is not None:
-        held &= _there(claim, destination)
+        held &= set(destination.tags_or_none(claim.path) or ())
     if held:
         raise RepositoryMissing(
             f"the primary does not know {claim.path}, of which the secondary holds {len(held)} tags; nothing was"
             " deleted. If the repository was deleted on purpose, delete these tags on the secondary too, or the"
             f" repository there; the next sync forgets them. ({error})"
         )
-
-
-def _there(claim: Claim, destination: RegistryClient) -> set[str]:
-    try:
-        return set(destination.list_tags(claim.path))
-    except NotFound as error:
-        if not error.witnessed:
-            raise
-        return set()
 
 
 def _create(claim: Claim, names: Sequence[str], trigger: str, instant: datetime) -> None:

@@ -24,6 +24,7 @@ from app.models import (
     Site,
     SyncAttempt,
     SyncState,
+    VerificationState,
 )
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import paging
@@ -138,6 +139,22 @@ def failing(site: Site, limit: int) -> list[Registry]:
     return list(failed.order_by(Registry.retry_at, Registry.id).limit(limit))
 
 
+def not_whole(site: Site) -> list[Registry]:
+    """Tracking rows of a site that a verification found wanting, of which it could not tell, or that are not in sync,
+    in the order of their paths."""
+    untold = Registry.verification_full & Registry.verification_retry_at.is_null(False)
+    wrong = (Registry.verification_state == VerificationState.FAILED) | untold | (Registry.state != SyncState.SYNCED)
+    rows = Registry.select(Registry, ContainerRepository).join(ContainerRepository)
+    return list(rows.where((Registry.site == site) & wrong).order_by(ContainerRepository.path))
+
+
+def verifications_asked_for(site: Site) -> int:
+    """How many tracking rows of a site wait for a verification of everything; what is tried again later does not."""
+    waiting = Registry.verification_full & Registry.verification_retry_at.is_null()
+    count: int = Registry.select().where((Registry.site == site) & waiting).count()
+    return count
+
+
 def repository(registry_id: int) -> Registry | None:
     """One tracking row, with site and repository."""
     if registry_id > MAX_ROW_ID:
@@ -190,6 +207,13 @@ def reference_counts(registry_id: int) -> Mapping[SyncState, int]:
     query = Reference.select(Reference.state, fn.COUNT(Reference.id))
     query = query.where((Reference.registry == registry_id) & Reference.in_scope)
     return _counts(query.group_by(Reference.state))
+
+
+def references_pending(registry_id: int) -> int:
+    """How many references of a tracking row wait to be looked at."""
+    pending = Reference.in_scope & (Reference.state == SyncState.PENDING)
+    count: int = Reference.select().where((Reference.registry == registry_id) & pending).count()
+    return count
 
 
 def tags_in_order(registry_id: int) -> int:

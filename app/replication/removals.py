@@ -13,7 +13,6 @@ from app.replication import deletion
 from app.replication.brake import DeletionHeld
 from app.replication.claim import Claim
 from app.replication.context import Context
-from app.replication.in_use import require_witness
 from app.replication.outcome import Action, Done
 
 #: Removals that are gathered before they are carried out.
@@ -43,14 +42,13 @@ def absent(reference: Reference, error: NotFound, started: datetime, clock: Call
         NotThereYet: the second one has not.
         NotFound: the 404 is not the registry's own word.
     """
-    if error.witnessed and reference.delete_witness:
+    error.require_witness()
+    if reference.delete_witness:
         raise Gone(reference)
-    if error.witnessed and not reference.is_tag and reference.observed_digest is None:
+    if not reference.is_tag and reference.observed_digest is None:
         # A digest that went before we ever copied it leaves nothing to do.
         return Done("forget", started, clock())
-    if error.witnessed:
-        raise NotThereYet(f"{error}; no event and no listing says that it was deleted") from error
-    raise error
+    raise NotThereYet(f"{error}; no event and no listing says that it was deleted") from error
 
 
 @dataclass
@@ -139,7 +137,7 @@ class Removals:
         try:
             self.context.primary.get_manifest(self.claim.path, reference.name)
         except NotFound as error:
-            require_witness(error)
+            error.require_witness()
             return
         same = (Reference.id == reference.id) & (Reference.generation == reference.generation)
         with connection():

@@ -119,6 +119,12 @@ def enabled_secondaries() -> list[Site]:
     return list(Site.select().where(here).order_by(Site.id))
 
 
+def enable(site: Site, enabled: bool) -> None:
+    """Pause the replication to a site, or let it go on; what it misses meanwhile is owed to it."""
+    with transaction():
+        Site.update(enabled=enabled, updated_at=now()).where(Site.id == site.id).execute()
+
+
 def require_applied(settings: Settings) -> None:
     """Make sure that the rows are about the registries that this process reaches.
 

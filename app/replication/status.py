@@ -26,7 +26,7 @@ from app.models import (
 )
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import event_log, progress, reference_counts, repository_counts, site_reports
-from app.replication.brake import DeletionHeld
+from app.replication.brake import HELD
 from app.replication.event_log import Position
 from app.replication.lease import TTL
 from app.replication.repository_counts import Group as Repositories
@@ -233,9 +233,7 @@ def _verification(site: Site, scoped: Sequence[Repositories]) -> dict[str, Any]:
 
 def _deletions_held(site: Site) -> int:
     ours = Registry.select(1).where((Registry.id == Reference.registry) & (Registry.site == site))
-    # Written out, as it is in the index of these: SQLite takes none whose condition is a parameter.
-    held = Reference.failure_reason == SQL(f"'{DeletionHeld.reason}'")
-    return int(Reference.select().where(held & fn.EXISTS(ours)).count())
+    return int(Reference.select().where(HELD & fn.EXISTS(ours)).count())
 
 
 def _follower(site: Site, instant: datetime) -> FollowerStatus | None:

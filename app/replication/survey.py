@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from app.database import connection
-from app.models import ContainerRepository, Reference, Site
-from app.models import ContainerRepositoryRegistry as Registry
+from app.models import ContainerRepository, Site
 from app.providers.provider import Lister
-from app.registry import Denied, NotFound, RegistryError, Unauthorized, Unreachable, Unsupported, is_repository
-from app.replication import holds
-from app.replication.backfill import require_known
-from app.replication.brake import FLOOR, SHARE
+from app.registry import RegistryError, Unreachable, is_repository
+from app.replication import brake, holds
+from app.replication.catalog import REFUSALS, do_without
 from app.replication.comparison import Comparison
 from app.replication.context import Context
 from app.replication.copying.copy import GraphTooLarge
@@ -84,13 +82,8 @@ def in_scope(site: Site, source: Catalog) -> list[str]:
         try:
             for path in source.list_repositories():
                 listed.add(path)
-        except (NotFound, Unsupported, Unauthorized, Denied) as error:
-            # A catalog that breaks off is not a catalog that is not there.
-            if listed:
-                raise
-            if not scope.listed:
-                require_known(error, anything_known=bool(known))
-            log.warning("the primary has no catalog, only known and named repositories are looked at: %s", error.told)
+        except REFUSALS as error:
+            do_without(error, begun=bool(listed), scope=scope, known=bool(known))
     return sorted(path for path in known | listed if scope.covers(path))
 
 
@@ -110,11 +103,11 @@ def survey(
     context = context.at(site.name)
     plan = Survey(site, context.primary, context.destination(), context.presence).plan(paths, progress)
     blocked = obstacles(site, replication_enabled=context.settings.replication_enabled)
-    brake = _brake(site, plan.count(Action.DELETE))
-    return replace(plan, obstacles=(*(f"{each.why} {each.next}" for each in blocked), *brake))
+    held = _held(site, plan.count(Action.DELETE))
+    return replace(plan, obstacles=(*(f"{each.why} {each.next}" for each in blocked), *held))
 
 
-def _brake(site: Site, deletions: int) -> Iterator[str]:
+def _held(site: Site, deletions: int) -> Iterator[str]:
     if not deletions:
         return
     because = holds.told(site)
@@ -124,13 +117,10 @@ def _brake(site: Site, deletions: int) -> Iterator[str]:
             f" If deletions are right there: `geo sites release-deletions {site.name}`."
         )
         return
-    with connection():
-        of_site = Registry.select(Registry.id).where(Registry.site == site)
-        ours = Reference.registry.in_(of_site) & Reference.is_tag & Reference.observed_digest.is_null(False)
-        limit = max(FLOOR, int(Reference.select().where(ours).count() * SHARE))
-    if deletions > limit:
+    room = brake.room(site)
+    if deletions > room:
         yield (
-            f"Of {deletions} deletions about {limit} go unasked within an hour; the others wait for"
+            f"Of {deletions} deletions about {room} go unasked now, with those of the last hour; the others wait for"
             f" `geo sites release-deletions {site.name}`."
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 from app import correlation, migrate
@@ -15,9 +15,15 @@ from app.replication import marking, sites
 from app.replication.claim import Claim
 from app.replication.closing import Closed
 from app.replication.context import Context
+from app.replication.lease import monotonic
 from app.replication.sync import sync
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which a message has done its part, and another is sent for the rest. RabbitMQ takes one back that is
+#: not acknowledged within half an hour (consumer_timeout), and closes the channel; and the next one that was fetched
+#: waits for this one's thread before its own time begins.
+TURN = 600.0
 
 
 class Reach(Enum):
@@ -30,13 +36,20 @@ class Reach(Enum):
     BULK = "bulk"
 
 
-def run_due(context: Context, limit: int | None = None, reach: Reach = Reach.ALL) -> int:
+def run_due(
+    context: Context,
+    limit: int | None = None,
+    reach: Reach = Reach.ALL,
+    clock: Callable[[], float] = monotonic,
+) -> int:
     """Claim and sync what is due, row after row, until nothing is or the process has to end; return how many.
+
+    After `TURN` seconds no further row is begun, and somebody is woken to go on.
 
     A process that takes up everything always leaves one thread for what was just pushed: a backfill has rows that take
     hours.
     """
-    done = 0
+    began, done = clock(), 0
     while not context.stopping.is_set() and context.settings.replication_enabled and (limit is None or done < limit):
         unhurried = reach is Reach.ALL and context.unhurried.acquire(blocking=False)
         taken: Claim | None = None
@@ -57,6 +70,12 @@ def run_due(context: Context, limit: int | None = None, reach: Reach = Reach.ALL
             if unhurried:
                 context.unhurried.release()
         done += 1
+        if clock() - began >= TURN:
+            if taken.priority <= marking.FRESH:
+                context.wake.rows(1)
+            else:
+                context.wake.bulk(1)
+            break
     return done
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -299,7 +300,12 @@ def test_where_the_catalog_is_refused_what_is_named_is_listed(api: Face, monkeyp
     monkeypatch.setattr(geo, "primary", Catalog(error=Unauthorized("not for you", status=401)))
 
     # When a site asks, Then our keys may be wrong, as long as nobody has named what there is
-    assert ask(api, token, REPOSITORIES, after="catalog:").status_code == 502
+    store("v1")
+    response = ask(api, token, REPOSITORIES, after="catalog:")
+    assert response.status_code == 502
+
+    # And it hears of both, and what to do
+    assert re.search(r"check issuer.*administrators alone.*GEO_REPOSITORIES", response.get_json()["detail"])
     monkeypatch.setattr(geo, "settings", replace(geo.settings, repositories=("team/app", "team/**")))
     assert listed(api, token) == ["team/app"]
 

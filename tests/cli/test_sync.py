@@ -165,6 +165,13 @@ def test_who_marks_wakes_the_workers(wired: Geo, primary: DistributionRegistry, 
         geo("sync", "--failed")
         assert queue.keys("dramatiq:*") == []
 
+        # And so it is with who asks for verifications
+        geo("verify", "--all")
+        assert queue.llen("dramatiq:verification") == 2
+        queue.flushall()
+        geo("verify", "--failed")
+        assert queue.keys("dramatiq:*") == []
+
 
 def test_nobody_waits_for_a_paused_site(wired: Geo, primary: DistributionRegistry) -> None:
     # Given a site that is paused

@@ -1,4 +1,4 @@
-"""Every secret and key is exchanged, as docs/operate.md says, while images are pushed: no event is lost for it."""
+"""Secrets and keys are exchanged, as docs/operate.md says, while images are pushed: no event is lost for it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tests.integration.conftest import DeploymentFactory
 from tests.support.deployment import ADMIN_TOKEN, SECRET
 from tests.support.keys import KeyPair, TokenAuth, make_rsa
 from tests.support.postgres import Postgres
+from tests.support.rabbitmq import USER, RabbitMQ
 from tests.support.registries import Address, DistributionRegistry, Endpoint
 from tests.support.running import WEBHOOK, Running
+from tests.support.standby import Standby
 from tests.support.traffic import Traffic, assert_nothing_lost, failures, refusals
 from tests.support.two_sites import SITE, TwoSites, token_in
 from tests.support.valkey import Valkey
@@ -31,6 +33,9 @@ CREDENTIALS = {"unauthorized", "no_credentials", "denied"}
 
 #: As Redis says that a password is wrong.
 REFUSED_PASSWORD = "invalid username-password pair"
+
+#: As RabbitMQ says it.
+REFUSED_USER = "ACCESS_REFUSED"
 
 #: bcrypt of two passwords, at the lowest cost.
 HTPASSWD = {
@@ -306,6 +311,36 @@ def _redis(valkey: Valkey, password: str) -> dict[str, str]:
     return {"REDIS_URL": f"{address}/0", "BROKER_URL": f"{address}/1"}
 
 
+def test_the_user_of_rabbitmq(deploy: DeploymentFactory, tmp_path: Path) -> None:
+    with RabbitMQ(tmp_path / "rabbitmq") as server:
+        # Given a queue with a user of ours
+        pair = deploy(BROKER_URL=server.url)
+        with Traffic(pair.primary) as traffic:
+            traffic.flows()
+
+            # When there is a second one, which is used, and then the first one goes
+            server.control("add_user", "geo2", "one")
+            server.control("set_permissions", "geo2", ".*", ".*", ".*")
+            restart(pair.geo, BROKER_URL=server.url_of("geo2", "one"))
+            server.control("delete_user", USER)
+            traffic.flows()
+
+            # Then nobody has noticed
+            assert REFUSED_USER not in pair.geo.log_text
+
+            # When its password is changed at once, and all who are connected are thrown out
+            server.control("change_password", "geo2", "two")
+            server.control("close_all_user_connections", "geo2", "changed")
+            traffic.flows()
+
+            # Then events are taken in all the same, and what they tell of is made up for
+            wait_until(lambda: REFUSED_USER in pair.geo.log_text, 60, lambda: pair.geo.log_text[-3000:])
+            restart(pair.geo, BROKER_URL=server.url_of("geo2", "two"))
+            assert_nothing_lost(traffic, pair.secondary, pair.geo)
+        assert refusals(pair.geo) == 0
+        pair.geo.stop()
+
+
 def test_the_password_of_the_database(deploy: DeploymentFactory, postgres: Postgres) -> None:
     # Given a database that asks for a password
     url = postgres.create_database()
@@ -318,8 +353,7 @@ def test_the_password_of_the_database(deploy: DeploymentFactory, postgres: Postg
 
             # When it is changed, and all who are connected are thrown out
             _set_password(postgres, "two")
-            with psycopg.connect(postgres.url("postgres"), autocommit=True) as admin:
-                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'geo_rotated'")
+            _throw_out(postgres.url("postgres"))
             wait_until(lambda: _status(f"{pair.geo.url}/-/readiness", {}) == 503, 60, "it is ready without a database")
             traffic.flows()
 
@@ -330,6 +364,43 @@ def test_the_password_of_the_database(deploy: DeploymentFactory, postgres: Postg
         assert refusals(pair.geo) == 0
         assert not re.search(r"\bone@|\btwo@", pair.geo.log_text)
         pair.geo.stop()
+
+
+def test_the_password_of_a_standby(tmp_path: Path) -> None:
+    with Postgres() as cluster:
+        # Given a standby that asks for a password, as its primary does, and a site that reads it
+        url = cluster.create_database()
+        name = url.rpartition("/")[2]
+        with _asks_for_a_password(cluster, name):
+            _set_password(cluster, "one", owns=name)
+            with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+                admin.execute("GRANT pg_read_all_data TO geo_rotated")
+            with Standby(cluster) as standby, TwoSites(tmp_path, url) as sites:
+                at_standby = standby.url(url)
+                two = sites.follow(sites.add(), GEO_PRIMARY_DATABASE_URL=_by_password(at_standby, "one"))
+                with Traffic(sites.primary) as traffic:
+                    traffic.flows()
+
+                    # When it is changed, and all who are connected are thrown out
+                    _set_password(cluster, "two")
+                    standby.replayed()
+                    _throw_out(standby.url("/postgres"))
+
+                    # Then the site says so until the new one is used, and misses nothing
+                    wait_until(
+                        lambda: "GEO_PRIMARY_DATABASE_URL" in two.geo("status"), 60, lambda: two.log_text[-3000:]
+                    )
+                    traffic.flows()
+                    restart(two, GEO_PRIMARY_DATABASE_URL=_by_password(at_standby, "two"))
+                    assert_nothing_lost(traffic, sites.secondary, two, sites.one)
+                assert refusals(sites.one) == 0
+                two.stop()
+                sites.one.stop()
+
+
+def _throw_out(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'geo_rotated'")
 
 
 def _by_password(url: str, password: str) -> str:

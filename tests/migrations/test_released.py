@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from unittest import mock
 
 import pytest
+from click.testing import CliRunner
+from peewee import fn
 
 from app import database, migrate
+from app.cli import main
 from app.database import connection
-from app.models import SyncState
+from app.models import Event, SyncState
 from app.replication import site_tokens
-from tests.migrations import population
+from tests.migrations import later, population
 from tests.migrations.population import APP, EXTRA, MARKED, OLD, SYNCED, TOKEN, UNREAD
 from tests.migrations.states import CHANGED, Rows, described, load, recorded, tables
 from tests.support import images
 from tests.support.compare import assert_same
-from tests.support.deployment import Deployment, environment
+from tests.support.deployment import Deployment, environment, offline_environment
 from tests.support.proxy import Proxy
 from tests.support.registries import RegistryFactory
 from tests.support.root import ROOT
 from tests.support.wire import delete_digest, digest_of, push, tags
 
 pytestmark = pytest.mark.timeout(60)
+
+#: All migrations.
+NAMES = sorted(entry.stem for entry in (ROOT / "migrations").glob("[0-9]*.py"))
 
 released = pytest.mark.parametrize("state", recorded())
 
@@ -36,12 +46,9 @@ def empty(database_url: str) -> Iterator[str]:
 
 
 def test_what_is_released_comes_before_what_is_not() -> None:
-    # Given all migrations
-    names = sorted(entry.stem for entry in (ROOT / "migrations").glob("[0-9]*.py"))
-
-    # Then those with a recorded state are the first of them, and numbered without a gap
-    assert recorded() == names[: len(recorded())] != []
-    assert [int(name.partition("_")[0]) for name in names] == list(range(1, len(names) + 1))
+    # Those with a recorded state are the first of all migrations, and numbered without a gap
+    assert recorded() == NAMES[: len(recorded())] != []
+    assert [int(name.partition("_")[0]) for name in NAMES] == list(range(1, len(NAMES) + 1))
 
 
 @released
@@ -68,10 +75,70 @@ def test_a_recorded_state_has_rows_in_every_table(state: str, empty: str) -> Non
 
 @released
 def test_an_upgrade_keeps_every_row_and_can_be_undone(state: str, empty: str) -> None:
-    # Given a database of a released version, with rows in every table
+    led_on_and_back(state, empty, NAMES)
+
+
+@released
+def test_an_upgrade_by_a_version_to_come_keeps_every_row(
+    state: str, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest state is led nowhere by the migrations that there are."""
+    name = later.released(tmp_path, monkeypatch, later.GOOD)
+    newest = led_on_and_back(state, empty, [*NAMES, name])
+
+    # Then what it is for is there
+    assert [what for what in ("weight", "geo_events_action_occurred_at") if what not in "".join(newest)] == []
+
+
+@released
+def test_an_upgrade_gives_no_id_twice(state: str, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a database of which the newest event was pruned
     load(state, empty)
+    migrate.migrate()
+    with connection():
+        last = Event.select(fn.MAX(Event.id)).scalar()
+        Event.delete().where(Event.id == last).execute()
+        values = {**Event.select().first().__data__, "event_key": "another"}
+
+    # When it is upgraded, Then its id is not given to another
+    later.released(tmp_path, monkeypatch, later.GOOD)
+    migrate.migrate()
+    del values["id"]
+    with connection():
+        assert Event.insert(**values).execute() > last
+
+
+@released
+def test_an_upgrade_that_fails_changes_nothing(
+    state: str, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a database of a released version, and one to come whose migration fails at its end
+    load(state, empty)
+    migrate.migrate()
     schema, rows = described(), Rows.taken()
-    names = sorted(entry.stem for entry in (ROOT / "migrations").glob("[0-9]*.py"))
+    name = later.released(tmp_path, monkeypatch, later.BROKEN)
+
+    # When it is upgraded by that, Then a person is told which one it was and why
+    database.database.close_all()
+    with mock.patch.dict(os.environ, offline_environment(empty)):
+        done = CliRunner().invoke(main, ["migrate"])
+    database.configure(empty)
+    assert done.exit_code == 1
+    assert re.match(rf"geo: The migration {name} failed \(.*geo_no_such_table.*\), and the database is as", done.output)
+
+    # And everything is as it was, for this version as for that
+    assert migrate.pending() == [name]
+    monkeypatch.undo()
+    assert migrate.difference() == migrate.Difference()
+    assert described() == schema
+    assert Rows.taken() == rows
+
+
+def led_on_and_back(state: str, url: str, names: list[str]) -> list[str]:
+    """Lead a released state on through these migrations, and back; the schema that it came to."""
+    # Given a database of a released version, with rows in every table
+    load(state, url)
+    schema, rows = described(), Rows.taken()
     due = names[names.index(state) + 1 :]
     changed = frozenset().union(*(CHANGED.get(name, frozenset()) for name in due))
     assert migrate.pending() == due
@@ -91,6 +158,7 @@ def test_an_upgrade_keeps_every_row_and_can_be_undone(state: str, empty: str) ->
     assert tables() == []
     assert migrate.migrate() == names
     assert described() == newest
+    return newest
 
 
 @released

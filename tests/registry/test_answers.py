@@ -96,6 +96,15 @@ def test_a_body_that_is_not_json_is_quoted_in_short(serve: Serve, connect: Conne
     assert len(raised.value.body) == 64 * 1024
 
 
+def test_codes_are_quoted_in_short_too(serve: Serve, connect: Connect) -> None:
+    errors = [{"code": "UNKNOWN" * 20, "message": "no"} for _ in range(300)]
+    registry = serve(lambda handler, _: handler.reply(400, {"errors": errors}))
+
+    with pytest.raises(RegistryError, match="UNKNOWNUNKNOWN") as raised:
+        connect(registry.url).ping()
+    assert len(str(raised.value)) < 900
+
+
 @pytest.mark.parametrize("body", [b"[1]", b'{"errors":null}', b'{"errors":[1,{"code":2}]}', b"[" * 60_000, b"\xff"])
 def test_any_body_can_be_read(serve: Serve, connect: Connect, body: bytes) -> None:
     registry = serve(lambda handler, _: handler.reply(404, body))

@@ -219,6 +219,57 @@ def test_a_challenge_is_read(header: str, expected: Challenge | None) -> None:
     assert Challenge.parse(header, "u") == expected
 
 
+READING, WRITING = ("pull",), ("pull", "push", "delete", "*")
+PULL, PUSH = Scope("a/x", ("pull",)), Scope("a/x", ("pull", "push"))
+MOUNT = Scope("a/x", ("pull", "push"), mount_from="b/y")
+
+
+@pytest.mark.parametrize(
+    ("scope", "actions", "named"),
+    [
+        (PULL, READING, ["repository:a/x:pull"]),
+        # Azure
+        (PULL, READING, ["repository:a/x:metadata_read"]),
+        # Docker Hub: a plugin, and an official image
+        (PULL, READING, ["repository(plugin):a/x:pull"]),
+        (Scope("alpine", ("pull",)), READING, ["repository:library/alpine:pull"]),
+        # The grammar lets a host stand before the name; and a proxy may put a prefix there, which the registry lacks
+        (PULL, READING, ["repository:registry.example.com:5000/a/x:pull"]),
+        (Scope("mirror/a/x", ("pull",)), READING, ["repository:a/x:pull"]),
+        # Distribution, of a mount; old ones and Quay call deleting `*`
+        (MOUNT, WRITING, ["repository:b/y:pull", "repository:a/x:pull,push"]),
+        (Scope("a/x", ("delete",)), WRITING, ["repository:a/x:*"]),
+        (Scope("a/x", ("delete",)), WRITING, ["repository:a/x:delete"]),
+        # Who always names both
+        (PULL, WRITING, ["repository:a/x:pull,push"]),
+        (Scope.catalog(), READING, ["registry:catalog:*"]),
+        (Scope(), READING, ["registry:catalog:*"]),
+    ],
+)
+def test_what_registries_name_is_asked_for(scope: Scope, actions: tuple[str, ...], named: list[str]) -> None:
+    challenge = Challenge("u", "bearer", "r", "s", tuple(named), "e")
+    assert challenge.within(scope, actions) == challenge
+
+
+@pytest.mark.parametrize(
+    ("scope", "actions", "named", "left"),
+    [
+        (PULL, READING, ["repository:a/x:pull,push,delete,*"], ["repository:a/x:pull"]),
+        (PULL, READING, ["repository:a/x:push", "repository:a/x:*", "repository:a/x:"], []),
+        (PUSH, ("pull", "push"), ["repository:a/x:pull,push,delete,*"], ["repository:a/x:pull,push"]),
+        (PULL, WRITING, ["repository:b/y:pull", "repository:ba/x:pull", "repository:a/x/z:pull"], []),
+        (MOUNT, WRITING, ["repository:b/y:pull,push,delete"], ["repository:b/y:pull"]),
+        (PULL, WRITING, ["registry:catalog:*"], []),
+        (Scope(), WRITING, ["repository:a/x:pull"], []),
+        (PULL, WRITING, ["admin:a/x:pull", "repository:a/x", "pull", ":::", "repository(:a/x:pull"], []),
+    ],
+)
+def test_what_else_is_named_is_not_asked_for(
+    scope: Scope, actions: tuple[str, ...], named: list[str], left: list[str]
+) -> None:
+    assert Challenge("u", "bearer", scopes=tuple(named)).within(scope, actions).scopes == tuple(left)
+
+
 def test_a_401_is_answered_once_with_a_renewed_token(serve: Serve, connect: Connect, tokens: KeyToken) -> None:
     # Given a registry that always says 401
     registry = serve(

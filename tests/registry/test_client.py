@@ -226,6 +226,45 @@ def test_a_push_that_was_not_created_is_an_error(serve: Serve, connect: Connect,
         connect(registry.url).put_manifest("a/x", "v1", MANIFEST)
 
 
+def test_what_a_name_stands_on(serve: Serve, connect: Connect) -> None:
+    # Given a registry that says digests, one whose HEAD finds nothing, and one that has nothing
+    heads = serve(holding())
+    denies = serve(
+        lambda handler, request: (
+            handler.error(404) if request.method == "HEAD" else handler.reply(200, DATA, Content_Type=TYPE)
+        )
+    )
+    empty = serve(lambda handler, _: handler.error(404, "MANIFEST_UNKNOWN"))
+
+    # Then one request tells, a second where HEAD has no word of the registry's own, and None is that word
+    assert connect(heads.url).standing("a/x", "v1") == DIGEST
+    assert [request.method for request in heads.seen] == ["HEAD"]
+    assert connect(denies.url).standing("a/x", "v1") == DIGEST
+    assert connect(empty.url).standing("a/x", "v1") is None
+
+
+def test_tags_of_a_repository_that_may_not_be_there(serve: Serve, connect: Connect) -> None:
+    def listing(tags: list[str] | None) -> Callable[[Handler, Request], None]:
+        return lambda handler, _: handler.reply(200, {"name": "a/x", "tags": tags}, Content_Type="application/json")
+
+    assert connect(serve(listing(["v1"])).url).tags_or_none("a/x") == ["v1"]
+    assert connect(serve(listing(None)).url).tags_or_none("a/x") == []
+    unknown = serve(lambda handler, _: handler.error(404, "NAME_UNKNOWN"))
+    assert connect(unknown.url).tags_or_none("a/x") is None
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_failure_is_never_taken_for_absence(serve: Serve, connect: Connect, status: int) -> None:
+    # Given what a proxy in front of the registry may say
+    client = connect(serve(lambda handler, _: handler.error(status)).url)
+
+    # Then nothing is known of what is behind it
+    expected = NotFound if status == 404 else ServerError
+    for ask in (lambda: client.standing("a/x", "v1"), lambda: client.tags_or_none("a/x")):
+        with pytest.raises(expected):
+            ask()
+
+
 @pytest.mark.parametrize("reference", ["v1", DIGEST])
 def test_a_manifest_is_deleted(serve: Serve, connect: Connect, reference: str) -> None:
     registry = serve(lambda handler, _: handler.reply(202))

@@ -38,6 +38,14 @@ def test_only_the_registry_s_own_word_is_a_witness() -> None:
     assert not NotFound("x", codes=("NOT_FOUND",)).witnessed
 
 
+def test_a_404_of_somebody_elses_stays_an_error() -> None:
+    NotFound("x", codes=("MANIFEST_UNKNOWN",)).require_witness()
+    error = NotFound("x")
+    with pytest.raises(NotFound) as raised:
+        error.require_witness()
+    assert raised.value is error
+
+
 def test_every_type_has_its_own_reason_and_says_what_it_is() -> None:
     types = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RegistryError)]
 

@@ -190,6 +190,40 @@ def test_the_number_of_pages_is_limited(serve: Serve, connect: Connect, monkeypa
         connect(registry.url).list_tags("a/x")
 
 
+def test_the_number_of_names_is_limited(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given listings of more names than there may be, on several pages
+    monkeypatch.setattr(listing, "NAMES_LIMIT", 5)
+
+    def script(handler: Handler, request: Request) -> None:
+        number = len(registry.seen)
+        names = [f"t{number}", f"u{number}"]
+        handler.reply(200, {"tags": names, "repositories": names}, Link=f'<?last=t{number}>; rel="next"')
+
+    registry = serve(script)
+    client = connect(registry.url)
+
+    # When they are read, Then they end there
+    for kind in ("tags", "repositories"):
+        registry.seen.clear()
+        with pytest.raises(InvalidResponse, match="more than 5 entries") as raised:
+            client.list_tags("a/x") if kind == "tags" else list(client.list_repositories())
+        assert raised.value.reason == "invalid_listing"
+        assert len(registry.seen) == 3
+
+
+def test_the_number_of_referrers_is_limited(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "REFERRERS_LIMIT", 5)
+    entries = [{"mediaType": "a/b", "digest": Digest.of(b"%d" % number), "size": 1} for number in range(6)]
+    registry = serve(lambda handler, _: handler.reply(200, {"schemaVersion": 2, "manifests": entries}))
+
+    with pytest.raises(InvalidResponse, match="more than 5 entries") as raised:
+        connect(registry.url).referrers("a/x", SUBJECT)
+    assert raised.value.reason == "invalid_listing"
+
+    del entries[0]
+    assert len(connect(registry.url).referrers("a/x", SUBJECT) or ()) == 5
+
+
 def test_the_size_of_a_page_is_limited(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "PAGE_BYTES", 1000)
     registry = serve(lambda handler, _: handler.reply(200, b" " * 2000))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -9,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.registry import Digest, DigestMismatch, InvalidManifest, Manifest, media_types
+from app.registry.documents import PARTS_LIMIT
 from app.registry.manifests import CHILDREN_LIMIT, SIZE_LIMIT
 from tests.support import images
 from tests.support.schema1 import schema1
@@ -124,6 +127,22 @@ def test_schema_1_with_an_unreadable_signature_is_no_manifest() -> None:
 
     with pytest.raises(InvalidManifest, match="signature"):
         Manifest.parse(data, media_types.DOCKER_SCHEMA1_SIGNED)
+
+
+def test_a_signature_of_things_by_the_million_is_none() -> None:
+    # Given a signature that is small as text
+    protected = base64.urlsafe_b64encode(b"[" + b"[]," * PARTS_LIMIT + b"[]]").decode()
+    data = json.dumps({"schemaVersion": 1, "fsLayers": [], "signatures": [{"protected": protected}]}).encode()
+
+    # When it is read, Then little is made of it on the way
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidManifest, match="signature"):
+            Manifest.parse(data, media_types.DOCKER_SCHEMA1_SIGNED)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * 1024 * 1024
 
 
 @pytest.mark.parametrize(

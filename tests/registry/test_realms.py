@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 import pytest
@@ -25,6 +26,15 @@ def refused(policy: Realms, url: str, address: str = "93.184.216.34", *, credent
     """The reason for which nothing is sent there, None when it is."""
     try:
         policy.guard(url, credentials=credentials)(address)
+    except InvalidResponse as error:
+        return error.reason
+    return None
+
+
+def led(policy: Realms, address: str) -> str | None:
+    """The reason for which no blob is read from or sent to this address, None when it is."""
+    try:
+        policy.elsewhere("https://storage.example.net/b")(address)
     except InvalidResponse as error:
         return error.reason
     return None
@@ -147,8 +157,9 @@ def test_on_a_private_network_any_host_of_it_may_be_named(registry: str, realm: 
 def test_one_public_address_makes_a_public_registry() -> None:
     mixed = realms("https://registry.example.com", "10.0.0.5", "93.184.216.34")
     assert refused(mixed, "https://auth.example.com/token", "10.0.0.8") == "private_realm"
-    # But the registry's own host may be at any of its own addresses
-    assert refused(mixed, "https://registry.example.com:8443/token", "10.0.0.5") is None
+    # Also at an address that it gave its own name, as anybody can
+    assert refused(mixed, "https://registry.example.com:8443/token", "10.0.0.5") == "private_realm"
+    assert refused(mixed, "https://registry.example.com:8443/token", "93.184.216.34") is None
 
 
 def test_a_registry_without_an_address_is_a_public_one() -> None:
@@ -217,24 +228,68 @@ def test_the_address_that_was_connected_to_counts(
     ],
 )
 def test_a_storage_is_where_others_reach_it_too(address: str, refusal: str | None) -> None:
-    judge = realms().elsewhere("https://storage.example.net/b")
-    if refusal is None:
-        judge(address)
-        return
-    with pytest.raises(InvalidResponse, match="nothing is sent there") as raised:
-        judge(address)
-    assert raised.value.reason == refusal
+    assert led(realms(), address) == refusal
 
 
 def test_a_registry_on_this_machine_may_have_its_storage_there() -> None:
-    realms("http://localhost:5000", "127.0.0.1").elsewhere("http://localhost:9000/b")("127.0.0.1")
+    assert led(realms("http://localhost:5000", "127.0.0.1", "::1"), "127.0.0.1") is None
 
 
-def test_neither_a_blob_nor_an_upload_leads_into_this_machine(
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1"])
+@pytest.mark.parametrize("farther", ["93.184.216.34", "10.0.0.5"])
+def test_a_registry_does_not_come_nearer_by_an_address_that_it_adds_to_its_name(address: str, farther: str) -> None:
+    # Given a registry whose name leads to itself, and to what only this machine reaches
+    policy = realms("https://registry.example.com", address, farther)
+
+    # Then it may neither have its storage nor its token service there
+    assert led(policy, address) == "redirect"
+    assert refused(policy, "https://registry.example.com:8443/token", address) == "private_realm"
+
+
+def test_what_is_link_local_is_for_the_operator_to_name() -> None:
+    # Given a registry of which nothing else is known than that it is on the segment
+    near = ("http://169.254.1.1:5000", "169.254.1.1")
+    assert led(realms(*near), "169.254.169.254") == "redirect"
+    assert led(realms(*near), "127.0.0.1") == "redirect"
+    assert led(realms(*near, trusted=("storage.example.net",)), "169.254.1.2") is None
+
+
+def test_where_the_registry_was_reached_counts_for_an_hour() -> None:
+    # Given a registry that was reached at a public address
+    now = [0.0]
+    policy = Realms("https://registry.example.com", resolve=lambda _: ("127.0.0.1",), clock=lambda: now[0])
+    policy.met("93.184.216.34")
+
+    # When its name leads to this machine from then on, Then nothing else does
+    assert led(policy, "127.0.0.1") == "redirect"
+    assert refused(policy, "https://registry.example.com:8443/token", "127.0.0.1") == "private_realm"
+
+    # And a registry that has truly moved is there in the end
+    policy.met("127.0.0.1")
+    now[0] = 3601.0
+    assert led(policy, "127.0.0.1") is None
+
+
+def test_where_a_client_reaches_its_registry_is_noted(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Given a registry and a storage on this machine, and a name service that says something else
+    monkeypatch.setattr("app.registry.realms._addresses", lambda _: ["169.254.1.1"])
+    storage = serve(lambda handler, _: handler.reply(200, DATA))
+    client = connect(serve(lambda handler, _: handler.reply(307, Location=f"{storage.url}/b")).url, Anonymous())
+
+    # When a blob is read, twice over the same connection, Then it comes from there
+    for _ in range(2):
+        with client.open_blob("a/x", DIGEST) as stream:
+            assert b"".join(stream) == DATA
+
+
+@pytest.mark.parametrize("addresses", [["93.184.216.34"], ["127.0.0.1", "93.184.216.34"]], ids=["public", "mixed"])
+def test_neither_a_blob_nor_an_upload_leads_into_this_machine(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, addresses: list[str]
+) -> None:
     # Given a registry that is taken for a public one, and leads to a port of this machine
-    monkeypatch.setattr("app.registry.realms._addresses", lambda _: ["93.184.216.34"])
+    monkeypatch.setattr("app.registry.realms._addresses", lambda _: addresses)
     inside = serve(lambda handler, _: handler.reply(200, DATA))
 
     def answer(handler: Handler, request: Request) -> None:
@@ -276,3 +331,25 @@ def test_a_connection_that_was_kept_alive_is_judged_too(serve: Serve, connect: C
     finally:
         transport.close()
     assert server.paths() == ["GET /"]
+
+
+def test_a_connection_whose_peer_is_gone_is_made_anew(serve: Serve) -> None:
+    # Given a connection that was kept alive, and is reset when it should be judged: there is no peer's address then
+    server: Scripted = serve(lambda handler, _: handler.reply(200))
+    judged: list[str] = []
+
+    def guard(address: str) -> None:
+        judged.append(address)
+        if len(judged) == 2:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    transport = Transport()
+    try:
+        for _ in range(2):
+            discard(transport.send("GET", server.url, headers={}, authorization=None, resend=True, guard=guard))
+    finally:
+        transport.close()
+
+    # Then the request is sent over another
+    assert judged == ["127.0.0.1"] * 3
+    assert server.paths() == ["GET /"] * 2

@@ -30,8 +30,15 @@ CREDENTIALS = f"Basic {base64.b64encode(b'geo:pa:ss').decode()}"
 class Service:
     """A registry with a token service of its own, which answers `reply` and takes the tokens that it made."""
 
-    def __init__(self, reply: dict[str, Any] | None = None, *, refuse_delete: bool = False) -> None:
+    def __init__(
+        self,
+        reply: dict[str, Any] | None = None,
+        *,
+        refuse_delete: bool = False,
+        scope: str = "repository:a/x:metadata_read",
+    ) -> None:
         self.reply = reply
+        self.scope = scope
         self.refuse_delete = refuse_delete
         self.made = 0
         self.valid: set[str] = set()
@@ -44,7 +51,7 @@ class Service:
         elif request.authorization in self.valid:
             handler.reply(200, {"name": "a/x", "tags": []})
         else:
-            scope = "repository:a/x:metadata_read" if "tags" in request.path else ""
+            scope = self.scope if "tags" in request.path else ""
             handler.error(
                 401,
                 "UNAUTHORIZED",
@@ -93,6 +100,22 @@ def test_credentials_are_exchanged_for_a_token_once(serve: Serve, connect: Conne
     assert query["account"] == ["1"]
     assert query["scope"] == ["repository:a/x:metadata_read", "repository:a/x:pull"]
     assert registry.seen[2].authorization == registry.seen[3].authorization == "Bearer token-1"
+
+
+@pytest.mark.parametrize(
+    ("actions", "asked"),
+    [(("pull",), ["repository:a/x:pull"]), (("pull", "push"), ["repository:a/x:pull,push", "repository:a/x:pull"])],
+)
+def test_a_challenge_does_not_widen_what_is_asked_for(
+    serve: Serve, connect: Connect, actions: tuple[str, ...], asked: list[str]
+) -> None:
+    # Given a registry that wants more of us than the request needs
+    wide = "repository:a/x:pull,push,delete,* repository:b/y:pull registry:catalog:*"
+    registry = start(serve, Service(scope=wide))
+
+    # When we read there, Then no token is for what this client was not made for, or for another repository
+    connect(registry.url, Basic("geo", "pa:ss"), actions=actions).list_tags("a/x")
+    assert [scopes(request) for request in registry.seen if request.path.startswith("/token")] == [asked]
 
 
 def test_once_the_service_is_known_other_scopes_need_no_challenge(serve: Serve, connect: Connect) -> None:

@@ -19,9 +19,11 @@ from app.registry import (
     ResumingStream,
     ServerError,
     Stopped,
+    TooManyRequests,
     TransferResult,
     Unreachable,
     copy_blob,
+    holds,
 )
 from tests.registry.conftest import Connect, Serve
 from tests.registry.scripted import Handler, Request, Scripted
@@ -153,6 +155,33 @@ def test_a_mount_of_a_blob_that_cannot_be_read_is_an_upload(
 
     assert result == TransferResult(bytes_copied=len(DATA))
     assert destination.committed == [DATA]
+
+
+@pytest.mark.parametrize("status", [403, 405, 500])
+def test_whether_a_repository_holds_a_blob_is_seen_where_a_head_is_refused(
+    serve: Serve, connect: Connect, status: int
+) -> None:
+    # Given a registry that leads to a storage whose addresses are signed for GET alone
+    def answer(handler: Handler, request: Request) -> None:
+        if "a/x" not in request.path:
+            handler.error(404, "BLOB_UNKNOWN")
+        elif request.method == "HEAD":
+            handler.reply(status)
+        else:
+            handler.reply(206, DATA[:1], Content_Range=f"bytes 0-0/{len(DATA)}")
+
+    registry = connect(serve(answer).url)
+
+    # Then one byte tells
+    assert holds(registry, "a/x", BLOB)
+    assert not holds(registry, "a/y", BLOB)
+
+
+def test_a_registry_that_asks_for_a_pause_is_not_asked_for_a_byte(serve: Serve, connect: Connect) -> None:
+    registry = serve(lambda handler, _: handler.error(429, "TOOMANYREQUESTS"))
+    with pytest.raises(TooManyRequests):
+        holds(connect(registry.url), "a/x", BLOB)
+    assert {request.method for request in registry.seen} == {"HEAD"}
 
 
 def test_a_size_that_nobody_knows_is_found_out(serve: Serve, connect: Connect, destination: Destination) -> None:

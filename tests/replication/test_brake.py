@@ -108,6 +108,20 @@ def test_a_deletion_that_is_tried_again_counts_once(claim: Claim) -> None:
     assert attempt(claim, waiting[0])
 
 
+def test_the_room_is_what_still_goes_unasked(claim: Claim, deleted: Deleted) -> None:
+    # Given a deletion of the last hour, one that is older, and one that is begun
+    waiting = references(claim, brake.FLOOR + 6)
+    deleted(timedelta(minutes=59), 1)
+    deleted(timedelta(minutes=61), 100)
+    assert attempt(claim, waiting[0])
+
+    # Then as many go as there is room for
+    room = brake.room(claim.site)
+    assert room == brake.FLOOR - 2
+    assert [attempt(claim, each) for each in waiting[1:]].count(True) == room
+    assert brake.room(claim.site) == 0
+
+
 @pytest.mark.parametrize("error", [DeletionUnsupported("no"), LeaseLost("over")])
 def test_what_deleted_nothing_does_not_count(claim: Claim, error: Exception) -> None:
     # Given a registry that does not delete

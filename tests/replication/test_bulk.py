@@ -169,6 +169,27 @@ def test_a_push_does_not_wait_for_all_of_them(
         asking.join(30)
 
 
+def test_a_verification_of_those_that_failed_or_could_not_tell(
+    installation: Face, rows: Seeded, context: Context
+) -> None:
+    # Given one that is not whole, and one of which it could not be told
+    with connection():
+        failed = {"verification_state": VerificationState.FAILED}
+        Registry.update(failed).where(Registry.id == rows.synced.id).execute()
+        Registry.update(verification_retry_count=1).where(Registry.id == rows.failed.id).execute()
+
+    # When those are asked for
+    assert bulk.reverify_failed(installation.site, context, VerificationLevel.TAGS) == 2
+
+    # Then they alone are due, as far as was asked, and a worker was woken for each
+    with connection():
+        asked = {
+            row.id: row.verification_requested_level for row in Registry.select().where(Registry.verification_full)
+        }
+    assert asked == {rows.synced.id: "tags", rows.failed.id: "tags"}
+    assert installation.wake.verifying == [2]
+
+
 def test_those_that_failed_or_in_which_a_tag_did(installation: Face, rows: Seeded, context: Context) -> None:
     # Given a repository that is in sync but for a digest without a tag
     with connection():

@@ -11,6 +11,7 @@ from app.database import connection
 from app.models import Site
 from app.registry import ServerError
 from app.replication import backfill, survey
+from app.replication.catalog import NoCatalog
 from tests.support import images
 from tests.support.deployment import Deployment, environment
 from tests.support.keys import TokenAuth
@@ -100,7 +101,7 @@ def test_without_a_catalog_the_repositories_named_are_taken(
     push(primary, repository, "v1", images.image())
     refused = json.dumps({"errors": [{"code": "UNSUPPORTED", "message": "no catalog"}]}).encode()
     proxy.rule("_catalog", status=405, body=refused)
-    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES") as raised:
+    with pytest.raises(NoCatalog, match="GEO_REPOSITORIES") as raised:
         backfill.mark_all(geo.fresh_site(), geo.context.primary)
     assert "deletion" not in str(raised.value)
     with connection():
@@ -118,9 +119,9 @@ def test_a_catalog_for_administrators_alone_is_told_with_the_way_round_it(
     proxy.rule("_catalog", status=401)
 
     # When everything is looked for, Then it may be our keys, or a right that we do not get
-    with pytest.raises(backfill.NoCatalog, match=r"check issuer.*administrators alone.*GEO_REPOSITORIES"):
+    with pytest.raises(NoCatalog, match=r"check issuer.*administrators alone.*GEO_REPOSITORIES"):
         backfill.mark_all(geo.fresh_site(), geo.context.primary)
-    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
+    with pytest.raises(NoCatalog, match="GEO_REPOSITORIES"):
         survey.in_scope(geo.fresh_site(), geo.context.primary)
     assert geo.fresh_site().reconciled_at is None
 
@@ -151,7 +152,7 @@ def test_without_a_catalog_what_is_known_is_looked_at(
     proxy.rule("_catalog", status=status)
 
     # Given nothing to go by
-    with pytest.raises(backfill.NoCatalog, match="GEO_REPOSITORIES"):
+    with pytest.raises(NoCatalog, match="GEO_REPOSITORIES"):
         backfill.mark_all(geo.fresh_site(), geo.context.primary)
 
     # When one repository is known

@@ -43,6 +43,12 @@ class Answers:
     def list_tags(self, repository: str) -> list[str]:
         raise AssertionError("nobody asks for tags")
 
+    def tags_or_none(self, repository: str) -> list[str] | None:
+        raise AssertionError("nobody asks for tags")
+
+    def standing(self, repository: str, reference: str) -> str | None:
+        raise AssertionError("nobody asks what stands there")
+
     def referrers(self, repository: str, digest: str) -> list[Descriptor] | None:
         raise AssertionError("nobody asks for referrers")
 

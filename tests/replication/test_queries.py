@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.database import connection
-from app.models import ContainerRepository, Site, SyncState
+from app.models import ContainerRepository, Reference, Site, SyncState, VerificationState
 from app.models import ContainerRepositoryRegistry as Registry
 from app.replication import queries
 from app.replication.narrowing import Filter
@@ -113,3 +113,38 @@ def test_rows_that_are_not_there(rows: Seeded) -> None:
     assert queries.reference(rows.failed.id, "never") is None
     assert queries.reference(rows.failed.id, "\0") is None
     assert queries.attempts(10**9).rows == []
+
+
+def test_what_a_verification_leaves_to_be_said_of_a_site(installation: Face, rows: Seeded) -> None:
+    # Given a site whose repositories are whole, but for one of each kind
+    other = Site.create(
+        name="asia", url="http://asia.example.com", created_at=rows.synced.created_at, updated_at=rows.synced.created_at
+    )
+    Registry.update(site=other).execute()
+    kinds: list[dict[str, object]] = [
+        {"verification_state": VerificationState.FAILED},
+        {"verification_full": True, "verification_retry_at": rows.synced.created_at},
+        {"state": SyncState.FAILED},
+        {"verification_full": True},
+        {},
+    ]
+    whole = {"state": SyncState.SYNCED, "verification_state": VerificationState.SUCCEEDED, "verification_full": False}
+    picked = list(Registry.select().order_by(Registry.id).limit(len(kinds)))
+    for row, kind in zip(picked, kinds, strict=True):
+        Registry.update(site=installation.site, **(whole | kind)).where(Registry.id == row.id).execute()
+
+    # Then those that are not are told, and one is waited for
+    assert {row.id for row in queries.not_whole(installation.site)} == {row.id for row in picked[:3]}
+    assert queries.verifications_asked_for(installation.site) == 1
+
+
+def test_references_that_wait_to_be_looked_at(rows: Seeded) -> None:
+    Reference.update(state=SyncState.SYNCED).where(Reference.registry == rows.failed.id).execute()
+    assert queries.references_pending(rows.failed.id) == 0
+    Reference.update(state=SyncState.PENDING).where(Reference.registry == rows.failed.id).execute()
+    count = queries.references_pending(rows.failed.id)
+    assert count > 1
+    Reference.update(in_scope=False).where(
+        (Reference.registry == rows.failed.id) & (Reference.name == "latest")
+    ).execute()
+    assert queries.references_pending(rows.failed.id) == count - 1

@@ -33,6 +33,42 @@ def test_one_thread_is_left_for_each_other_site(threads: int, names: list[str], 
     assert taken.count(True) == most
 
 
+@pytest.mark.parametrize(
+    ("threads", "names", "held"),
+    [
+        (8, "abc", {"a": 6, "b": 1, "c": 1}),
+        (8, "abcd", {"a": 5, "b": 1, "c": 1, "d": 1}),
+        (4, "ab", {"a": 3, "b": 1}),
+        (3, "abc", {"a": 1, "b": 1, "c": 1}),
+    ],
+)
+def test_sites_that_take_all_they_can_leave_one_for_each_that_has_none(
+    threads: int, names: str, held: dict[str, int]
+) -> None:
+    # Given several sites
+    shares = Shares(threads, list(names))
+
+    # When one after the other takes all that it gets and gives nothing back
+    taken = {name: [shares.take(name) for _ in range(threads + 1)].count(True) for name in names}
+
+    # Then the last has one as well
+    assert taken == held
+
+
+def test_with_fewer_threads_than_sites_each_has_one_and_the_next_is_for_who_waited_longest() -> None:
+    # Given two threads and three sites, of which two answer nobody
+    shares = Shares(2, ["a", "b", "c"])
+    assert [shares.take(name) for name in shares.order()[:2]] == [True, True]
+
+    # When one of them lets go
+    shares.give_back("a")
+
+    # Then it is the third one's turn, and the first may not go before it with a second thread
+    assert shares.order() == ["c", "a", "b"]
+    assert not shares.take("b")
+    assert shares.take("c")
+
+
 def test_what_is_given_back_can_be_taken_again() -> None:
     # Given a site with all it may have
     shares = Shares(2, ["a", "b"])

@@ -42,6 +42,21 @@ def test_what_a_person_paused_stays_paused(state: Deployment) -> None:
         assert names() == []
 
 
+def test_who_pauses_a_site_changes_its_row(state: Deployment) -> None:
+    # Given
+    before = state.fresh_site()
+
+    # When it is paused, Then the row says so, and that it changed
+    sites.enable(before, False)
+    paused = state.fresh_site()
+    assert (paused.enabled, paused.updated_at > before.updated_at) == (False, True)
+
+    # And so when it goes on
+    sites.enable(paused, True)
+    again = state.fresh_site()
+    assert (again.enabled, again.updated_at > paused.updated_at) == (True, True)
+
+
 def test_a_new_name_for_the_same_registry_is_the_same_site(state: Deployment) -> None:
     with connection():
         sites.apply_environment(settings(GEO_SITE_NAME="renamed"))

@@ -13,6 +13,7 @@ from tests.support import images
 from tests.support.deployment import Deployment, environment
 from tests.support.registries import DistributionRegistry
 from tests.support.wire import push
+from tests.workers.scheduling import Wakes
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -51,6 +52,40 @@ def test_a_process_takes_up_what_is_within_its_reach(
     # And one that is for everything leaves nothing
     assert work.run_due(geo.context) == 1
     assert synced() == {pushed, asked, owed}
+
+
+def test_after_its_time_a_message_begins_no_further_row_and_wakes_for_the_rest(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given three rows that were just pushed and two that nobody waits for, of which each takes more than a third of it
+    names = [f"{repository}/{number}" for number in range(5)]
+    for name in names:
+        push(primary, name, "v1", images.image())
+    with connection():
+        ids = event_log.repository_ids(names[3:], now())
+    marking.mark_full(geo.fresh_site(), list(ids.values()), priority=marking.BACKFILL)
+    for name in names[:3]:
+        geo.event("push", name, "v1")
+    geo.mark()
+    wakes = geo.context.wake = Wakes()
+
+    def clock() -> float:
+        return sum(geo.row(name).state == SyncState.SYNCED for name in names) * (work.TURN / 3 + 1)
+
+    # When a message is at it, then it ends in time, and another is sent for what it was at
+    assert work.run_due(geo.context, clock=clock) == 3
+    assert (wakes.rows_sent, wakes.bulk_sent) == ([1], [])
+
+    # And one that has time enough for the rest sends none
+    assert work.run_due(geo.context, clock=clock) == 2
+    assert (wakes.rows_sent, wakes.bulk_sent) == ([1], [])
+
+    # And one that was at what nobody waits for wakes for that
+    marking.mark_full(geo.fresh_site(), list(ids.values()), priority=marking.BACKFILL)
+    times = iter([0.0, work.TURN])
+    assert work.run_due(geo.context, clock=lambda: next(times)) == 1
+    assert (wakes.rows_sent, wakes.bulk_sent) == ([1], [(1, 0)])
+    assert geo.due() == 1
 
 
 def test_replication_switched_off_syncs_nothing(

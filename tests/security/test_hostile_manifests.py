@@ -1,13 +1,17 @@
-"""What a manifest can try: to be deep, wide, heavy, or to have us ask somebody else."""
+"""What a manifest can try: to be deep, wide, heavy, to have us ask somebody else, or for what is another's."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from app.database import connection
 from app.models import SyncState
 from app.replication.copying import copy
+from app.replication.explain import explain
+from app.replication.spool import LARGE
 from tests.registry.scripted import Scripted
 from tests.security.conftest import Between
 from tests.support import images
@@ -15,7 +19,7 @@ from tests.support.deployment import event
 from tests.support.images import OCI_INDEX, Blob, Image
 from tests.support.oci_content import Repository, Stored
 from tests.support.oci_registry import OciRegistry
-from tests.support.wire import digest_of, push, push_manifest
+from tests.support.wire import digest_of, fetch_blob, push, push_manifest
 
 #: More than a function that calls itself for each may go.
 DEEP = 700
@@ -115,6 +119,57 @@ def test_addresses_in_a_manifest_are_never_asked(
     assert settled(between, ("v1", image.digest)) == {"v1": None}
     assert digest_of(target, "team/app", "v1") == image.digest
     assert canary.seen == []
+
+
+@pytest.mark.parametrize("by", ["a mount", "the spool"])
+def test_a_digest_alone_opens_nobody_elses_blob(
+    between: Between, source: OciRegistry, target: OciRegistry, tmp_path: Path, by: str
+) -> None:
+    # Given a blob of one repository that was replicated and could be mounted from there, or is in the spool
+    target.features.mount = by == "a mount"
+    secret = images.layer(300 if by == "a mount" else LARGE)
+    theirs = images.image([secret])
+    digest = theirs.blobs[1].digest
+    geo = between(GEO_SPOOL_DIR=str(tmp_path / "spool"))
+    geo.store(event(repository="team/secret", tag="v1", digest=push(source, "team/secret", "v1", theirs)))
+    geo.settle()
+    assert fetch_blob(target, "team/secret", digest) == secret
+
+    # When somebody who may push elsewhere names its digest there: with an address, which registries do not check
+    layer = Blob(secret, images.OCI_LAYER, {"urls": ["https://layers.example.com/1"]}, pushed=False)
+    mine = images.image([layer])
+    geo.store(event(repository="team/mine", tag="v1", digest=push(source, "team/mine", "v1", mine)))
+    geo.settle()
+
+    # Then it is not given to him, and it is said why
+    assert digest not in target.repositories.get("team/mine", Repository(target.features)).blobs
+    assert digest_of(target, "team/mine", "v1") is None
+    assert geo.references("team/mine")["v1"].failure_reason == "not_found"
+    with connection():
+        (told,) = explain("team/mine", "v1", replication_enabled=True)
+    assert f"team/mine/blobs/{digest}" in told.why
+
+
+def test_what_the_primary_holds_there_too_is_mounted(
+    between: Between, source: OciRegistry, target: OciRegistry
+) -> None:
+    # Given a layer of two repositories, replicated with the first
+    shared = images.layer()
+    one, two = (images.image([shared, images.layer()]) for _ in range(2))
+    geo = between()
+    geo.store(event(repository="team/one", tag="v1", digest=push(source, "team/one", "v1", one)))
+    geo.settle()
+
+    # When the second comes
+    geo.store(event(repository="team/two", tag="v1", digest=push(source, "team/two", "v1", two)))
+    geo.settle()
+
+    # Then the primary is asked whether it is there, and not for its bytes
+    digest = one.blobs[1].digest
+    assert digest_of(target, "team/two", "v1") == two.digest
+    assert source.count(f"HEAD /v2/team/two/blobs/{digest}") == 1
+    assert source.count(f"GET /v2/team/two/blobs/{digest}") == 0
+    assert target.count(f"POST .*mount={digest}") == 1
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,16 @@ class RecordingWake(Nobody):
 
     def __init__(self) -> None:
         self.woken: list[int] = []
+        self.verifying: list[int] = []
 
     def rows(self, count: int) -> None:
         self.woken.append(count)
 
     def bulk(self, count: int, busy: int = 0) -> None:
         self.woken.append(count)
+
+    def verifications(self, count: int) -> None:
+        self.verifying.append(count)
 
 
 @dataclass

@@ -6,6 +6,7 @@ It knows nothing of HTTP: what a test wants to do to single requests is `tests.s
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import queue
 import socket
 import struct
@@ -21,6 +22,11 @@ _UNDER_WAY = 128
 
 #: Linger on, no seconds: closing resets.
 _RESET = struct.pack("ii", 1, 0)
+
+#: Linux's socket option, and a filter that keeps every packet from the socket: it is not even acknowledged.
+_ATTACH_FILTER = 26
+_NOTHING = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+_FILTER = struct.pack("HL", 1, ctypes.addressof(_NOTHING))
 
 _Piece = tuple[float, bytes]
 
@@ -63,6 +69,8 @@ class Link:
         self._flowing.set()
         self._over = threading.Event()
         self._open: set[socket.socket] = set()
+        self._behind: set[socket.socket] = set()
+        self._vanished = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
@@ -87,6 +95,15 @@ class Link:
     def resume(self) -> None:
         self._flowing.set()
 
+    def vanish(self) -> None:
+        """Part the two ends for good, without a word, as if the machine of either were gone: nothing is heard of the
+        other any more, whoever connects is not answered, and what is sent is not acknowledged."""
+        self.pause()
+        with self._lock:
+            self._vanished = True
+            for each in (self._listener, *self._open, *self._behind):
+                each.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, _FILTER)
+
     def cut(self) -> None:
         """Reset all connections."""
         with self._lock:
@@ -107,6 +124,11 @@ class Link:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+        with self._lock:
+            parted = list(self._behind) if self._vanished else []
+        for server in parted:
+            # Nothing comes from there that would end it.
+            _reset(server)
         for thread in self._threads:
             thread.join(5)
 
@@ -139,6 +161,7 @@ class Link:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)
                 with self._lock:
                     self._open.add(client)
+                    self._behind.add(server)
                     self.connections += 1
                     self.most_at_once = max(self.most_at_once, len(self._open))
                 try:
@@ -146,6 +169,7 @@ class Link:
                 finally:
                     with self._lock:
                         self._open.discard(client)
+                        self._behind.discard(server)
 
     def _both_ways(self, client: socket.socket, server: socket.socket) -> None:
         up: queue.Queue[_Piece] = queue.Queue(_UNDER_WAY)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from tests.support import parts
 from tests.support.ports import free_port
@@ -55,7 +57,10 @@ class RabbitMQ:
 
     @property
     def url(self) -> str:
-        return f"amqp://{USER}:p%40ss%2Fword@127.0.0.1:{self.port}/%2F"
+        return self.url_of(USER, PASSWORD)
+
+    def url_of(self, user: str, password: str) -> str:
+        return f"amqp://{user}:{quote(password, safe='')}@127.0.0.1:{self.port}/%2F"
 
     @property
     def log_text(self) -> str:
@@ -81,6 +86,15 @@ class RabbitMQ:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
+
+    def control(self, *arguments: str) -> None:
+        """Run `rabbitmqctl`."""
+        program = parts.require("rabbitmqctl-of-debian", f"{_DEBIAN}/rabbitmqctl")
+        command = [program, "--node", self._node, *arguments]
+        done = subprocess.run(
+            command, env=self._env(), cwd=self.path, check=False, capture_output=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr).decode()
 
     def waiting(self, queue: str) -> int:
         """Messages that wait in a queue; 0 where there is none."""

@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
-from app.database import connection, database, transaction
+from peewee import PeeweeException
+
+from app.database import DatabaseUnavailable, connection, database, transaction
 from tests.support.proxy import Rule
 
 T = TypeVar("T")
@@ -39,6 +41,11 @@ class Session:
 
     def rollback(self) -> None:
         self.do(self._rollback)
+
+    def lost(self) -> None:
+        """Give up a transaction that the server has ended, and its connection."""
+        with contextlib.suppress(PeeweeException, DatabaseUnavailable):
+            self.rollback()
 
     def _rollback(self) -> None:
         with contextlib.suppress(_Undone), self._stack:

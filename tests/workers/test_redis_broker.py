@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from queue import Queue
 from threading import Thread
 from typing import Any
-from unittest import mock
 
+import pytest
+import redis
 from dramatiq import Message
 from dramatiq.broker import MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
 
+from app import attendance
 from tests.support.valkey import Valkey
 from tests.support.wait import wait_until
 
@@ -98,12 +102,66 @@ def test_a_queue_knows_who_serves_it(stub_broker: StubBroker, valkey: Valkey) ->
     sender = build(valkey.url)
     assert [sender.load(queue).threads for queue in ("sync", "verification", "backfill")] == [10, 2, 0]
 
-    # And one that has said nothing for a while is not counted any more
+    # And one that has said nothing for a while is not counted any more, and forgotten by who goes on
     key = "dramatiq:__serving__.sync"
-    with mock.patch("app.attendance.time.time", return_value=2e9):
-        assert sender.load("sync").threads == 0
-    assert sender.client.zcard(key) == 0
+    for member in sender.client.zrange(key, 0, -1):
+        sender.client.zincrby(key, -attendance.ABSENT - 1, member)
+    assert sender.load("sync").threads == 0
+    attendance.tell(there.client, "sync", "there", 2)
+    assert sender.load("sync").threads == 2
+    assert sender.client.zcard(key) == 1
     for broker in (here, there, sender):
+        broker.close()
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_whose_clock_is_wrong_sees_the_others_and_is_seen(
+    stub_broker: StubBroker, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    # Given a worker
+    here, there = build(valkey.url), build(valkey.url)
+    attendance.tell(here.client, "sync", "here", 8)
+
+    # When another comes on a machine whose clock is an hour off, and asks
+    with monkeypatch.context() as elsewhere:
+        real = time.time
+        elsewhere.setattr(time, "time", lambda: real() + ahead)
+        attendance.tell(there.client, "sync", "there", 2)
+        seen = (there.load("sync").threads, attendance.serving(there.client, "sync"))
+
+    # Then both see both
+    assert seen == (10, 10)
+    assert here.load("sync").threads == 10
+    here.close()
+    there.close()
+
+
+def test_who_cannot_say_that_he_serves_says_it_later(
+    stub_broker: StubBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker that says it each time, and a server whose memory is full
+    monkeypatch.setattr(attendance, "EVERY", 0.0)
+    with Valkey(tmp_path / "valkey") as valkey, valkey.client() as admin:
+        broker = build(valkey.url)
+        consumer = iter(broker.consume("verification", prefetch=4, timeout=10))
+        admin.config_set("maxmemory", 1)
+        with pytest.raises(redis.OutOfMemoryError):
+            next(consumer)
+        assert broker.load("verification").threads == 0
+
+        # When there is room again, Then it is known of
+        admin.config_set("maxmemory", 0)
+        next(consumer)
+        assert broker.load("verification").threads == 2
+
+        # And likewise with a server that did not let it
+        admin.flushall()
+        admin.execute_command("ACL", "SETUSER", "default", "-time")
+        next(consumer)
+        admin.execute_command("ACL", "SETUSER", "default", "+time")
+        assert broker.load("verification").threads == 0
+        next(consumer)
+        assert broker.load("verification").threads == 2
         broker.close()
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from peewee import OperationalError
 
-from app.database import connection, now, transaction
+from app import postgresql
+from app.database import connection, now, one_at_a_time, transaction
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import Event, Site, SyncState, VerificationState
-from app.registry import Denied
 from app.replication import backfill, claim, event_log, marking, retention
 from app.replication.context import Context
 from app.replication.log.feed import STATUS
 from tests.support.answering import Answer, Request, Server
 from tests.support.deployment import Deployment, event, offline_environment
+from tests.support.postgres import Postgres
+from tests.support.sessions import Session
 from tests.support.wait import wait_until
 from tests.workers.scheduling import Wakes, settle_reconcile
 
@@ -47,6 +51,43 @@ def test_events_that_nobody_has_read_are_read(state: Deployment, wakes: Wakes) -
     assert state.row("team/app").state == SyncState.PENDING
     assert wakes.events_sent == 1
     assert wakes.rows_sent == [1]
+
+
+def test_a_log_that_another_process_reads_for_ever_holds_nobody_up(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an event, and a process that stands still while it reads the log
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 2)
+    url = postgres.create_database()
+    state = Deployment.start(offline_environment(url))
+    settle_reconcile(state)
+    state.event("push", "team/app", "v1")
+    with Session() as other:
+        other.begin()
+        other.do(lambda: one_at_a_time(state.site.id))
+
+        # When a scheduler and a worker want to read it, then each comes back without
+        from workers.events import process_events
+        from workers.scheduler import Scheduler
+
+        scheduler = Scheduler(state.context)
+        with pytest.raises(OperationalError, match="lock timeout"):
+            scheduler.tick()
+        with pytest.raises(OperationalError, match="lock timeout"):
+            process_events()
+
+        # And it is read as soon as the server has ended that transaction
+        def read() -> bool:
+            with suppress(OperationalError):
+                scheduler.tick()
+            with connection():
+                return Registry.select().where(Registry.state == SyncState.PENDING).exists()
+
+        wait_until(read)
+        other.lost()
+    state.close()
+    postgres.drop_database(url)
 
 
 def test_rows_that_wait_are_counted_up_to_the_limit(state: Deployment, wakes: Wakes) -> None:
@@ -168,46 +209,8 @@ def test_a_reconcile_does_not_hold_the_tick_up_and_its_failure_is_survived(state
     scheduler.tick()
 
     # Then it is tried beside the ticks, and still due
-    wait_until(lambda: scheduler._reconcile is not None and not scheduler._reconcile.is_alive())
+    wait_until(lambda: not scheduler.reconciles.under_way())
     assert state.fresh_site().reconcile_requested_at is not None
-
-
-def test_a_catalog_that_is_refused_is_asked_for_ever_more_rarely(
-    state: Deployment, wakes: Wakes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from workers.scheduler import Scheduler
-
-    # Given a primary that refuses its catalog, and a scheduler whose waits are noted
-    waits: list[float] = []
-
-    class Noting(threading.Event):
-        def wait(self, timeout: float | None = None) -> bool:
-            waits.append(timeout or 0.0)
-            return True
-
-    refusals = iter([None] * 7 + [120.0])
-
-    def refused(*_: object) -> int:
-        raise Denied("administrators alone", status=403, retry_after=next(refusals))
-
-    monkeypatch.setattr(backfill, "mark_all", refused)
-    scheduler = Scheduler(state.context, stop=Noting())
-
-    # When it tries again and again
-    for _ in range(7):
-        scheduler._mark_all(state.site)
-
-    # Then after ever longer pauses, up to ten minutes
-    assert 15 <= waits[0] <= 30
-    assert 300 <= waits[-1] <= 600
-    assert waits[2] > waits[0]
-
-    # And as before once it was given
-    monkeypatch.setattr(backfill, "mark_all", lambda *_: 1)
-    scheduler._mark_all(state.site)
-    monkeypatch.setattr(backfill, "mark_all", refused)
-    scheduler._mark_all(state.site)
-    assert waits[-1] == 120
 
 
 def test_a_new_registry_process_makes_a_reconcile_due(state: Deployment, wakes: Wakes) -> None:
@@ -225,7 +228,7 @@ def test_a_new_registry_process_makes_a_reconcile_due(state: Deployment, wakes: 
 
     # Then it is asked for, and begun in the same tick
     assert "new" in (state.fresh_site().reconcile_reason or "")
-    wait_until(lambda: scheduler._reconcile is not None and not scheduler._reconcile.is_alive())
+    wait_until(lambda: not scheduler.reconciles.under_way())
 
 
 def test_old_events_are_forgotten(state: Deployment, wakes: Wakes) -> None:

@@ -9,7 +9,6 @@ from app.api.resources import parameters
 from app.api.resources.guard import blueprint
 from app.api.resources.listing import listed
 from app.database import connection
-from app.models import ContainerRepository
 from app.registry import is_repository
 from app.replication import queries
 
@@ -22,7 +21,7 @@ def event_log() -> Response:
     with connection():
         repository_id = None
         if path is not None:
-            row: ContainerRepository | None = ContainerRepository.get_or_none(ContainerRepository.path == path)
+            row = queries.container_repository(path)
             if row is None:
                 abort(404, f"No event ever named {path}.")
             repository_id = row.id

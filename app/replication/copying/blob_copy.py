@@ -10,7 +10,7 @@ from functools import partial
 from app import tracing
 from app.database import in_batches
 from app.providers import Mount
-from app.registry import Descriptor, TransferResult, Watch, copy_blob, straight
+from app.registry import Descriptor, TransferResult, Watch, copy_blob, holds, straight
 from app.replication.copying.flights import Elsewhere
 from app.replication.copying.lanes import finish, is_small
 from app.replication.copying.route import Route
@@ -116,6 +116,9 @@ class BlobCopy:
 
     def _move(self, blob: Descriptor, mount_from: str | None, moved: Callable[[int], None]) -> TransferResult:
         route = self._route
+        # What is not there is read from there all the same: that says so as a failure.
+        if mount_from is not None and not holds(route.source, route.repository, blob):
+            mount_from = None
         watch = Watch(stop=route.stop, received=self._tally.received)
         opener = route.spool.opener if route.spool is not None else straight
         result = copy_blob(

@@ -38,6 +38,8 @@ class Referrers:
     support: Support
     put_tag: Callable[[str, Manifest], None]
     _listed: dict[str, tuple[Descriptor, ...]] = field(default_factory=dict)
+    #: Digests of all that is listed.
+    _named: set[str] = field(default_factory=set)
     _brought: set[str] = field(default_factory=set)
 
     def bring(self, manifest: Manifest) -> None:
@@ -118,9 +120,18 @@ class Referrers:
 
     def _ask(self, subject: str) -> tuple[Descriptor, ...]:
         route = self.graph.route
+        self._require_few(subject)
         # What says that it is its own subject, or is listed twice, is no reason to go round.
         listed = self.support.referrers(route.source, route.repository, subject) or ()
-        return tuple({each.digest: each for each in listed if each.digest != subject}.values())
+        found = {each.digest: each for each in listed if each.digest != subject}
+        self._named.update(found)
+        self._require_few(subject)
+        return tuple(found.values())
+
+    def _require_few(self, subject: str) -> None:
+        # With each list, for those of a level may be more than there is memory.
+        if len(self._named) > MAX_MANIFESTS:
+            raise GraphTooLarge(f"more than {MAX_MANIFESTS} manifests refer to {subject} and others of the same image")
 
     # --- copying ----------------------------------------------------------------------------------------------------
 
@@ -143,9 +154,8 @@ class Referrers:
                 return route.source.get_manifest(route.repository, referrer.digest)
             except NotFound as error:
                 # Deleted since it was listed, or a list that was never true: nothing is attached then.
-                if error.witnessed:
-                    return None
-                raise
+                error.require_witness()
+                return None
         self._brought.add(referrer.digest)
         return None
 

@@ -75,8 +75,7 @@ class Support:
         try:
             found = registry.referrers(repository, digest)
         except NotFound as error:
-            if not error.witnessed:
-                raise
+            error.require_witness()
             self._keep((registry.name, repository), has=False)
             return None
         self._keep((registry.name,), has=found is not None)

@@ -7,12 +7,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from app.database import connection, in_batches
 from app.models import ContainerRepository, Event, Handover, Site
 from app.models import ContainerRepositoryRegistry as Registry
-from app.registry import NotFound, RegistryError
+from app.registry import RegistryError
 from app.replication.drift import REFERRERS_TAG
 from app.replication.failover.remains import Facts, Kind, Remain, RepositoryRemains, judge
 from app.replication.reading import Reader, Side, look_at_each
@@ -87,9 +88,9 @@ class Looking:
             return RepositoryRemains(path, problem=str(error), in_scope=self.scope.covers(path))
 
     def _repository(self, path: str, here: Side, there: Side) -> RepositoryRemains:
-        asked = there.ask(_listing(there), [path])
-        held = set(here.ask(_listing(here), [path]).answer())
-        listed, whole = set(asked.answer()), self.scope.covers(path)
+        asked = there.ask(there.reader.tags_or_none, [path])
+        held = set(here.ask(here.reader.tags_or_none, [path]).answer() or ())
+        listed, whole = set(asked.answer() or ()), self.scope.covers(path)
         outside = {name for name in held | listed if not (whole and self.tags.covers(name))}
         before = self.memory.before(path)
         missing = (listed - held - outside) & before.keys()
@@ -180,33 +181,6 @@ class _Known:
         return None if kind is None else Remain(pair.name, kind, here, there, self.pushed.get((pair.name, here or "")))
 
 
-def _listing(side: Side) -> Callable[[str], list[str]]:
-    """A question: which tags are in a repository? None where the registry itself says that there is no such one."""
-
-    def listing(path: str) -> list[str]:
-        try:
-            return side.reader.list_tags(path)
-        except NotFound as error:
-            if not error.witnessed:
-                raise
-            return []
-
-    return listing
-
-
 def _standing(side: Side, path: str) -> Callable[[str], str | None]:
     """A question: which digest does a tag, or a digest, stand on? None where the registry itself says on none."""
-
-    def standing(name: str) -> str | None:
-        try:
-            return side.reader.head_manifest(path, name).digest
-        except NotFound:
-            try:
-                # An answer to HEAD has no body, and so no word of the registry's own.
-                return side.reader.get_manifest(path, name).digest
-            except NotFound as error:
-                if not error.witnessed:
-                    raise
-                return None
-
-    return standing
+    return partial(side.reader.standing, path)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 from app.database import connection
 from app.models import ContainerRepository
-from app.registry import Denied, NotFound, Unauthorized, Unsupported
 from app.registry.listing import CatalogPage
+from app.replication.catalog import REFUSALS, do_without
 from app.replication.log import Catalog
 from app.replication.scope import Scope
-
-log = logging.getLogger(__name__)
 
 #: Repositories on a page of those that are known already.
 PAGE = 500
@@ -22,10 +19,6 @@ class InvalidPage(ValueError):
     """A page that no earlier one has named."""
 
 
-class NothingToList(Exception):
-    """The registry does not list its repositories, no event named any, and none are named in the settings."""
-
-
 def page(site_scope: Scope, named: Scope, registry: Catalog, after: str | None) -> CatalogPage:
     """A page of what is in the site's scope: first what events and settings named, then the registry's catalog.
 
@@ -33,7 +26,7 @@ def page(site_scope: Scope, named: Scope, registry: Catalog, after: str | None) 
 
     Raises:
         InvalidPage: for an `after` that no page gave out.
-        NothingToList: when there is nothing to go by.
+        NoCatalog: when there is nothing to go by.
         RegistryError: when the catalog breaks off.
     """
     kind, _, marker = (after or "known:0").partition(":")
@@ -60,15 +53,10 @@ def _known(after: int, site_scope: Scope, named: Scope) -> CatalogPage:
 def _catalog(marker: str | None, site_scope: Scope, named: Scope, registry: Catalog) -> CatalogPage:
     try:
         found = next(registry.catalog(after=marker))
-    except (NotFound, Unsupported, Unauthorized, Denied) as error:
-        # A catalog that breaks off is not a catalog that is not there.
-        # Nor is 401, which may be a wrong key, unless the operator has named what there is.
-        if marker is not None or (isinstance(error, Unauthorized) and not named.listed):
-            raise
+    except REFUSALS as error:
         with connection():
-            if not named.listed and not ContainerRepository.select().exists():
-                raise NothingToList(f"{error.told}; name the repositories in GEO_REPOSITORIES") from error
-        log.warning("the registry has no catalog, only known and named repositories are listed: %s", error.told)
+            known = ContainerRepository.select().exists()
+        do_without(error, begun=marker is not None, scope=named, known=known)
         return CatalogPage((), None)
     following = None if found.following is None else f"catalog:{found.following}"
     return CatalogPage(tuple(path for path in found.repositories if site_scope.covers(path)), following)

@@ -11,6 +11,8 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.registry.documents import read_json
+
 #: A gap whose fence is not known yet: it stays open until one is set.
 UNFENCED = 2**63 - 1
 
@@ -70,8 +72,8 @@ class Position:
             document = unpacker.decompress(packed, _MAX_TEXT)
             if unpacker.unconsumed_tail:
                 raise InvalidPosition("a position of that size is none of ours")
-            version, log, last, mark, stretches = json.loads(document)
-        except (binascii.Error, zlib.error, ValueError, TypeError, RecursionError) as error:
+            version, log, last, mark, stretches = read_json(document)
+        except (binascii.Error, zlib.error, ValueError, TypeError) as error:
             raise InvalidPosition("this is not a position that the feed has handed out") from error
         if version != _VERSION or not _is_id(last) or not re.fullmatch(r"[0-9a-f]{0,64}", f"{log}{mark}"):
             raise InvalidPosition("this is not a position that this version of the feed can read")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from peewee import ModelSelect, fn
 
-from app.database import in_batches, oldest_running, transaction_id
+from app.database import Running, in_batches, running, transaction_id
 from app.models import ContainerRepository, Event
 from app.replication.log.position import (
     MAX_GAP,
@@ -46,8 +46,8 @@ class Fence:
 class Tables(Protocol):
     """Where the events are. Each call is a statement of its own: what it sees is what was committed before it."""
 
-    def floor(self) -> int | None:
-        """The lowest transaction id still running; None where ids commit in order."""
+    def running(self) -> Running | None:
+        """Which transactions may be running; None where ids commit in order."""
         ...
 
     def fence(self) -> Fence | None:
@@ -62,8 +62,8 @@ class Tables(Protocol):
 class LocalTables:
     """The tables of this deployment's own database."""
 
-    def floor(self) -> int | None:
-        return oldest_running()
+    def running(self) -> Running | None:
+        return running()
 
     def fence(self) -> Fence | None:
         xid = transaction_id()
@@ -83,14 +83,14 @@ def read(position: Position, limit: int = 200, tables: Tables = LOCAL) -> Batch:
     statements matters: what tells that old gaps can be closed is asked before they are looked up, and the fence of new
     gaps is set after they were seen; the other way round an event could slip between.
     """
-    before = tables.floor()
+    before = tables.running()
     late = appeared(position.gaps, limit, tables)
     found = {event.id for event in late}
     gaps = {missing: fence for missing, fence in position.gaps.items() if missing not in found}
     if len(late) >= limit:
         # There may be more of them: none is given up on.
         return Batch(late, replace(position, gaps=gaps))
-    gaps = {missing: fence for missing, fence in gaps.items() if before is not None and before < fence}
+    gaps = _open(gaps, before)
     fresh = _fresh(tables, position.last, limit - len(late))
     if before is not None:
         gaps |= dict.fromkeys(missing_between(position.last, [event.id for event in fresh]), UNFENCED)
@@ -105,7 +105,7 @@ def head(tables: Tables = LOCAL, *, pruned_to: int = 0, log: str = "") -> Positi
 
     Outside of any transaction, or in one that has no transaction id yet.
     """
-    concurrent = tables.floor() is not None
+    concurrent = tables.running() is not None
     newest: Any = Event.select(fn.MAX(Event.id))
     last = int(tables.bind(newest).scalar() or 0)
     if not last:
@@ -130,6 +130,18 @@ def appeared(gaps: Iterable[int], limit: int | None = None, tables: Tables = LOC
         if limit is not None and len(found) >= limit:
             break
     return found
+
+
+def _open(gaps: Mapping[int, int], before: Running | None) -> dict[int, int]:
+    """Those that may still close. A fence is handed out when its transaction has ended: one that has not ended here was
+    set in another cluster, of which this one is a restored dump, and is to be set anew."""
+    if before is None:
+        return {}
+    return {
+        missing: fence if fence < before.beyond else UNFENCED
+        for missing, fence in gaps.items()
+        if before.lowest < fence
+    }
 
 
 def _fenced(gaps: dict[int, int], tables: Tables) -> dict[int, int]:

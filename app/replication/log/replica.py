@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import peewee
 from peewee import ModelSelect, fn
 
-from app.database import oldest_running, read_only
+from app.database import Running, read_only, running
 from app.models import ContainerRepository, Event, LogState, Site
 from app.registry import InvalidReference, ServerError
 from app.registry.listing import CatalogPage
@@ -33,8 +33,8 @@ class _ReplicaTables:
     def __init__(self, database: peewee.Database) -> None:
         self._database = database
 
-    def floor(self) -> int | None:
-        return oldest_running(self._database)
+    def running(self) -> Running | None:
+        return running(self._database)
 
     def fence(self) -> Fence | None:
         state = LogState.select().bind(self._database).first()

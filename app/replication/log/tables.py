@@ -132,12 +132,16 @@ class TableLog(ABC):
         rewritten = Reset("rewritten", "the primary's event log is older than what was read: it was restored")
         if position.last > max(known.newest, known.pruned_to):
             return None if self.may_be_behind else rewritten
+        if not position.mark:
+            return None
         ends_with = self.tables.bind(Event.select().where(Event.id == position.last)).first()
-        if ends_with is not None and position.mark and mark_of(ends_with.event_key) != position.mark:
-            return rewritten
-        return None
+        if ends_with is None:
+            # Not replayed yet, or pruned meanwhile; or of a restored log, in which that id was drawn and given up.
+            return None if self.may_be_behind or position.last <= self.log_state().pruned_to else rewritten
+        return None if mark_of(ends_with.event_key) == position.mark else rewritten
 
     def _state(self) -> _State:
-        state = self.log_state()
         newest = self.tables.bind(Event.select(Event.id).order_by(Event.id.desc()).limit(1)).first()
+        # Asked last: what is pruned in between is then known to be.
+        state = self.log_state()
         return _State(state.identity, state.pruned_to, newest.id if newest else state.pruned_to)

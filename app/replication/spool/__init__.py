@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from app.registry import BlobReader, Descriptor, Digest, Opener, RegistryClient, Source, Watch, straight
+from app.registry import BlobReader, Descriptor, Digest, Opener, RegistryClient, Source, Watch, holds, straight
 from app.replication.spool.directory import SpoolDirectory
 from app.replication.spool.extra import Extra
 from app.replication.spool.fetch import Fetch
@@ -61,7 +61,10 @@ class Spool:
     def opener(
         self, source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch | None = None
     ) -> Opener:
-        """Return what opens this blob for `copy_blob`: through the spool where that helps."""
+        """Return what opens this blob for `copy_blob`: through the spool where that helps.
+
+        The spool goes by content: it gives what this repository of the source `holds`, and no other's.
+        """
 
         plain = straight(source, repository, descriptor, watch)
 
@@ -69,15 +72,20 @@ class Spool:
             if whole:
                 return plain(True)
             if self._small is not None and descriptor.size is not None and descriptor.size < SMALL:
-                return self._whole(descriptor.digest, plain, watch or Watch())
+                return self._whole(source, repository, descriptor, plain, watch or Watch())
             return self._open(source, repository, descriptor, watch or Watch()) or plain(False)
 
         return opener
 
-    def _whole(self, digest: str, plain: Opener, watch: Watch) -> Source:
+    def _whole(
+        self, source: RegistryClient, repository: str, descriptor: Descriptor, plain: Opener, watch: Watch
+    ) -> Source:
         """A blob that fits into memory."""
+        digest, found = descriptor.digest, True
 
         def load() -> bytes:
+            nonlocal found
+            found = False
             with plain(False) as stream:
                 return b"".join(stream)
 
@@ -85,10 +93,11 @@ class Spool:
         if not Digest.supported(digest):
             return plain(False)
         try:
-            return self._small.get(digest, load, watch)
+            blob = self._small.get(digest, load, watch)
         except OSError as error:
             self._unusable(error)
             return plain(False)
+        return plain(False) if found and not holds(source, repository, descriptor) else blob
 
     def _open(
         self, source: RegistryClient, repository: str, descriptor: Descriptor, watch: Watch
@@ -114,6 +123,9 @@ class Spool:
         blob = SpooledBlob(digest, file, fetch, reader, watch, follow_patience=self._follow_patience)
         try:
             blob.begin()
+            if blob.found and not holds(source, repository, descriptor):
+                blob.close()
+                return None
         except OSError as error:
             blob.close()
             self._unusable(error)

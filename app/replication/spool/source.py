@@ -48,6 +48,8 @@ class SpooledBlob:
         self._follow_patience = follow_patience
         self._position = 0
         self._fetch: Fetch | None = None
+        #: Whether bytes of it are, or may be, what another transfer brought: perhaps from another repository.
+        self.found = True
         self._seen = 0
         self._seen_at = time.monotonic()
 
@@ -59,6 +61,7 @@ class SpooledBlob:
     def begin(self) -> None:
         """Wait until the first bytes are there, if they are ours to fetch; raises what the registry answers instead."""
         if self._file.try_lock():
+            self.found = self._file.total > 0
             fetch = self._lead()
             while not self._file.reach(0) and not fetch.broken:
                 self._wait(fetch)

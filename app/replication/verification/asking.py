@@ -20,8 +20,6 @@ from app.settings import VerificationLevel as Level
 #: Rows that wait at most because it has been long: the others become due as these are done.
 WAITING = 200
 
-_FAILED = (Registry.verification_state == VerificationState.FAILED) | (Registry.verification_retry_count > 0)
-
 
 class NotTracked(Exception):
     """No such repository is replicated to the site."""
@@ -30,16 +28,6 @@ class NotTracked(Exception):
 def reverify(registry_id: int, level: Level) -> None:
     """Ask for everything in one repository to be looked at, whatever its retry time says."""
     ask([registry_id], level)
-
-
-def reverify_all(site: Site, level: Level) -> int:
-    """Ask the same of every repository of the site; return how many."""
-    return _ask_where(Registry.site == site, level)
-
-
-def reverify_failed(site: Site, level: Level) -> int:
-    """Ask the same of the repositories whose last verification failed, or could not tell; return how many."""
-    return _ask_where((Registry.site == site) & _FAILED, level)
 
 
 def find(site: Site, path: str) -> int:
@@ -114,20 +102,8 @@ def switch(settings: Settings) -> None:
             return
 
 
-def _ask_where(wanted: Expression, level: Level) -> int:
-    count, after = 0, 0
-    while True:
-        with connection():
-            rows = Registry.select(Registry.id).where(wanted & Registry.in_scope & (Registry.id > after))
-            ids = [row.id for row in rows.order_by(Registry.id).limit(MAX_ROWS)]
-        if not ids:
-            return count
-        ask(ids, level)
-        count, after = count + len(ids), ids[-1]
-
-
 def ask(ids: Sequence[int], level: Level) -> None:
-    """The same of these tracking rows, at most `MAX_ROWS` of them."""
+    """Ask the same of these tracking rows, at most `MAX_ROWS` of them."""
     started = Registry.verification_state == VerificationState.STARTED
     values: dict[str, Any] = {
         # Who is at it sees that it was asked for again.

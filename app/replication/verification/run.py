@@ -232,17 +232,8 @@ class _Run:
             }
 
     def _primary_digest(self, tag: str) -> str | None:
-        source, path = self._context.primary, self._claim.path
         try:
-            try:
-                return source.head_manifest(path, tag).digest
-            except NotFound:
-                # An answer to HEAD has no body, and so no word of the registry's own.
-                return source.get_manifest(path, tag).digest
-        except NotFound as error:
-            if error.witnessed:
-                return None
-            raise PrimaryUnsure(error) from error
+            return self._context.primary.standing(self._claim.path, tag)
         except RegistryError as error:
             raise PrimaryUnsure(error) from error
 

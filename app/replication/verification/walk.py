@@ -170,8 +170,7 @@ class Walk:
         try:
             return self._manifest(name).digest
         except NotFound as error:
-            if not error.witnessed:
-                raise
+            error.require_witness()
             return None
 
     def _manifest(self, reference: str) -> Manifest:

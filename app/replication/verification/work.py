@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from app import correlation, migrate
 from app.replication import claim as syncs
@@ -12,6 +13,7 @@ from app.replication.lease import monotonic
 from app.replication.verification import claim as claims
 from app.replication.verification.claim import Verifying
 from app.replication.verification.run import Verified, verify
+from app.replication.work import TURN
 
 log = logging.getLogger(__name__)
 
@@ -22,25 +24,34 @@ REST = 60.0
 SLICE = 20.0
 
 
-def run_due(context: Context) -> int:
-    """Verify what is due, row after row, until nothing is, others are at it, or syncs wait; return how many."""
+def run_due(context: Context, clock: Callable[[], float] = monotonic) -> int:
+    """Verify what is due, row after row, until nothing is, others are at it, or syncs wait; return how many.
+
+    After `TURN` seconds a row is left where it is, and somebody is woken to go on.
+    """
     if context.verification.rested() < REST and (syncs.count_due(1) > 0 or syncs.count_held() > 0):
         # Somebody waits for what syncs bring. The scheduler wakes us again.
         return 0
     if not context.verification.take():
         # As many threads are at it as may be; they look once more before they end.
         return 0
+    began = clock()
     try:
-        return _run_due(context)
+        done = _run_due(context, lambda: clock() - began)
     finally:
         context.verification.give_back()
+    if clock() - began >= TURN:
+        context.wake.verifications(1)
+    return done
 
 
-def _run_due(context: Context) -> int:
-    began, done = monotonic(), 0
+def _run_due(context: Context, elapsed: Callable[[], float]) -> int:
+    done = 0
 
     def enough() -> bool:
-        return bool(migrate.watch.wrong()) or (monotonic() - began > SLICE and syncs.count_due(1) > 0)
+        if migrate.watch.wrong() or elapsed() >= TURN:
+            return True
+        return elapsed() > SLICE and syncs.count_due(1) > 0
 
     while not context.stopping.is_set() and context.settings.replication_enabled and not enough():
         claim = _take(context)

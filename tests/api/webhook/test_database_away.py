@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from app import database
+from app import database, postgresql
+from app.notifications import parse
+from app.replication import event_log
 from tests.api.webhook.intake import (
     Intake,
     counts,
@@ -95,11 +98,12 @@ def test_a_database_locked_by_another_writer_is_waited_for(intake: Intake) -> No
     assert stored() == (1, 0)
 
 
-def test_a_database_locked_for_longer_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_locked_for_longer_is_asked_again(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a writer who does not let go within the time that we wait
     monkeypatch.setattr(database, "LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT", 1)
     event = push_event()
-    with running(offline_environment(f"sqlite:///{tmp_path / 'geo.db'}")) as intake:
+    with running(offline_environment(database_url)) as intake:
         with Session() as writer:
             writer.begin()
             writer.execute("INSERT INTO container_repositories (path, created_at) VALUES ('team/app', '2026-01-01')")
@@ -109,6 +113,31 @@ def test_a_database_locked_for_longer_is_asked_again(tmp_path: Path, monkeypatch
 
         # And then it is stored
         assert intake.post(envelope(event)).get_json() == counts(accepted=1)
+
+
+def test_an_event_that_a_lost_machine_was_writing_is_taken_from_another(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a transaction that has written the event, and of which nothing more is heard
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT", 0.3)
+    monkeypatch.setattr(postgresql, "IDLE_TIMEOUT", 1.5)
+    url, event, unrelated = postgres.create_database(), push_event(), push_event(repository="team/other")
+    events = parse("distribution", json.dumps(envelope(event)).encode(), None, {}).events
+    with running(offline_environment(url)) as intake:
+        with Session() as other:
+            other.begin()
+            other.do(lambda: event_log.append(events))
+
+            # When the registry sends it to another process, then that asks for it again, and takes others in meanwhile
+            answer = intake.post(envelope(event))
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert intake.post(envelope(unrelated)).get_json() == counts(accepted=1)
+
+            # And takes it once the server has ended that transaction
+            wait_until(lambda: intake.post(envelope(event)).get_json() == counts(accepted=1))
+            other.lost()
+        assert stored() == (2, 0)
+    postgres.drop_database(url)
 
 
 @pytest.fixture
@@ -131,7 +160,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
     with running(offline_environment(f"sqlite:///{small_disk / 'geo.db'}")) as intake:
         assert intake.post(envelope(push_event())).status_code == 200
         filler = small_disk / "filler"
-        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
             while file.write(b"x" * 4096):
                 pass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.replication import backfill, work
-from app.replication.backfill import NoCatalog
+from app.replication.catalog import NoCatalog
 from tests.emulators.emulator import Emulator
 from tests.emulators.gitlab import GitLab
 from tests.providers.replication.conftest import Meet

@@ -389,6 +389,27 @@ def test_referrers_without_end_fail_the_tag_alone(
         assert (found["bad"].failure_reason, found["good"].state) == ("graph_too_large", SyncState.SYNCED)
 
 
+def test_lists_of_referrers_are_counted_as_they_come(
+    deploy: Deploy, lying: Lying, repository: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an index of which each image has some referrers, and all of them together too many
+    monkeypatch.setattr(referrers, "MAX_MANIFESTS", 60)
+    index = images.index([images.image(layers=[]) for _ in range(40)])
+    digest = push(lying, repository, "v1", index)
+    for child in index.children:
+        lying.lies[child.digest] = [images.artifact() for _ in range(20)]
+
+    with OciRegistry() as secondary:
+        # When it is replicated
+        geo = deploy(lying, secondary)
+        geo.store(event(repository=repository, tag="v1", digest=digest))
+        geo.settle()
+
+        # Then it fails before all lists were read
+        assert geo.references(repository)["v1"].failure_reason == "graph_too_large"
+        assert len({path for path in lying.requests if "/referrers/" in path}) < 30
+
+
 def test_a_referrer_that_is_gone_is_passed_by(deploy: Deploy, lying: Lying, repository: str) -> None:
     image, gone = images.image(), images.artifact()
     lying.lies[image.digest] = [gone]

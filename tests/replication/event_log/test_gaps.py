@@ -8,6 +8,7 @@ import pytest
 
 from app import database
 from app.database import connection
+from app.models import Cursor
 from app.replication import cursor, event_log
 from app.replication.event_log import Origin, Position
 from tests.replication.event_log.stage import gaps, ids, insert, names, read_tags
@@ -100,6 +101,30 @@ def test_a_gap_is_kept_only_while_somebody_can_still_fill_it(postgresql: Deploym
         # And none once it has ended
         other.commit()
     assert read_tags(postgresql) == []
+    assert gaps(postgresql) == {}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_gap_of_another_cluster_is_watched_anew(postgresql: Deployment, committed: bool) -> None:
+    """As after the restore of a dump in a new cluster, whose transaction ids begin low."""
+    with Session() as late:
+        # Given a gap that somebody can still fill, and whose fence is above all transactions that there were
+        late.begin()
+        insert(late, "late")
+        postgresql.store(event(tag="v1"))
+        assert read_tags(postgresql) == ["v1"]
+        (gap,) = gaps(postgresql)
+        with connection():
+            Cursor.update(gaps={gap: 10**12}).where(Cursor.site == postgresql.site).execute()
+
+        # When the cursor looks, more than once, Then it does not give up on it
+        assert read_tags(postgresql) == []
+        assert read_tags(postgresql) == []
+        assert gaps(postgresql).keys() == {gap}
+
+        # And it is closed when that one ends, with its event or without
+        late.commit() if committed else late.rollback()
+    assert read_tags(postgresql) == (["late"] if committed else [])
     assert gaps(postgresql) == {}
 
 

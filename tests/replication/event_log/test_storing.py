@@ -14,7 +14,8 @@ from app.replication import event_log
 from app.replication.event_log import Stored
 from tests.replication.event_log.stage import ids, names
 from tests.support.deployment import Deployment, event
-from tests.support.sessions import at_once
+from tests.support.sessions import Session, at_once
+from tests.support.wait import wait_until
 
 #: A thread that waits for another transaction waits for ever; a test that hangs fails soon.
 pytestmark = pytest.mark.timeout(40)
@@ -120,3 +121,31 @@ def test_ids_never_repeat(state: Deployment, database_url: str) -> None:
     # Then its id is higher than any before, and the cursor sees it
     assert ids()[0] > highest
     assert state.mark().events == 1
+
+
+def test_who_brings_the_same_events_in_another_order_costs_nobody_anything(postgresql: Deployment) -> None:
+    # Given one who has written the second of two events, is about to write the first, and waits for longer before he
+    # looks whether others wait for him
+    one, two = event(tag="v1", key="a"), event(tag="v2", key="b")
+    with Session() as other:
+        other.begin()
+        other.execute("SET LOCAL deadlock_timeout = '60s'")
+        other.do(lambda: event_log.append([two]))
+
+        # When another brings both as they came, and they wait for each other crosswise
+        with Session() as ours:
+            stored = ours.start(lambda: postgresql.store(one, two))
+            wait_until(lambda: waiting() == 1)
+            other.do(lambda: event_log.append([one]))
+            other.commit()
+
+            # Then each is told of what it wrote, and all is there once
+            assert stored.result(20) == Stored(duplicate=2)
+    assert sorted(map(str, names())) == ["v1", "v2"]
+
+
+def waiting() -> int:
+    """How many wait for a lock."""
+    with connection():
+        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        return int(database.database.execute_sql(query).fetchone()[0])

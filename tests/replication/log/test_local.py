@@ -239,6 +239,41 @@ def test_a_log_that_was_restored_from_a_backup_is_told(state: Deployment, log: L
     assert beside.reset.reason == "rewritten"
 
 
+def test_a_restored_log_without_the_event_that_was_read_last_is_told(state: Deployment, log: LocalLog) -> None:
+    # Given a reader at the end of the log
+    state.store(event(tag="v1"), event(tag="v2"))
+    position = start(log)
+
+    # When the database is set back before that, and goes on beyond it, and nothing has that id again
+    with connection():
+        Event.delete().where(Event.id == Position.decode(position).last).execute()
+    state.store(event(tag="v3"))
+    reading = log.read(position, limit=10)
+
+    # Then he is told
+    assert reading.reset is not None
+    assert reading.reset.reason == "rewritten"
+
+
+@pytest.mark.parametrize("rest", [(), ("v3",)])
+def test_what_is_pruned_while_somebody_asks_is_no_rewritten_log(state: Deployment, rest: tuple[str, ...]) -> None:
+    # Given a reader at the end of the log, who asks at the moment in which that is pruned
+    class Pruned(LocalLog):
+        def log_state(self) -> LogState:
+            found = super().log_state()
+            if not found.pruned_to:
+                event_log.prune(timedelta(seconds=-1), timedelta(seconds=-1), limit=2)
+            return found
+
+    site = add()
+    state.store(event(tag="v1"), event(tag="v2"))
+    position = start(LocalLog(site.id))
+    state.store(*(event(tag=tag) for tag in rest))
+
+    # When he reads on, Then he has missed nothing
+    assert tags(Pruned(site.id).read(position, limit=10)) == list(rest)
+
+
 def test_a_text_that_is_no_position_is_told(log: LocalLog) -> None:
     reading = log.read("nonsense", limit=10)
     assert reading.reset is not None

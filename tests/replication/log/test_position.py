@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.registry.documents import PARTS_LIMIT
 from app.replication.log.position import MAX_GAP, UNFENCED, InvalidPosition, Position, missing_between, stretches_of
 
 positions = st.builds(
@@ -61,6 +63,22 @@ def packed(document: object) -> str:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InvalidPosition):
         Position.decode(text)
+
+
+def test_a_position_of_things_by_the_million_takes_no_memory() -> None:
+    # Given a text that is small until it is unpacked and read
+    document = b'[1,"",5,"",[' + b"[]," * PARTS_LIMIT + b"[]]]"
+    text = base64.urlsafe_b64encode(zlib.compress(document)).decode()
+
+    # When it is read, Then little more than its characters is made of it
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidPosition):
+            Position.decode(text)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * 1024 * 1024
 
 
 def test_stretches_and_what_is_missing() -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from app import database
 from app.database import connection
-from app.models import ContainerRepository, Event
+from app.models import ContainerRepository, Event, LogState, Site
 from app.replication import event_log
 from app.replication.log import LogUnavailable, Reading
 from app.replication.log import state as log_state
+from app.replication.log.local import LocalLog
 from app.replication.log.position import UNFENCED, Position
 from app.replication.log.replica import ReplicaLog
 from tests.support.deployment import Deployment, event, offline_environment
@@ -207,6 +208,57 @@ def test_an_event_rolled_back_closes_its_gap(primary: Deployment, standby: Stand
     assert reader.tags() == ["v2"]
     assert reader.tags() == []
     assert reader.gaps == {}
+
+
+def test_a_gap_of_another_cluster_is_closed(primary: Deployment, standby: Standby, replica: ReplicaLog) -> None:
+    """As after the restore of a dump in a new cluster, whose transaction ids begin low."""
+    # Given a gap, and a fence that is above all transactions that there were
+    reader = Reader(replica)
+    with undone():
+        primary.store(event(tag="undone"))
+    primary.store(event(tag="v1"))
+    fence()
+    with connection():
+        LogState.update(fence=10**12).execute()
+    standby.replayed()
+    assert reader.tags() == ["v1"]
+    assert set(reader.gaps.values()) == {10**12}
+
+    # When the log goes on, Then it is closed
+    for tag in ("v2", "v3"):
+        primary.store(event(tag=tag))
+        fence()
+        primary.store(event(tag="more"))
+        standby.replayed()
+        assert reader.tags() == [tag, "more"]
+    assert reader.gaps == {}
+
+
+def test_an_event_that_is_not_replayed_yet_is_no_rewritten_log(
+    primary: Deployment, standby: Standby, replica: ReplicaLog
+) -> None:
+    reader = Reader(replica)
+    with Session() as late:
+        # Given a standby that has replayed an event, and not yet the one before, which was committed after it
+        late.begin()
+        insert(late, "late")
+        primary.store(event(tag="v1"))
+        standby.replayed()
+        standby.hold()
+        try:
+            late.commit()
+
+            # When a reader comes who has read on the primary up to the one that is missing
+            with connection():
+                site = Site.get(~Site.primary)
+            elsewhere = LocalLog(site.id).read(reader.position, limit=1)
+            assert [found.tag for found in elsewhere.events] == ["late"]
+            found = replica.read(elsewhere.position, limit=10)
+        finally:
+            standby.let_go()
+
+    # Then it is read on
+    assert (found.reset, [each.tag for each in found.events]) == (None, ["v1"])
 
 
 def test_writers_at_once_and_a_reader_of_the_standby_lose_nothing(

@@ -80,6 +80,40 @@ def test_a_site_that_does_not_answer_keeps_no_other_waiting(lab: Lab) -> None:
     assert {row(geo, "berlin", repository).state for repository in repositories} == {SyncState.SYNCED}
 
 
+def test_two_sites_that_do_not_answer_leave_the_third_a_thread(lab: Lab) -> None:
+    # Given two sites whose registries never answer, with more to do than there are threads, and a third without work
+    geo = lab.start(WORKER_THREADS="4", GEO_REPOSITORIES_TOKYO="new/*")
+    answers = threading.Event()
+    silent = [site(name) for name in ("berlin", "eu-west")]
+    for each in silent:
+        lab.before[each.name].rule(".*", gate=answers)
+    for number in range(4):
+        lab.pushed(geo, f"old/app-{number}", "v1", images.image())
+    geo.mark()
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            # When each thread is at one of their rows, or found that there is none for it
+            working = [pool.submit(run_due, geo.context) for _ in range(4)]
+
+            def settled() -> bool:
+                with connection():
+                    held = Registry.select().where(Registry.site.in_(silent) & (Registry.state == SyncState.STARTED))
+                    return int(held.count()) + sum(each.done() for each in working) == 4
+
+            wait_until(settled)
+
+            # Then what is pushed to the third is synced meanwhile
+            lab.pushed(geo, "new/app", "v1", images.image())
+            geo.mark()
+            working.append(pool.submit(run_due, geo.context))
+            wait_until(lambda: row(geo, "tokyo", "new/app").state == SyncState.SYNCED)
+        finally:
+            answers.set()
+        for future in working:
+            future.result()
+
+
 def test_a_failure_is_one_site_s_alone_and_is_made_up_for_from_the_spool(lab: Lab) -> None:
     # Given a site that refuses what is written to it
     geo = lab.start()

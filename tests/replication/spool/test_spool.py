@@ -23,7 +23,7 @@ from app.registry import (
     bulk,
     copy_blob,
 )
-from app.replication.spool import LARGE, PARALLEL
+from app.replication.spool import LARGE, PARALLEL, Spool, SpoolDirectory
 from tests.replication.spool.lab import MIB, REPOSITORY, Blob, Lab
 from tests.support import images, wire
 from tests.support.compare import assert_same
@@ -205,6 +205,31 @@ def test_a_blob_that_the_source_lacks_begins_no_upload(lab: Lab) -> None:
         lab.copy(blob)
     assert lab.files() == []
     assert not list(lab.secondary.storage.glob("**/_uploads"))
+
+
+@pytest.mark.parametrize(("size", "everything"), [(LARGE, False), (1000, True)], ids=["large", "small"])
+def test_what_is_kept_of_one_repository_is_no_other_s(lab: Lab, size: int, *, everything: bool) -> None:
+    # Given a blob of one repository that is in the spool
+    blob = lab.pushed(size)
+    spool = Spool(SpoolDirectory(lab.spool_path, 1024**4), everything=everything)
+    lab.copy(blob, spool=spool)
+    assert lab.arrived(blob)
+
+    def copy(repository: str) -> None:
+        opener = spool.opener(lab.client(lab.link.url), repository, blob.descriptor)
+        copy_blob(opener, lab.client(lab.secondary.url), repository, blob.descriptor)
+
+    # When it is wanted of another repository, Then it is no more there than on the primary
+    with pytest.raises(NotFound) as raised:
+        copy("team/other")
+    assert raised.value.url == f"{lab.link.url}/v2/team/other/blobs/{blob.digest}"
+
+    # And once the primary holds it there, its bytes do not travel again
+    wire.push_blob(lab.primary, "team/other", blob.data)
+    carried = lab.link.carried
+    copy("team/other")
+    assert wire.fetch_blob(lab.secondary, "team/other", blob.digest) == blob.data
+    assert lab.link.carried - carried < 1000
 
 
 def test_a_transfer_that_is_told_to_stop_leaves_what_it_has(lab: Lab) -> None:

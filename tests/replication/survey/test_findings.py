@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from app.database import connection
-from app.models import ContainerRepository, Reference, Site, SyncState
+from app.database import connection, now
+from app.models import ContainerRepository, Reference, Site, SyncAttempt, SyncState
 from app.models import ContainerRepositoryRegistry as Registry
-from app.replication import survey
+from app.replication import brake
 from tests.replication.conftest import Deploy, Proxied
 from tests.replication.survey.plans import actions, plan_of, survey_of, tags_of
 from tests.support import images
@@ -324,7 +324,7 @@ def test_what_stands_in_the_way_is_said(
     digests = replicated(geo, primary, repository, "stays", "v1", "v2")
     for name in ("v1", "v2"):
         delete_digest(primary, repository, digests[name])
-    monkeypatch.setattr(survey, "FLOOR", 1)
+    monkeypatch.setattr(brake, "FLOOR", 1)
     with connection():
         Site.update(enabled=False).where(Site.id == geo.site.id).execute()
 
@@ -339,3 +339,23 @@ def test_what_stands_in_the_way_is_said(
     assert [each for each in survey_of(geo, repository).obstacles if "its address changed" in each]
     with connection():
         assert Reference.select().count() == Registry.select().count() * 3
+
+
+def test_what_was_deleted_within_the_hour_leaves_less_to_go_unasked(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given two tags gone from the primary, and so many deletions within the hour that one more goes unasked
+    digests = replicated(geo, primary, repository, "stays", "v1", "v2")
+    for name in ("v1", "v2"):
+        delete_digest(primary, repository, digests[name])
+    row = {"registry": geo.row(repository), "reference": "x", "action": "delete", "trigger": "event", "worker": "w"}
+    row |= {"outcome": "synced", "started_at": now(), "finished_at": now()}
+    with connection():
+        SyncAttempt.insert_many([row] * (brake.FLOOR - 1)).execute()
+
+    # When it is planned
+    (obstacle,) = survey_of(geo, repository).obstacles
+
+    # Then it is said, as a sync would hold one of them
+    assert "Of 2 deletions about 1 go unasked" in obstacle
+    assert "geo sites release-deletions secondary" in obstacle

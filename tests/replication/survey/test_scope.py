@@ -9,7 +9,7 @@ import pytest
 from app.database import connection
 from app.models import Site
 from app.replication import survey
-from app.replication.backfill import NoCatalog
+from app.replication.catalog import NoCatalog
 from app.replication.replicator import UnknownRepository
 from tests.replication.conftest import Proxied
 from tests.support.deployment import Deployment, event

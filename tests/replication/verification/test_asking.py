@@ -144,18 +144,6 @@ def test_a_failure_waits_longer_each_time_and_asking_overrules_it(state: Deploym
     assert (row.verification_retry_count, row.verification_failure) == (0, None)
 
 
-def test_those_that_failed_can_be_asked_for_alone(state: Deployment) -> None:
-    rows(state, "team/app", "team/bad")
-    with connection():
-        Registry.update(verification_state=VerificationState.FAILED).where(
-            Registry.id == state.row("team/bad").id
-        ).execute()
-    site = state.fresh_site()
-    assert asking.reverify_failed(site, Level.TAGS) == 1
-    assert [row.verification_full for row in (state.row("team/app"), state.row("team/bad"))] == [False, True]
-    assert asking.reverify_all(site, Level.TAGS) == 2
-
-
 def test_a_repository_is_found_by_its_path(state: Deployment) -> None:
     rows(state, "team/app")
     site = state.fresh_site()

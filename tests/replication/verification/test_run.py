@@ -10,6 +10,7 @@ from app.database import connection
 from app.models import Site, SyncState, VerificationState
 from app.replication import closing
 from app.replication.verification import asking, work
+from app.replication.work import TURN
 from app.settings import VerificationLevel as Level
 from tests.replication.conftest import Proxied
 from tests.replication.verification.stage import replicated, run_due, verify
@@ -18,6 +19,7 @@ from tests.support.deployment import Deployment
 from tests.support.registries import DistributionRegistry
 from tests.support.sessions import at_work
 from tests.support.wire import digest_of, push
+from tests.workers.scheduling import Wakes
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -93,6 +95,35 @@ def test_a_request_while_it_is_verified_is_heard(
         assert running.result(30) == 2
     row = geo.row(repository)
     assert (row.verification_state, row.verification_level) == (VerificationState.SUCCEEDED, "content")
+
+
+def test_after_its_time_a_message_leaves_the_rest_to_another(
+    geo: Deployment, primary: DistributionRegistry, repository: str
+) -> None:
+    # Given two repositories to be verified, of which each takes longer than that
+    names = [repository, f"{repository}-other"]
+    for name in names:
+        replicated(geo, primary, name, {"v1": images.image()})
+    wakes = geo.context.wake = Wakes()
+
+    def verified() -> int:
+        return sum(geo.row(name).verification_state == VerificationState.SUCCEEDED for name in names)
+
+    # When a message is at them, then it ends after the first, and another is sent
+    assert work.run_due(geo.context, clock=lambda: verified() * TURN) == 1
+    assert verified() == 1
+    assert wakes.verifications_sent == [1]
+
+    # And one that is at the second for too long leaves it where it is
+    times = iter([0.0, 0.0])
+    assert work.run_due(geo.context, clock=lambda: next(times, TURN)) == 1
+    assert verified() == 1
+    assert wakes.verifications_sent == [1, 1]
+
+    # And one that has time enough sends none
+    assert work.run_due(geo.context, clock=lambda: 0.0) == 1
+    assert verified() == 2
+    assert wakes.verifications_sent == [1, 1]
 
 
 def test_only_so_many_threads_verify(geo: Deployment, primary: DistributionRegistry, repository: str) -> None:
