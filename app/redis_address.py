@@ -24,8 +24,8 @@ SENTINEL_PORT = 26379
 #: Options that are for the Sentinels alone.
 OWN = ("sentinel_username", "sentinel_password")
 
-#: Options that are secret; a password in the address itself is one anyway.
-SECRET = ("password", "sentinel_password", "ssl_password")
+#: Options that are secret, PostgreSQL's `sslpassword` among them; a password in the address itself is one anyway.
+SECRET = ("password", "sentinel_password", "ssl_password", "sslpassword")
 
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.%]+)\]|(?P<name>[^\[\]:,@/?#\s]+))(?::(?P<port>[0-9]{1,5}))?")
 

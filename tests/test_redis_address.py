@@ -75,6 +75,7 @@ def test_other_addresses_have_no_problem_here() -> None:
         (MINE, {"p%40ss", "p@ss", "hush"}),
         ("redis://host/0?password=open", {"open"}),
         ("postgresql://geo:s3cret@host/geo", {"s3cret"}),
+        ("postgresql://geo@host/geo?sslkey=/etc/geo/client.key&sslpassword=a%2Fb", {"a/b", "a%2Fb"}),
         ("redis://host:6379/0", set()),
         ("redis://user@host:6379/0", set()),
         ("rediss://host/0?ssl_password=a%2Fb", {"a/b", "a%2Fb"}),

@@ -20,6 +20,7 @@ from app.database import DatabaseUnavailable
 from app.replication.queries import InvalidQuery
 from app.settings import Secret
 from app.web.auth import admin_allowed, passes_throttle
+from app.web.bodies import unproven_body
 from app.web.context import context
 from app.web.standing_back import changes_nothing
 from app.web.throttle import Throttle
@@ -100,14 +101,16 @@ def _sign_in_page() -> Response | str:
 
 @changes_nothing
 def _sign_in() -> Response | str | tuple[str, int]:
-    target = _local(request.form.get("next"))
-    allowed = admin_allowed(request.form.get("token", "").strip(), _token())
+    with unproven_body():
+        form = request.form
+    target = _local(form.get("next"))
+    allowed = admin_allowed(form.get("token", "").strip(), _token())
     wait = throttle.wait(request.remote_addr)
     if wait > 0 and not (allowed and passes_throttle(_token())):
         raise TooManyRequests(
             f"Too many wrong tokens. Try again in {int(wait) + 1} seconds.", retry_after=int(wait) + 1
         )
-    if not csrf_valid(request.form.get("csrf_token")):
+    if not csrf_valid(form.get("csrf_token")):
         problem = "This page was too old, or your browser keeps no cookies. Please try again."
         return render_template("sign_in.html", target=target, problem=problem), 400
     if not allowed:

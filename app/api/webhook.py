@@ -15,6 +15,7 @@ from typing import cast
 from flask import Blueprint, Response, current_app, jsonify, request
 from flask.blueprints import BlueprintSetupState
 from peewee import DataError, PeeweeException
+from werkzeug.exceptions import RequestTimeout, ServiceUnavailable
 
 from app import tracing
 from app.api.problems import problem
@@ -26,6 +27,7 @@ from app.notifications.authentication import Check, Refused, Sender
 from app.notifications.text import excerpt_of_bytes, free_text
 from app.replication import backfill, event_log
 from app.replication.event_log import Origin, Stored
+from app.web.bodies import unproven_body
 from app.web.context import context
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,8 @@ HEAD = 64 * 1024
 #: What is read of somebody whose proof needs the body. GitHub's largest is 25 MB.
 MAX_UNPROVEN = 32 * 1024 * 1024
 
+_TOO_LARGE = "The body is too large to find out who signed it."
+
 
 @dataclass(slots=True)
 class Body:
@@ -52,7 +56,7 @@ class Body:
 @blueprint.post(WEBHOOK_PATH)
 @blueprint.post(f"{WEBHOOK_PATH}/<dialect>")
 def receive(dialect: str = "distribution") -> Response:
-    """Take in one delivery. 200 with counts; 401, 413 without proof; 503 when it cannot be stored, or proven now."""
+    """Take in one delivery. 200 with counts; 401, 408, 413 without proof; 503 when it cannot be stored or proven."""
     started = time.perf_counter()
     with tracing.served("POST", WEBHOOK_PATH, request.headers) as span:
         response = _receive(dialect, span)
@@ -66,7 +70,7 @@ def _receive(dialect: str, span: tracing.Span) -> Response:
     geo = context()
     try:
         check = _senders().of(dialect).begin(_sender())
-        body = _read_body(check)
+        body = _read_body(check) if check.done else _read_unproven(check)
         check.finish()
     except Refused as refusal:
         return _refused(dialect, refusal)
@@ -109,6 +113,8 @@ def _refused(dialect: str, refusal: Refused) -> Response:
         response = problem(503, "Service Unavailable", f"{refusal} Please send it again.")
         response.headers["Retry-After"] = "10"
         return response
+    if refusal.reason == "too_slow":
+        return problem(408, "Request Timeout", str(refusal))
     if refusal.reason == "too_large" or (request.content_length or 0) > MAX_BODY:
         return problem(413, "Content Too Large", "and without the notification secret")
     return problem(401, "Unauthorized", str(refusal))
@@ -159,6 +165,19 @@ def _unusable(body: Body) -> Quarantined:
     return Quarantined("bad_event", excerpt_of_bytes(body.data))
 
 
+def _read_unproven(check: Check) -> Body:
+    """The body of whom only the body can prove: not at any length, for any time, or any number of them at once."""
+    if (request.content_length or 0) > MAX_UNPROVEN:
+        raise Refused("too_large", _TOO_LARGE)
+    try:
+        with unproven_body():
+            return _read_body(check)
+    except ServiceUnavailable as busy:
+        raise Refused("busy", str(busy.description), temporary=True) from None
+    except RequestTimeout as slow:
+        raise Refused("too_slow", str(slow.description)) from None
+
+
 def _read_body(check: Check) -> Body:
     """All of the body, or the head of one that is too large; either way everything is read off the connection."""
     chunks: list[bytes] = []
@@ -166,9 +185,12 @@ def _read_body(check: Check) -> Body:
     while chunk := request.stream.read(256 * 1024):
         size += len(chunk)
         if size > MAX_UNPROVEN and not check.done:
-            raise Refused("too_large", "The body is too large to find out who signed it.")
+            raise Refused("too_large", _TOO_LARGE)
         check.update(chunk)
         if size <= MAX_BODY:
             chunks.append(chunk)
+        else:
+            # Its head is enough, whatever may follow.
+            del chunks[1:]
     data = b"".join(chunks)
     return Body(data, size) if size <= MAX_BODY else Body(data[:HEAD], size, complete=False)

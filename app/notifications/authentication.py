@@ -18,7 +18,7 @@ import jwt
 
 #: Bounded, for logs and metrics.
 RefusalReason: TypeAlias = Literal[
-    "no_credential", "wrong_credential", "not_configured", "keys_unavailable", "too_large"
+    "no_credential", "wrong_credential", "not_configured", "keys_unavailable", "too_large", "too_slow", "busy"
 ]
 
 #: What the token of Pub/Sub says of its issuer, either way.

@@ -11,6 +11,10 @@ from app.notifications.errors import InvalidEvent
 #: hundred times as many in memory.
 MAX_PARTS: Final = 300_000
 
+#: Values in one body: half as many again as 16 MiB hold of the shortest real events. A short string or key takes more
+#: than ten times as much memory as there.
+MAX_VALUES: Final = 1_000_000
+
 #: Longer integers are sizes of nothing; Python refuses those of thousands of digits by failing the document.
 _MAX_INTEGER_DIGITS: Final = 20
 
@@ -20,11 +24,13 @@ def read_json(body: bytes) -> object:
 
     An integer of more than 20 characters is kept as its text: one absurd number costs no event.
 
-    :raises InvalidEvent: `not_utf8`, `not_json`, `too_many` (parts) or `too_deep`.
+    :raises InvalidEvent: `not_utf8`, `not_json`, `too_many` (parts or values) or `too_deep`.
     """
     # Counted in strings too: what is honest stays far below.
     if body.count(b"{") + body.count(b"[") > MAX_PARTS:
         raise InvalidEvent("too_many", f"the body consists of more than {MAX_PARTS} parts")
+    if body.count(b",") > MAX_VALUES:
+        raise InvalidEvent("too_many", f"the body consists of more than {MAX_VALUES} values")
     try:
         return json.loads(body.decode("utf-8-sig"), parse_int=_integer)
     except UnicodeDecodeError:

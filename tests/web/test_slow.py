@@ -11,7 +11,7 @@ from app.api.resources import waiting
 from app.database import connection
 from app.models import ContainerRepositoryRegistry as Registry
 from app.models import SyncState
-from app.web import slow
+from app.web import bodies, slow
 from tests.api.asking import REPOSITORIES, Asking
 from tests.support.face import csrf
 from tests.support.seed import Seeded
@@ -23,7 +23,7 @@ def marked() -> int:
 
 
 def test_all_that_may_hold_a_thread_leaves_some_to_registries() -> None:
-    holding = waiting.WAITING + feed.WAITING + feed.LISTING + slow.LOOKING + slow.MARKING
+    holding = waiting.WAITING + feed.WAITING + feed.LISTING + slow.LOOKING + slow.MARKING + bodies.UNPROVEN
     assert holding <= gunicorn_conf.threads - 2
 
 

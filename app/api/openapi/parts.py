@@ -149,6 +149,7 @@ REFUSALS: dict[str, Any] = {
     "401": _refusal("No token, or a wrong one.", "WWW-Authenticate"),
     "403": _refusal("The API is closed: no admin token is set."),
     "404": _refusal("There is no such thing."),
+    "408": _refusal("What only the body could prove was not there in time."),
     "409": _refusal("It cannot be done as things are; the detail says why."),
     "413": _refusal("The body is too large."),
     "415": _refusal("This request takes no body."),

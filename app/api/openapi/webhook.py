@@ -58,6 +58,7 @@ def _receiving(name: str, summary: str, parameters: list[Schema]) -> dict[str, A
             "notifications",
             {200: answer("Taken in, and what became of it.", named("Received"))},
             401,
+            408,
             413,
             503,
             parameters=parameters,
