@@ -135,7 +135,7 @@ def test_an_envelope_is_one_transaction(intake: Intake, monkeypatch: pytest.Monk
     monkeypatch.setattr(event_log, "_quarantine", fail)
 
     # When
-    document = envelope(*[push_event(repository=f"team/app{n}") for n in range(30)])
+    document = envelope(*[push_event(repository=f"team/app{n}") for n in range(30)], {"action": "push"})
     answer = intake.post(document)
 
     # Then nothing of it is stored, and all of it is when it comes again
@@ -144,7 +144,7 @@ def test_an_envelope_is_one_transaction(intake: Intake, monkeypatch: pytest.Monk
     with connection():
         assert ContainerRepository.select().count() == 0
     monkeypatch.undo()
-    assert intake.post(document).get_json() == counts(accepted=30)
+    assert intake.post(document).get_json() == counts(accepted=30, quarantined=1)
 
 
 def test_a_new_registry_process_is_noted_once_and_only_with_what_is_stored(intake: Intake) -> None:
