@@ -16,11 +16,13 @@ EVERY, ABSENT = 5.0, 16.0
 NAMESPACE = "dramatiq"
 
 #: By the clock of Redis, which is one for all: those of two machines may differ by more than `ABSENT`. Who serves
-#: clears away who does not any more; who asks writes nothing.
+#: clears away who does not any more, and what a server with another clock wrote before a failover; who asks writes
+#: nothing.
 _TELL = """
 local instant = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[1], instant, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', instant - ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], instant + 1, '+inf')
 redis.call('EXPIRE', KEYS[1], 2 * ARGV[2])
 """
 _ASK = "return redis.call('ZRANGEBYSCORE', KEYS[1], redis.call('TIME')[1] - ARGV[1], '+inf')"

@@ -247,12 +247,25 @@ def uncrossed(work: Callable[[], T]) -> T:
     try:
         return work()
     except peewee.OperationalError as error:
-        if getattr(getattr(error, "orig", None), "sqlstate", None) != _DEADLOCK or database.in_transaction():
+        if sqlstate(error) != _DEADLOCK or database.in_transaction():
             raise
     # Who comes back at once has the first lock again before the other has woken to take it.
     time.sleep(_UNCROSSING)
     return work()
 
+
+def sqlstate(error: BaseException) -> str | None:
+    """PostgreSQL's code of what went wrong; None on SQLite, or where the server did not say it."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether the database is there, and another transaction kept what was wanted for too long."""
+    return sqlstate(error) in _LOCKED
+
+
+#: PostgreSQL's codes of that: a lock was not to be had in time, or two waited for each other crosswise.
+_LOCKED = frozenset({"55P03", "40P01"})
 
 #: PostgreSQL's code for that, and seconds in which the other has what it waited for.
 _DEADLOCK, _UNCROSSING = "40P01", 0.1
@@ -368,17 +381,21 @@ def migration_lock() -> Iterator[None]:
     """Only one process at a time is inside, on one machine (SQLite) or on all (PostgreSQL)."""
     if not is_sqlite():
         with connection():
-            # The other migration, or a backup that reads the table to be changed, may take as long as it likes.
-            bound = database.execute_sql("SHOW lock_timeout").fetchone()[0]
-            database.execute_sql("SET lock_timeout = 0")
+            # The other migration, or a backup that reads the table to be changed, may take as long as it likes; and a
+            # migration of its own may compute for long.
+            names = ("lock_timeout", "idle_in_transaction_session_timeout")
+            bounds = {name: database.execute_sql(f"SHOW {name}").fetchone()[0] for name in names}
+            for name in names:
+                database.execute_sql(f"SET {name} = 0")
             try:
                 database.execute_sql("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
-                try:
-                    yield
-                finally:
-                    database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+                yield
             finally:
-                database.execute_sql("SELECT set_config('lock_timeout', %s, false)", (bound,))
+                # A connection that was ended has neither, and what ended it is to be told.
+                with contextlib.suppress(peewee.PeeweeException):
+                    database.execute_sql("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+                    for name, bound in bounds.items():
+                        database.execute_sql("SELECT set_config(%s, %s, false)", (name, bound))
         return
     # A file lock, not BEGIN IMMEDIATE: each migration wants a transaction of its own.
     with Path(f"{database.obj.database}.migrate.lock").open("w") as handle, connection():

@@ -29,7 +29,7 @@ bind = _bind()
 # Requests wait for the database or, in the feed's long-poll, for an event: threads, not more processes.
 worker_class = "app.server.Worker"
 workers = _number("WEB_CONCURRENCY", 2)
-threads = 12
+threads = 16
 
 # With threads this only finds a worker that hangs as a whole; it does not limit a request.
 timeout = 30

@@ -180,8 +180,16 @@ def _telling(which: Callable[[], str]) -> Iterator[None]:
         watch.forget()
         # PostgreSQL's errors go on with the statement.
         said = str(error).partition("\n")[0]
+        try:
+            name = which()
+        except (PeeweeException, DatabaseUnavailable, IndexError):
+            # It was the connection that failed, perhaps with the answer to a commit.
+            raise Unmigrated(
+                f"A migration was cut off ({said}). `geo migrate --status` says how far it came; then run `geo migrate`"
+                " again."
+            ) from error
         raise Unmigrated(
-            f"The migration {which()} failed ({said}), and the database is as it was before it. Go on with the version"
+            f"The migration {name} failed ({said}), and the database is as it was before it. Go on with the version"
             " that ran so far, or mend what is said here and run `geo migrate` again."
         ) from error
 

@@ -18,14 +18,15 @@ from playhouse.pool import PooledPostgresqlDatabase
 #: it had locked is free, and what it was asked is asked elsewhere, well before a lease of 45 seconds has run out.
 SILENCE = 15
 
-#: Seconds that a statement waits for a lock: as long as a writer on SQLite does, so that nobody is surprised. What we
-#: lock we have for milliseconds, hundreds of rows at a time; where it takes longer the statement is tried again.
-LOCK_TIMEOUT = 10
-
 #: Seconds between two statements of a transaction, for a process that stands still on a machine that does not, or
 #: behind a pooler that answers for its machine. Nothing of ours talks to anybody else within a transaction, or computes
-#: for more than a few seconds; and who takes over its lease after 45 seconds must not find its locks.
-IDLE_TIMEOUT = 30
+#: for more than some seconds; and who takes over its lease after 45 seconds must not find its locks.
+IDLE_TIMEOUT = 20
+
+#: Seconds that a statement waits for a lock. Longer than both above, by which whoever is gone or stands still has none:
+#: who still has one is at work, for milliseconds as a rule, and for seconds where a repository of thousands of tags is
+#: deleted, or where dozens of workers wait in turn for one log. Waiting for that is better than failing.
+LOCK_TIMEOUT = 60
 
 #: What is set here, unless the operator says something else for this connection (`options` in the URL), user or
 #: database. Not by `options` of ours: poolers refuse those.

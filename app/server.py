@@ -13,8 +13,9 @@ from gunicorn.workers import gthread
 from app.logging import configure as configure_logging
 
 #: Seconds that a thread waits for the first byte of a connection, which the loop then does for it, and for the rest of
-#: a body that nobody wants. gunicorn's are 5: a few clients that send nothing would hold all threads.
-PATIENCE = 0.1
+#: a body that nobody wants. gunicorn's are 5: a few clients that send nothing would hold all threads. More than a
+#: thread may stand still for by itself, or a connection is closed whose body was read.
+PATIENCE = 0.3
 
 
 class Server(WSGIApplication):  # type: ignore[misc]  # gunicorn ships no types

@@ -17,6 +17,7 @@ from app import database, migrate
 from app.database import connection
 from app.models import MODELS, ContainerRepository, Event
 from tests.support.ports import free_port
+from tests.support.postgres import Postgres
 from tests.support.processes import clean_environment
 from tests.support.root import ROOT
 from tests.support.schema import migrated_further
@@ -245,3 +246,30 @@ def test_a_migration_that_fails_in_its_middle_changes_nothing(
     with connection():
         assert "weight" not in {column.name for column in database.database.get_columns("geo_events")}
         assert Event.select().count() == 1
+
+
+#: One whose connection the server ends, as it does when it is restarted.
+CUT = """
+def up(migrator, db):
+    db.execute_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+"""
+
+
+def test_a_migration_whose_connection_is_ended_is_told_of(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a version whose next migration loses its connection
+    database.configure(postgres.create_database())
+    migrate.migrate()
+    next_version = tmp_path / "migrations"
+    shutil.copytree(ROOT / "migrations", next_version, ignore=shutil.ignore_patterns("__pycache__"))
+    (next_version / "9998_cut.py").write_text(CUT)
+    monkeypatch.setattr(migrate, "_runner", lambda: Runner(database.database.obj, str(next_version)))
+
+    # When it is brought up, then that is what is said, and not what came of it
+    with pytest.raises(migrate.Unmigrated, match=r"migration was cut off \(.*closed\)"):
+        migrate.migrate()
+
+    # And the next try goes on from there
+    assert migrate.pending() == ["9998_cut"]
+    database.database.close_all()

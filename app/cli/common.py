@@ -22,7 +22,7 @@ from app.cli import names
 from app.cli.text import print_table as print_table
 from app.cli.text import scope_text as scope_text
 from app.cli.text import short as short
-from app.database import DatabaseUnavailable, connection
+from app.database import DatabaseUnavailable, connection, is_locked
 from app.embedded import EmbeddedValkey
 from app.logging import configure as configure_logging
 from app.migrate import Unmigrated, difference
@@ -72,6 +72,8 @@ def plainly(command: Callable[P, R]) -> Callable[P, R]:
         except (DatabaseUnavailable, PeeweeException) as error:
             # PostgreSQL's errors go on with the statement.
             said = str(error).partition("\n")[0]
+            if is_locked(error):
+                fail(f"another process kept the database locked ({said}); give the command again")
             fail(f"the database cannot be used ({said}); is it running, and migrated with `geo migrate`?")
         finally:
             metrics.buffer.close()

@@ -94,13 +94,15 @@ class Realms:
         self._clock = clock
         self._lock = threading.Lock()
         self._reaches: tuple[frozenset[Reach], float] | None = None
+        #: Not the same lock: that one is held while a name is resolved, and every request comes by here.
+        self._meeting = threading.Lock()
         self._met: dict[Reach, float] = {}
 
     def met(self, address: str) -> None:
         """Note where the registry itself was reached, for who answers as the registry may have its name lead elsewhere
         a moment later (DNS rebinding). A guard of its own requests, which lets all of them go."""
         reach = _reach_of(address)
-        with self._lock:
+        with self._meeting:
             self._met[reach] = self._clock()
 
     def guard(self, url: str, *, credentials: bool) -> Guard:
@@ -180,7 +182,7 @@ class Realms:
         address makes it a public registry; so does none at all.
         """
         found = self._own()
-        with self._lock:
+        with self._meeting:
             since = self._clock() - _REMEMBERED
             return min((*found, *(reach for reach, at in self._met.items() if at > since)), default=Reach.PUBLIC)
 

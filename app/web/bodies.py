@@ -12,10 +12,12 @@ from werkzeug.exceptions import RequestTimeout, ServiceUnavailable
 
 from app.web.slots import Slots
 
-#: Of them at once, in each process, of its threads (app.gunicorn_conf). A slot is held while one is read, no longer.
-UNPROVEN = 2
+#: Of them at once, in each process, of its threads (app.gunicorn_conf). A slot is held while one is read, no longer;
+#: but that is a round trip or two where no proxy has taken the body in before, and one push to GHCR is several
+#: deliveries, none of which GitHub repeats.
+UNPROVEN = 6
 
-#: Seconds to wait for a slot: several honest ones may come at once, and each is read in milliseconds.
+#: Seconds to wait for a slot. Whoever waits holds a thread as well.
 WAIT = 0.25
 
 #: Seconds for all of one. GitHub waits as long for its answer; whoever sends a byte now and then would never end.

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from app import database
+from app import database, postgresql
 from tests.cli.conftest import Geo, settings
 from tests.support.postgres import Postgres
 from tests.support.root import ROOT
@@ -171,4 +172,19 @@ def test_postgresql_has_its_own(bare: Geo, postgres: Postgres) -> None:
     # When a backup is asked for, Then it is said how
     result = bare("backup", "geo-backup.db")
     assert (result.exit_code, "pg_dump" in result.stderr) == (1, True)
+    postgres.drop_database(url)
+
+
+def test_what_is_kept_locked_is_said_to_be(geo: Geo, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a database whose sites another process keeps locked
+    geo.env["DATABASE_URL"] = url = postgres.create_database()
+    assert geo("migrate").exit_code == 0
+    monkeypatch.setattr(postgresql, "LOCK_TIMEOUT", 0.3)
+    with psycopg.connect(url) as other:
+        other.execute("LOCK TABLE geo_sites")
+
+        # When a command wants them, then it does not say that the database is not there
+        done = geo("status")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("geo: another process kept the database locked (")
     postgres.drop_database(url)
