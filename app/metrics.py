@@ -125,8 +125,7 @@ class Samples:
         ]
         for batch in in_batches(rows):
             with transaction():
-                values = {f"{name}{number}": row[name] for number, row in enumerate(batch) for name in row}
-                _adding(len(batch)).execute(**values)
+                _ADDING.each(batch)
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -139,17 +138,15 @@ class Samples:
         return definition
 
 
-@lru_cache(maxsize=64)
-def _adding(rows: int) -> Statement:
-    def build() -> Insert:
-        columns = ("name", "labels", "bucket", "value")
-        slots = [{name: slot(f"{name}{number}") for name in columns} for number in range(rows)]
-        return MetricValue.insert_many(slots).on_conflict(
-            conflict_target=[MetricValue.name, MetricValue.labels, MetricValue.bucket],
-            update={MetricValue.value: MetricValue.value + EXCLUDED.value},
-        )
+def _adding() -> Insert:
+    row = {name: slot(name) for name in ("name", "labels", "bucket", "value")}
+    return MetricValue.insert(row).on_conflict(
+        conflict_target=[MetricValue.name, MetricValue.labels, MetricValue.bucket],
+        update={MetricValue.value: MetricValue.value + EXCLUDED.value},
+    )
 
-    return Statement(build)
+
+_ADDING = Statement(_adding)
 
 
 class Buffer:

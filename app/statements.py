@@ -62,11 +62,25 @@ class Statement:
         """Run it, and return how many rows it changed. Inside a connection."""
         return int(database.rows_affected(self._run(values)[1]))
 
+    def each(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Run it with the values of each of these, in their order; PostgreSQL is told all of them at once. Inside a
+        connection. One statement of as many rows would be another one for each number of them, and every connection
+        keeps what it has prepared."""
+        _, sql, parameters = self._query()
+        with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # the stub does not know it
+            database.cursor().executemany(sql, [_filled(parameters, values) for values in rows])
+
     def _run(self, values: dict[str, Any]) -> tuple[Any, Any]:
+        query, sql, parameters = self._query()
+        return query, database.execute_sql(sql, _filled(parameters, values))
+
+    def _query(self) -> tuple[Any, str, list[Any]]:
         kind = is_sqlite()
         if kind not in self._written:
             query = self._build()
             self._written[kind] = (query, *query.sql())
-        query, sql, parameters = self._written[kind]
-        filled = [each.value(values) if isinstance(each, _Place) else each for each in parameters]
-        return query, database.execute_sql(sql, filled)
+        return self._written[kind]
+
+
+def _filled(parameters: list[Any], values: dict[str, Any]) -> list[Any]:
+    return [each.value(values) if isinstance(each, _Place) else each for each in parameters]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from peewee import EXCLUDED, IntegrityError
 
 from app import database, migrate
 from app.database import connection, transaction
-from app.models import ContainerRepository, Lease
+from app.models import ContainerRepository, Lease, MetricValue
 from app.statements import Statement, slot
 
 NOON = datetime(2026, 7, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -77,3 +78,25 @@ def test_a_value_that_is_missing_is_a_mistake() -> None:
     statement = Statement(lambda: Lease.select().where(Lease.name == slot("name")))
     with pytest.raises(KeyError):
         statement.rows()
+
+
+def test_one_is_run_for_each_of_many_rows_in_their_order() -> None:
+    # Given a statement that adds where there is something already
+    insert = Statement(
+        lambda: MetricValue.insert(name=slot("name"), labels="{}", bucket="", value=slot("value")).on_conflict(
+            conflict_target=[MetricValue.name, MetricValue.labels, MetricValue.bucket],
+            update={MetricValue.value: MetricValue.value * 10 + EXCLUDED.value},
+        )
+    )
+
+    # When it is run for several rows, one of them twice
+    with transaction():
+        insert.each([{"name": "a", "value": 1}, {"name": "b", "value": 2}, {"name": "a", "value": 3}])
+
+    # Then each has been, after those before it
+    assert {row.name: row.value for row in MetricValue.select()} == {"a": 13, "b": 2}
+
+    # And what the database refuses is an error like any other
+    with pytest.raises(IntegrityError), transaction():
+        insert.each([{"name": "c", "value": 1}, {"name": None, "value": 1}])
+    assert MetricValue.select().count() == 2
