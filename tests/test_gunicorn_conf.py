@@ -36,7 +36,7 @@ def printed_settings(**environment: str) -> dict[str, str]:
 def test_a_bare_environment_has_the_documented_defaults() -> None:
     settings = printed_settings()
     assert settings["bind"] == "['0.0.0.0:8000']"
-    assert (settings["workers"], settings["threads"], settings["worker_class"]) == ("2", "12", "app.server.Worker")
+    assert (settings["workers"], settings["threads"], settings["worker_class"]) == ("2", "16", "app.server.Worker")
     assert settings["control_socket_disable"] == "True"
 
 

@@ -13,8 +13,9 @@ from tests.chaos.figures import tell
 from tests.chaos.length import length
 from tests.support import images
 from tests.support.images import Image
+from tests.support.registries import Registry
 from tests.support.wait import wait_until
-from tests.support.wire import digest_of, push
+from tests.support.wire import WireError, digest_of, fetch_blob, push
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
@@ -24,6 +25,16 @@ PROMISED = 120.0
 
 def image() -> Image:
     return images.image([os.urandom(50_000)])
+
+
+def there(registry: Registry, digest: str) -> bool:
+    """Whether the registry has this blob of the image."""
+    try:
+        return bool(fetch_blob(registry, "team/app", digest))
+    except WireError as error:
+        if error.status != 404:
+            raise
+        return False
 
 
 @pytest.mark.parametrize("database", length(["sqlite"], ["sqlite", "postgresql"]))
@@ -41,6 +52,8 @@ def test_the_newer_tag_stays(chaos: ChaosFactory, moment: str, database: str) ->
     rule = stage.target.rule("^PUT .*/manifests/v1$" if lost else last_blob, times=1, gate=gate, drop=lost)
     push(stage.primary, "team/app", "v1", old)
     wait_until(rule.arrived.is_set, 60, stage.tell)
+    # The other blob travels beside that one, and would be on its way for as long as its worker stands still.
+    wait_until(lambda: there(stage.secondary, old.blobs[1].digest), 30, stage.tell)
 
     # When it is stopped there, and what it waits for comes to pass without it
     first.freeze()
