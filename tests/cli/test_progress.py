@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((120, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((120, 24)))
 
 
 def last(out: io.StringIO) -> str:
@@ -67,7 +67,7 @@ def test_the_speed_is_that_of_the_last_while(wide: None) -> None:
 
 
 def test_a_line_never_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_, **__: os.terminal_size((40, 24)))
     out = Terminal()
     Progress("repositories", out, Clock(100.0)).show(1, 2, "a note " * 20)
     assert len(last(out)) == 39
