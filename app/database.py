@@ -264,11 +264,12 @@ def is_locked(error: BaseException) -> bool:
     return sqlstate(error) in _LOCKED
 
 
-#: PostgreSQL's codes of that: a lock was not to be had in time, or two waited for each other crosswise.
-_LOCKED = frozenset({"55P03", "40P01"})
+#: PostgreSQL's codes: two waited for each other crosswise; a lock was not to be had in time, for whichever reason.
+_DEADLOCK = "40P01"
+_LOCKED = frozenset({"55P03", _DEADLOCK})
 
-#: PostgreSQL's code for that, and seconds in which the other has what it waited for.
-_DEADLOCK, _UNCROSSING = "40P01", 0.1
+#: Seconds in which the other of two who were crosswise has what it waited for.
+_UNCROSSING = 0.1
 
 
 def now() -> datetime:

@@ -79,8 +79,8 @@ def release(site: Site) -> int:
         released = {"deletions_released_at": instant, "deletions_held_because": None, "updated_at": instant}
         Site.update(**released).where(Site.id == site.id).execute()
         held = HELD & Reference.registry.in_(Registry.select(Registry.id).where(Registry.site == site))
-        ids = sorted({row.registry_id for row in Reference.select(Reference.registry).where(held)})
-        marking.awaken(ids, since=instant, priority=marking.MANUAL)
+        ids = [row.registry_id for row in Reference.select(Reference.registry).where(held).distinct()]
+        marking.awaken(sorted(ids), since=instant, priority=marking.MANUAL)
         passed = {"retry_at": None, "state": SyncState.PENDING, "deletion_released_at": instant}
         count: int = Reference.update(**passed).where(held).execute()
     return count
